@@ -1,0 +1,1 @@
+"""Files in, batches out: reads record files and sends them to the queue."""

@@ -1,0 +1,227 @@
+"""Raw records: alone, in blocks as they are read, in batches as they are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import cast
+
+HEAD_BYTES = 4096
+_DIGEST_BYTES = 16
+_OVERSIZE_MARK = 1 << 63  # no length has this bit, so no bytes can pass for an Oversize
+
+
+@dataclass(frozen=True, slots=True)
+class Oversize:
+    """A record beyond the size limit, of which only the beginning is kept."""
+
+    head: bytes  # its first 4096 bytes
+    size: int  # bytes
+    digest: str  # BLAKE2b-128 of all its bytes, hex
+
+    @classmethod
+    def of(cls, record: bytes) -> Oversize:
+        """The stand-in for a record that is in memory anyway."""
+        digest = hashlib.blake2b(record, digest_size=_DIGEST_BYTES).hexdigest()
+        return cls(record[:HEAD_BYTES], len(record), digest)
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+
+Payload = bytes | Oversize
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some consecutive raw records."""
+
+    payloads: list[Payload]
+    lines: Sequence[int]  # the line each starts on, from 1: a range where they are consecutive
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """The raw records of one message."""
+
+    id: str  # 32 hex digits, from the content alone
+    payloads: list[Payload]
+    lines: Sequence[int]
+    size: int  # bytes on the queue: an Oversize counts with its head
+
+
+class Gathering:
+    """One record that arrives in pieces, held in memory up to a limit and only measured beyond it.
+
+    Of a record beyond the limit, trailing bytes among `strip` are not counted.
+    """
+
+    def __init__(self, limit: int, strip: bytes) -> None:
+        self._limit = limit
+        self._keep = max(limit, HEAD_BYTES)
+        self._strip = strip
+        self._reset()
+
+    def _reset(self) -> None:
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._core_size = 0
+        self._blank = True
+        self._whole: hashlib.blake2b | None = None
+        self._core: hashlib.blake2b | None = None
+
+    def add(self, piece: bytes) -> None:
+        core = piece.rstrip(self._strip)
+        if self.size + len(piece) > self._keep:
+            self._measure(piece, core)
+        if self.size < self._keep:
+            self._pieces.append(piece[: self._keep - self.size])
+        if core:
+            self._core_size = self.size + len(core)
+        self._blank = self._blank and (not piece or piece.isspace())
+        self.size += len(piece)
+
+    def _measure(self, piece: bytes, core: bytes) -> None:
+        # Whether bytes at the end of a piece are the record's end is known only later: hence two hashes.
+        if self._whole is None:
+            self._whole = hashlib.blake2b(b"".join(self._pieces), digest_size=_DIGEST_BYTES)
+        if core:
+            self._core = self._whole.copy()
+            self._core.update(core)
+        self._whole.update(piece)
+
+    def take(self) -> Payload:
+        """The record, as it came if it is within the limit; the next one starts empty."""
+        held = b"".join(self._pieces)
+        payload: Payload = held
+        if self.size > self._limit:
+            payload = self._stripped(held)
+        self._reset()
+        return payload
+
+    def _stripped(self, held: bytes) -> Payload:
+        if self._core_size <= self._limit or self._blank:
+            return b"" if self._blank else held[: self._core_size]
+        if self._core is None or self._core_size <= self._keep:
+            return Oversize.of(held[: self._core_size])
+        return Oversize(held[:HEAD_BYTES], self._core_size, self._core.hexdigest())
+
+
+def line_block(lines: list[bytes], first: int, limit: int, blank: bytes) -> Block:
+    """The records among whole lines, counted from `first`; a line of only `blank` bytes is none."""
+    numbers: Sequence[int] = range(first, first + len(lines))
+    if not all(lines) or any(map(bytes.isspace, lines)):
+        kept = [(line, number) for line, number in zip(lines, numbers, strict=True) if line.strip(blank)]
+        lines, numbers = [line for line, _ in kept], [number for _, number in kept]
+    if max(map(len, lines), default=0) > limit:
+        return Block([Oversize.of(line) if len(line) > limit else line for line in lines], numbers)
+    return Block(cast("list[Payload]", lines), numbers)
+
+
+def cut(
+    blocks: Iterable[Block],
+    *,
+    source: str,
+    fingerprint: str,
+    wire_format: str,
+    header: list[str] | None,
+    max_records: int,
+    max_bytes: int,
+) -> Iterator[RawBatch]:
+    """Batches of at most `max_records` records and `max_bytes` bytes; a larger record is a batch alone.
+
+    The same records give the same batches, however they came in blocks.
+    """
+    ids = _Ids(source, fingerprint, wire_format, header)
+    pending = _Pending()
+    for block in blocks:
+        ends = list(accumulate(map(len, block.payloads), initial=0))
+        start, total = 0, len(block.payloads)
+        while start < total:
+            stop = pending.reach(ends, start, max_records, max_bytes)
+            pending.add(block, start, stop, ends[stop] - ends[start])
+            if stop < total or len(pending.payloads) >= max_records:
+                yield pending.close(ids)
+                pending = _Pending()
+            start = stop
+    if pending.payloads:
+        yield pending.close(ids)
+
+
+class _Pending:
+    """The batch being filled."""
+
+    def __init__(self) -> None:
+        self.payloads: list[Payload] = []
+        self.lines: list[Sequence[int]] = []
+        self.size = 0
+
+    def reach(self, ends: list[int], start: int, max_records: int, max_bytes: int) -> int:
+        """How far into a block the records fit; `ends` are the running sums of its lengths, from 0."""
+        by_count = start + max_records - len(self.payloads)
+        by_bytes = bisect_right(ends, ends[start] + max_bytes - self.size, lo=start) - 1
+        at_least = start if self.payloads else start + 1
+        return max(at_least, min(by_count, by_bytes, len(ends) - 1))
+
+    def add(self, block: Block, start: int, stop: int, size: int) -> None:
+        if stop > start:
+            self.payloads += block.payloads[start:stop]
+            self.lines.append(block.lines[start:stop])
+            self.size += size
+
+    def close(self, ids: _Ids) -> RawBatch:
+        return RawBatch(ids.of(self.payloads), self.payloads, _joined(self.lines), self.size)
+
+
+def _joined(pieces: list[Sequence[int]]) -> Sequence[int]:
+    first = pieces[0]
+    count = sum(map(len, pieces))
+    if all(isinstance(piece, range) for piece in pieces) and pieces[-1][-1] - first[0] == count - 1:
+        return range(first[0], first[0] + count)
+    return [number for piece in pieces for number in piece]
+
+
+class _Ids:
+    """Content-addressed batch ids; equal batches within one file are told apart by their occurrence."""
+
+    def __init__(self, source: str, fingerprint: str, wire_format: str, header: list[str] | None) -> None:
+        context = json.dumps([source, fingerprint, wire_format, header]).encode()
+        self._context = hashlib.blake2b(_length(context) + context, digest_size=_DIGEST_BYTES)
+        self._seen: dict[bytes, int] = {}
+
+    def of(self, payloads: list[Payload]) -> str:
+        lengths, body = _encoded(payloads)
+        content = self._context.copy()
+        content.update(_length(payloads) + lengths)
+        content.update(body)
+        occurrence = self._seen.get(content.digest(), 0)
+        self._seen[content.digest()] = occurrence + 1
+        content.update(occurrence.to_bytes(8, "little"))
+        return content.hexdigest()
+
+
+def _length(sequence: bytes | list[Payload]) -> bytes:
+    return len(sequence).to_bytes(8, "little")
+
+
+def _encoded(payloads: list[Payload]) -> tuple[bytes, bytes]:
+    """The lengths, 8 little-endian bytes each, and the bytes: together they have one reading."""
+    if set(map(type, payloads)) == {bytes}:
+        lengths = array("Q", map(len, payloads))
+        body = b"".join(cast("list[bytes]", payloads))
+    else:
+        lengths = array("Q", [_marked_length(payload) for payload in payloads])
+        body = b"".join(p.digest.encode() if isinstance(p, Oversize) else p for p in payloads)
+    if sys.byteorder == "big":
+        lengths.byteswap()
+    return lengths.tobytes(), body
+
+
+def _marked_length(payload: Payload) -> int:
+    return payload.size | _OVERSIZE_MARK if isinstance(payload, Oversize) else len(payload)
