@@ -1,0 +1,222 @@
+"""Redis: the connection, the queues, the retry policy; the only place that knows RQ's enqueue.
+
+Jobs are JSON on every side, never pickle, and a job can name no function but ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from rq import Queue, Retry
+from rq.job import Job, JobStatus
+from rq.registry import FailedJobRegistry
+from rq.utils import now
+
+from store.errors import QueueUnavailable, SluiceError
+from worker import embedded_redis
+from worker.message import Message
+from worker.settings import WorkerSettings
+
+RECORDS_QUEUE = "records"
+LOADER_QUEUE = "loader"
+PROCESS_BATCH = "worker.jobs.process_batch"
+LOAD_STAGED = "worker.jobs.load_staged"
+ALLOWED = frozenset({PROCESS_BATCH, LOAD_STAGED})
+
+CONNECT_SECONDS = 5.0
+
+
+class JsonSerializer:
+    """RQ's serializer: JSON, compatible with RQ's own JSONSerializer, and quicker."""
+
+    @staticmethod
+    def dumps(*args: Any, **_: Any) -> bytes:
+        return orjson.dumps(args[0])
+
+    @staticmethod
+    def loads(data: bytes, *_: Any, **__: Any) -> Any:
+        return orjson.loads(data)
+
+
+class ForbiddenFunction(SluiceError):
+    """A job names a function that is not one of ours: it fails without being run."""
+
+
+class SluiceJob(Job):
+    """A job that runs our functions and nothing else, whatever was written to Redis."""
+
+    @property
+    def func(self) -> Callable[..., Any] | None:
+        name = self.func_name
+        if name not in ALLOWED or self.instance:
+            raise ForbiddenFunction(
+                f"refused to run {name!r:.100}: only {', '.join(sorted(ALLOWED))} are run"
+            )
+        found: Callable[..., Any] | None = super().func
+        return found
+
+    # Callbacks and webhooks name functions and addresses too; none of our jobs has any.
+    def execute_success_callback(self, *_: Any, **__: Any) -> None: ...
+    def execute_failure_callback(self, *_: Any, **__: Any) -> None: ...
+    def execute_stopped_callback(self, *_: Any, **__: Any) -> None: ...
+    def send_webhooks(self, *_: Any, **__: Any) -> None: ...
+
+
+class SluiceQueue(Queue):
+    """A queue of our jobs, as JSON."""
+
+    job_class = SluiceJob
+
+    def __init__(self, name: str = RECORDS_QUEUE, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"serializer": JsonSerializer, "job_class": SluiceJob}
+        super().__init__(name, *args, **kwargs)
+
+    def enqueue_call(self, func: Any, *args: Any, **kwargs: Any) -> Job:
+        """As RQ's; but where a load already waits, another would find nothing left to do."""
+        if self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
+            waiting = self.create_job(func)
+            waiting.enqueued_at = now()
+            return waiting
+        return super().enqueue_call(func, *args, **kwargs)
+
+
+def redis_url(settings: WorkerSettings, home: Any) -> str:
+    """Where the queue is: as configured, or the private server's socket, whether or not it runs."""
+    return settings.redis_url or embedded_redis.url(home)
+
+
+def connect(settings: WorkerSettings, home: Any) -> Redis:
+    """A connection that answers; starts the private server where none is configured.
+
+    Raises QueueUnavailable, without the password, where nothing answers.
+    """
+    url = settings.redis_url or embedded_redis.ensure_running(home)
+    with translated(url):
+        client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
+        client.ping()
+    return client
+
+
+@contextmanager
+def translated(url: str = "") -> Iterator[None]:
+    """Turns Redis' system errors into QueueUnavailable with what to do about them."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise QueueUnavailable(
+            "Redis is full: let workers drain it or raise its maxmemory, then send again"
+        ) from error
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        raise QueueUnavailable(
+            f"Redis{place(url)} refused the login: check the user and password in REDIS_URL"
+        ) from error
+    except (ConnectionError, OSError, RedisError) as error:
+        if (
+            isinstance(error, ResponseError)
+            and not isinstance(error, ReadOnlyError)
+            and "LOADING" not in str(error)
+        ):
+            raise
+        raise QueueUnavailable(
+            f"Redis{place(url)} cannot be reached ({_brief(error)}): start it, or correct REDIS_URL; "
+            "unset REDIS_URL for a private one"
+        ) from error
+    except ValueError as error:
+        raise QueueUnavailable(
+            "REDIS_URL is no URL like redis://host:6379/0, rediss:// or unix:///path"
+        ) from error
+
+
+def place(url: str) -> str:
+    """` at host:port` of a URL, with neither user nor password."""
+    _, _, rest = url.rpartition("@") if "@" in url else url.partition("://")
+    return f" at {rest}" if rest else ""
+
+
+def _brief(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The queues, over one connection."""
+
+    redis: Redis
+    settings: WorkerSettings
+
+    def queue(self, name: str = RECORDS_QUEUE) -> SluiceQueue:
+        """The queue of that name."""
+        return SluiceQueue(name, connection=self.redis)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Puts batches on the queue, all in one transaction."""
+        queue = self.queue()
+        settings = self.settings
+        retry = Retry(
+            max=len(settings.retry_intervals_seconds), interval=list(settings.retry_intervals_seconds)
+        )
+        jobs = [
+            Queue.prepare_data(
+                PROCESS_BATCH,
+                args=(message.to_wire(),),
+                timeout=settings.job_timeout_seconds,
+                result_ttl=settings.result_ttl_seconds,
+                failure_ttl=settings.failure_ttl_seconds,
+                # RQ's own description would hold the records, and it is logged.
+                description=f"{len(message.records)} records of {message.source}",
+                job_id=message.id,
+                retry=retry,
+            )
+            for message in messages
+        ]
+        with translated(), self.redis.pipeline(transaction=True) as pipeline:
+            queue.enqueue_many(jobs, pipeline=pipeline)
+            pipeline.execute()
+
+    def waiting(self) -> int:
+        """Batches that no worker has taken yet."""
+        with translated():
+            return int(self.redis.llen(self.queue().key))
+
+    def on_their_way(self, ids: Sequence[str]) -> set[str]:
+        """Those of the batch ids that are queued, being worked on, or waiting for another attempt."""
+        with translated(), self.redis.pipeline(transaction=False) as pipeline:
+            for id in ids:
+                pipeline.hget(SluiceJob.key_for(id), "status")
+            found = pipeline.execute()
+        alive = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED}
+        return {id for id, status in zip(ids, found, strict=True) if status and status.decode() in alive}
+
+    def failed(self, ids: Sequence[str]) -> set[str]:
+        """Those of the batch ids whose job has failed for good."""
+        registry = FailedJobRegistry(queue=self.queue())
+        with translated(), self.redis.pipeline(transaction=False) as pipeline:
+            for id in ids:
+                pipeline.zscore(registry.key, id)
+            return {id for id, score in zip(ids, pipeline.execute(), strict=True) if score is not None}
+
+    def failed_count(self, name: str = RECORDS_QUEUE) -> int:
+        """How many jobs of a queue have failed for good."""
+        with translated():
+            return int(self.redis.zcard(FailedJobRegistry(queue=self.queue(name)).key))
+
+    def workers(self, queue: str) -> int:
+        """How many live workers listen on a queue."""
+        with translated():
+            keys = self.redis.smembers(f"rq:workers:{queue}")
+            return sum(bool(self.redis.exists(key)) for key in keys)

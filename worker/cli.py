@@ -1,0 +1,146 @@
+"""`worker up`, `worker down`, `worker load`, `worker status`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from store import console, database, dead_letters, locks, staging
+from store.console import Exit, print_json
+from store.settings import StoreSettings
+from worker import broker, dead_letter_queue, embedded_redis, jobs, loader
+from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
+from worker.settings import WorkerSettings
+
+app = typer.Typer(
+    name="worker",
+    help="Process what is queued, load what is staged, keep both going.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+
+
+@app.callback()
+def worker() -> None:
+    """Process what is queued, load what is staged, keep both going."""
+
+
+@app.command(
+    epilog="Examples:\n\n  worker up\n\n  worker up --burst --workers 2\n\n  worker up --verbose 2> worker.log"
+)
+def up(
+    workers: Annotated[
+        int | None, typer.Option(help="How many processes take batches.", min=1, max=64)
+    ] = None,
+    burst: Annotated[
+        bool, typer.Option("--burst", help="Process all that is queued, load it, stop.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
+) -> None:
+    """Run workers, the loader and its schedule, with a private Redis where none is configured.
+
+    Ctrl-C or SIGTERM stops them all: batches in hand are finished.
+    """
+    from worker.supervisor import Supervisor
+
+    level = "INFO" if verbose else "WARNING"
+    log_to_stderr(level if burst else "INFO")
+    supervisor = Supervisor(workers or WorkerSettings.load().workers, level)
+    if not burst:
+        supervisor.up()
+        return
+    done = supervisor.burst()
+    if done.failed_batches:
+        console.fail(
+            f"{done.failed_batches} batches failed for good: see the log above; mend the cause, then "
+            "`rq requeue --all --queue records` or send the file again"
+        )
+        raise typer.Exit(Exit.FAILED)
+    if done.stopped_early:
+        raise typer.Exit(Exit.INTERRUPTED)
+
+
+def log_to_stderr(level: str) -> None:
+    """Sluice's own log lines, and RQ's, to standard error."""
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+
+
+@app.command(epilog="Example:\n\n  worker down")
+def down(as_json: Json = False) -> None:
+    """Stop the private Redis; what is queued stays in its append-only file."""
+    home = StoreSettings.load().home
+    stopped = embedded_redis.stop(home)
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        print("stopped the private Redis" if stopped else "no private Redis is running: nothing to stop")
+
+
+@app.command(epilog="Examples:\n\n  worker load\n\n  worker load --json")
+def load(as_json: Json = False) -> None:
+    """Load all that is staged into the target, now."""
+    log_to_stderr("WARNING")
+    place = jobs.workplace()
+    with place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
+        run = loader.load(engine, place.worker)
+        dead_letter_queue.flush_outbox(broker.connect(place.worker, place.store.home), engine)
+    if as_json:
+        print_json(asdict(run))
+    elif run.number is None:
+        print("nothing is staged: nothing to load")
+    else:
+        print(
+            f"run {run.number}: loaded {run.rows:,} ({run.inserted:,} inserted, {run.updated:,} updated, "
+            f"{run.superseded:,} superseded) in {run.seconds:.1f} s; watermark {run.watermark_after}"
+        )
+
+
+@app.command(epilog="Examples:\n\n  worker status\n\n  worker status --json")
+def status(as_json: Json = False) -> None:
+    """What is queued, who works, what failed, what waits."""
+    found = look()
+    if as_json:
+        print_json(found)
+        return
+    table = Table("what", "now", title="worker status")
+    for name, value in found.items():
+        table.add_row(name.replace("_", " "), str(value))
+    Console().print(table)
+
+
+def look() -> dict[str, Any]:
+    """The queue and the store at a glance."""
+    store, settings = StoreSettings.load(), WorkerSettings.load()
+    engine = database.prepare(store)
+    redis = broker.connect(settings, store.home)
+    queue = Broker(redis, settings)
+    with database.reading(engine) as connection:
+        found = {
+            "redis": broker.place(broker.redis_url(settings, store.home)).removeprefix(" at "),
+            "queued_batches": queue.waiting(),
+            "failed_batches": queue.failed_count(),
+            "failed_loads": queue.failed_count(LOADER_QUEUE),
+            "workers": queue.workers(RECORDS_QUEUE),
+            "loaders": queue.workers(LOADER_QUEUE),
+            "loading_now": locks.holder_of(connection, loader.LOCK),
+            "staged": staging.count(connection),
+            "dead_letters": dead_letters.count_open(connection),
+            "dead_letter_queue": dead_letter_queue.count(redis),
+        }
+    engine.dispose()
+    return found
+
+
+def main() -> None:
+    """The command's entry point."""
+    console.run(app)

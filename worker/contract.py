@@ -1,0 +1,141 @@
+"""The contract: the shape records must have: `Event`, or what `contract = "module:Model"` names.
+
+A contract is a pydantic model with at least the fields of `Record`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from store import hashing
+from store.errors import ConfigError
+from store.schema import FIXED, ContractColumn, Kind
+from worker.settings import SourceSettings, WorkerSettings
+
+IDENTITY = ("key", "ts")
+
+
+class Record(BaseModel):
+    """What every record has: the key it is merged by, and the time it happened."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    key: str
+    ts: datetime
+
+
+class Event(Record):
+    """The default contract."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A model, taken apart once: what judging a record needs to know of it."""
+
+    name: str  # module:Model
+    model: type[BaseModel]
+    extra: Literal["keep", "ignore", "forbid"]
+    inputs: dict[str, str]  # the name a field is read by -> the field
+    required: tuple[str, ...]  # the names required fields are read by
+    kinds: dict[str, Kind]  # field -> the kind of its column
+    columns: tuple[ContractColumn, ...]  # without key and ts, which are fixed
+
+    def fingerprint(self, source: SourceSettings) -> str:
+        """16 hex digits: changes whenever the contract or the mapping could judge a record otherwise."""
+        schema = self.model.model_json_schema()
+        judged_by = [self.name, schema, source.extra or self.extra, source.model_dump(mode="json")]
+        return hashing.hexdigest(orjson.dumps(judged_by, option=orjson.OPT_SORT_KEYS))[:16]
+
+
+def load_contract(settings: WorkerSettings) -> Contract:
+    """The contract in force. Raises ConfigError saying what is wrong with the name or the model."""
+    return _load(settings.contract, settings.extra)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contract:
+    model = _import(name)
+    missing = [field for field in IDENTITY if field not in model.model_fields]
+    if missing:
+        raise ConfigError(
+            f"contract {name!r} lacks {' and '.join(missing)}: derive it from worker.contract.Record"
+        )
+    reserved = sorted((set(model.model_fields) - set(IDENTITY)) & FIXED)
+    if reserved:
+        raise ConfigError(
+            f"contract {name!r} has a field {reserved[0]!r}, a column of Sluice's own: rename it"
+        )
+    for field, info in model.model_fields.items():
+        if info.validation_alias is not None and not isinstance(info.validation_alias, str):
+            raise ConfigError(
+                f"contract {name!r}: field {field!r} has several aliases; give it one name, and let each "
+                "source's `fields` map its own to it"
+            )
+    kinds = {field: _kind(info.annotation) for field, info in model.model_fields.items()}
+    inputs = {_input_name(field, info): field for field, info in model.model_fields.items()}
+    forbidding = model.model_config.get("extra") == "forbid"
+    return Contract(
+        name=name,
+        model=model,
+        extra=extra or ("forbid" if forbidding else "keep"),
+        inputs=inputs,
+        required=tuple(given for given, field in inputs.items() if model.model_fields[field].is_required()),
+        kinds=kinds,
+        columns=tuple(ContractColumn(field, kind) for field, kind in kinds.items() if field not in IDENTITY),
+    )
+
+
+def _import(name: str) -> type[BaseModel]:
+    module_name, _, attribute = name.partition(":")
+    if not attribute:
+        raise ConfigError(f'contract = {name!r} should be "module:Model", like "worker.contract:Event"')
+    here = str(Path.cwd())
+    if here not in sys.path:  # a contract usually lies beside sluice.toml, and commands do not look there
+        sys.path.insert(0, here)
+    try:
+        model = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"contract = {name!r} cannot be imported: {error}") from error
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ConfigError(
+            f"contract = {name!r} is not a pydantic model: derive it from worker.contract.Record"
+        )
+    return model
+
+
+def _input_name(field: str, info: Any) -> str:
+    alias = info.validation_alias or info.alias
+    return alias if isinstance(alias, str) else field
+
+
+def _kind(annotation: Any) -> Kind:
+    """The column for a field's type: a simple type its own, everything else JSON or text."""
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = {_kind(part) for part in get_args(annotation) if part is not type(None)}
+        return kinds.pop() if len(kinds) == 1 else "json"
+    if get_origin(annotation) is Literal:
+        kinds = {_kind(type(value)) for value in get_args(annotation)}
+        return kinds.pop() if len(kinds) == 1 else "json"
+    if not isinstance(annotation, type):
+        return "json"
+    simple: tuple[tuple[type, Kind], ...] = ((bool, "boolean"), (int, "integer"), (float, "real"))
+    for python_type, kind in simple:
+        if issubclass(annotation, python_type):
+            return kind
+    is_structure = issubclass(annotation, BaseModel | dict | list | tuple | set | frozenset)
+    return "json" if is_structure else "text"

@@ -1,0 +1,138 @@
+"""The loader: staging -> target, chunk by chunk, each one transaction with its watermark and run log.
+
+It takes rows because they are in staging, never because they are newer than a watermark: a late record
+cannot be lost by arithmetic.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, Engine
+
+from store import database, locks, merging, run_log, staging, watermarks
+from store.errors import LockLost, SluiceError
+from worker.settings import WorkerSettings
+
+LOCK = "loader"
+# After a chunk the write lock is left free for a moment, for workers that have been waiting for it.
+PAUSE_SECONDS = 0.02
+
+log = logging.getLogger("sluice.loader")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run did: its receipt. A run that found nothing staged has no number and is not logged."""
+
+    number: int | None
+    chunks: int
+    rows: int
+    inserted: int
+    updated: int
+    superseded: int
+    watermark_before: str | None
+    watermark_after: str | None
+    seconds: float
+
+
+def load(engine: Engine, settings: WorkerSettings, holder: str | None = None) -> Run:
+    """Merges all that is staged, or as much as `load_run_seconds` allow.
+
+    Raises LockHeld where another loader works, WatermarkCorrupt, StoreUnavailable. A run that fails is
+    logged as failed and leaves nothing else behind; the chunks before it stand.
+    """
+    holder = holder or locks.new_holder()
+    with database.transaction(engine) as connection:
+        locks.acquire(connection, LOCK, holder, settings.load_lease_seconds)
+    try:
+        return _run(engine, settings, holder)
+    finally:
+        with database.transaction(engine) as connection:
+            locks.release(connection, LOCK, holder)
+
+
+def _run(engine: Engine, settings: WorkerSettings, holder: str) -> Run:
+    started = time.monotonic()
+    with database.reading(engine) as connection:
+        if staging.count(connection) == 0:
+            mark = watermarks.pipeline(watermarks.stored(connection))
+            return Run(None, 0, 0, 0, 0, 0, mark, mark, 0.0)
+    with database.transaction(engine) as connection:
+        before = watermarks.pipeline(watermarks.stored(connection))
+        number = run_log.start(connection, holder, before)
+    chunks: list[merging.Merged] = []
+    after = before
+    try:
+        while time.monotonic() - started < settings.load_run_seconds:
+            loaded = _load_chunk(engine, settings, holder, number)
+            if loaded is None:
+                break
+            merged, after = loaded
+            chunks.append(merged)
+            time.sleep(PAUSE_SECONDS)
+    except BaseException as error:
+        _log_failure(engine, number, error)
+        raise
+    with database.transaction(engine) as connection:
+        run_log.finish(connection, number)
+    return Run(
+        number,
+        chunks=len(chunks),
+        rows=sum(merged.rows for merged in chunks),
+        inserted=sum(merged.outcomes["inserted"] for merged in chunks),
+        updated=sum(merged.outcomes["updated"] for merged in chunks),
+        superseded=sum(merged.outcomes["superseded"] for merged in chunks),
+        watermark_before=before,
+        watermark_after=after,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _load_chunk(
+    engine: Engine, settings: WorkerSettings, holder: str, number: int
+) -> tuple[merging.Merged, str | None] | None:
+    """One chunk, one transaction: merge, lineage, staging cleared, watermarks, run log.
+
+    Returns what was merged and the pipeline's watermark after it; None where nothing was staged.
+    """
+    started = time.monotonic()
+    with database.transaction(engine) as connection:
+        locks.renew(connection, LOCK, holder, settings.load_lease_seconds)
+        marks = watermarks.read_all(connection, settings.max_future_skew)
+        columns = database.contract_columns(connection)
+        merged = merging.merge_chunk(connection, columns, number, settings.load_chunk_records)
+        if merged is None:
+            return None
+        _advance(connection, merged.newest, marks, number)
+        mark = watermarks.pipeline(marks)
+        run_log.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started)
+    log.info("loaded a chunk of %d records in run %d", merged.rows, number)
+    return merged, mark
+
+
+def _advance(
+    connection: Connection, newest: list[watermarks.Move], marks: dict[str, str], number: int
+) -> None:
+    for move in newest:
+        if watermarks.advance(connection, move, marks.get(move.source), number):
+            marks[move.source] = move.value
+
+
+def _log_failure(engine: Engine, number: int, error: BaseException) -> None:
+    """Logs the run as failed; where even that cannot be written, the first error is the one to see."""
+    if isinstance(error, LockLost):
+        return  # the run that took over has closed this one
+    said = str(error) if isinstance(error, SluiceError) else repr(error)
+    try:
+        with database.transaction(engine) as connection:
+            run_log.finish(connection, number, error=said[:2000])
+    except SluiceError as second:
+        log.warning("run %d could not be logged as failed: %s", number, second)
+
+
+def as_receipt(run: Run) -> dict[str, object]:
+    """A run as a JSON-able dictionary."""
+    return asdict(run)

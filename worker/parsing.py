@@ -1,0 +1,190 @@
+"""A raw record's text -> a dictionary, strictly: what JSON leaves open is settled here.
+
+orjson reads nearly every record. What it refuses, and what it would silently bend (a repeated field, an
+integer it turns into a float), is read again with the standard library, which can be told to be exact.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import orjson
+
+from worker.rejection import Fault, Rejection, invalid
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_DEPTH = 64
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+# The field limit is the library's; the size of a record is ours, and checked where it is read.
+csv.field_size_limit(2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Stands where a value was that no column can hold: NaN, an infinity, an integer outside int64."""
+
+    why: str
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """One JSON object. Raises Rejection: malformed_json, not_an_object, duplicate_field, too_deep.
+
+    A value that JSON can write and no column can hold comes back as Unusable: the field's fault alone.
+    """
+    try:
+        raw = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return parse_exactly(text)
+    if type(raw) is not dict:
+        raise Rejection(Fault("not_an_object", None, f"a record is a JSON object, not {_json_type(raw)}"))
+    if may_repeat_a_field(text, raw):
+        return parse_exactly(text)
+    for value in raw.values():
+        if type(value) is not str and needs_exactness(value):
+            return parse_exactly(text)
+    return raw
+
+
+def may_repeat_a_field(text: str, raw: dict[str, Any]) -> bool:
+    """False where the text has as many `":` as the record has fields: then none can be repeated."""
+    if '" :' in text or '"\t:' in text or '"\n:' in text or '"\r:' in text:
+        return True
+    return text.count('":') != count_fields(raw)
+
+
+def count_fields(value: Any) -> int:
+    """Fields of an object and of all objects within it."""
+    found = len(value) if type(value) is dict else 0
+    for inner in value.values() if type(value) is dict else value:
+        if type(inner) is dict or type(inner) is list:
+            found += count_fields(inner)
+    return found
+
+
+def needs_exactness(value: Any) -> bool:
+    """Whether orjson may have bent an integer: those beyond 64 bits come back as floats."""
+    kind = type(value)
+    if kind is float or kind is int:
+        return not INT64_MIN <= value <= INT64_MAX
+    if kind is dict:
+        return any(needs_exactness(inner) for inner in value.values())
+    if kind is list:
+        return any(needs_exactness(inner) for inner in value)
+    return False
+
+
+def parse_exactly(text: str) -> dict[str, Any]:
+    """As `parse_json`, with the standard library: ten times as slow, and nothing is bent."""
+    if depth(text) > MAX_DEPTH:
+        raise Rejection(Fault("too_deep", None, f"nested more than {MAX_DEPTH} deep"))
+    try:
+        raw = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=lambda name: Unusable(f"{name} is no number"),
+        )
+    except ValueError as error:
+        _malformed(error)
+    if type(raw) is not dict:
+        raise Rejection(Fault("not_an_object", None, f"a record is a JSON object, not {_json_type(raw)}"))
+    return raw
+
+
+def depth(text: str) -> int:
+    """How deep brackets nest, strings left out; without recursion, whatever the text."""
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return 0  # cannot be too deep: the exact figure is nobody's concern
+    deepest = level = 0
+    in_string = escaped = False
+    for character in text:
+        if in_string:
+            in_string = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            in_string = True
+        elif character in "{[":
+            level += 1
+            deepest = max(deepest, level)
+        elif character in "}]":
+            level -= 1
+    return deepest
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for place, name in enumerate(names) if name in names[:place])
+        raise Rejection(Fault("duplicate_field", repeated[:100], "the field stands twice"))
+    return found
+
+
+def _integer(digits: str) -> int | Unusable:
+    value = int(digits) if len(digits) <= 20 else None
+    if value is None or not INT64_MIN <= value <= INT64_MAX:
+        return Unusable("the integer does not fit into 64 bits")
+    return value
+
+
+def _float(text: str) -> float | Unusable:
+    value = float(text)
+    return value if math.isfinite(value) else Unusable("the number is infinite")
+
+
+def _malformed(error: ValueError) -> NoReturn:
+    place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+    said = error.msg if isinstance(error, json.JSONDecodeError) else "not JSON"
+    raise Rejection(Fault("malformed_json", None, f"{said}{place}")) from None
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def parse_csv(text: str, header: list[str], delimiter: str) -> dict[str, Any]:
+    """One CSV row under its header; an empty cell is an absent field. Raises Rejection: malformed_csv,
+    duplicate_field."""
+    try:
+        rows = list(csv.reader([text], strict=True, delimiter=delimiter))
+    except csv.Error as error:
+        raise Rejection(Fault("malformed_csv", None, str(error))) from None
+    if len(rows) != 1 or len(rows[0]) != len(header):
+        cells = len(rows[0]) if rows else 0
+        raise Rejection(Fault("malformed_csv", None, f"{cells} cells under {len(header)} column names"))
+    if len(set(header)) != len(header):
+        repeated = next(name for place, name in enumerate(header) if name in header[:place])
+        raise Rejection(Fault("duplicate_field", repeated[:100], "the column stands twice in the header"))
+    return {name: cell for name, cell in zip(header, rows[0], strict=True) if cell}
+
+
+def check_extra(name: str, value: Any, level: int = 1) -> None:
+    """Raises Rejection where a field beyond the contract holds what no column can."""
+    if isinstance(value, Unusable):
+        raise Rejection(invalid(name, value.why))
+    if isinstance(value, str):
+        if why := bad_text(value):
+            raise Rejection(invalid(name, why))
+    elif isinstance(value, dict | list):
+        if level >= MAX_DEPTH:
+            raise Rejection(Fault("too_deep", name, f"nested more than {MAX_DEPTH} deep"))
+        for inner in value.values() if isinstance(value, dict) else value:
+            check_extra(name, inner, level + 1)
+        if isinstance(value, dict):
+            for key in value:
+                check_extra(name, key)
+
+
+def bad_text(value: str) -> str | None:
+    """Why a text cannot be stored; None where it can."""
+    if not UNSTORABLE.search(value):
+        return None
+    return "contains a NUL character" if "\0" in value else "contains a lone surrogate"

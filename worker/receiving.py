@@ -1,0 +1,215 @@
+"""One batch into the store: everything a batch does to the database, in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine
+
+from store import batches, database, dead_letters, hashing, lineage, staging, target, timestamps, watermarks
+from store.batches import Batch
+from store.dead_letters import Rejected
+from store.schema import event_id, staged_id
+from store.staging import LATE, STALE
+from worker import stages
+from worker.message import Message
+from worker.stages import Bad, Deduped, Judge, Judged, Valid
+
+
+def receive(engine: Engine, message: Message, judge: Judge) -> Batch | None:
+    """Judges a batch and stores what became of each record; None where it was processed before.
+
+    The judging is done outside the transaction, so the write lock is held for the writing alone.
+    """
+    with database.reading(engine) as connection:
+        if batches.known(connection, [message.id]):
+            return None
+        watermark = watermarks.of_source(connection, message.source)
+    started = time.monotonic()
+    judged = stages.judge_batch(message, judge, watermark, timestamps.now())
+    judged_at = time.monotonic()
+    with database.transaction(engine) as connection:
+        locked_at = time.monotonic()
+        deduped = _dedupe(connection, message.source, judged)
+        seconds = {
+            "judge": round(judged_at - started, 6),
+            "lock": round(locked_at - judged_at, 6),
+            "dedupe": round(time.monotonic() - locked_at, 6),
+        }
+        batch = _receipt(message, judge, judged, deduped, watermark, seconds)
+        number = batches.record(connection, batch)
+        if number is None:
+            return None
+        _write(connection, message, judge, judged, deduped, number, batch.processed_at)
+    return batch
+
+
+def _dedupe(connection: Connection, source: str, judged: Judged) -> Deduped:
+    keys = list({each.record.key for each in judged.valid})
+    held = target.current(connection, source, keys)
+    return stages.dedupe(judged.valid, held, staging.contents(connection, source, keys))
+
+
+def _receipt(
+    message: Message,
+    judge: Judge,
+    judged: Judged,
+    deduped: Deduped,
+    watermark: str | None,
+    seconds: dict[str, float],
+) -> Batch:
+    return Batch(
+        id=message.id,
+        kind=message.kind,
+        source=message.source,
+        file=message.file,
+        first_line=message.lines[0],
+        last_line=message.lines[-1],
+        fingerprint=judge.contract.fingerprint(judge.source),
+        received=len(message.records),
+        staged=len(deduped.staged),
+        duplicates=len(deduped.duplicates),
+        superseded=len(deduped.superseded),
+        rejected=len(judged.bad),
+        skipped=len(judged.skipped),
+        late=judged.late,
+        stale=judged.stale,
+        reasons=dict(Counter(bad.faults[0].reason for bad in judged.bad).most_common()),
+        seconds=seconds,
+        watermark_before=watermark,
+        processed_at=timestamps.now_text(),
+    )
+
+
+def _write(
+    connection: Connection,
+    message: Message,
+    judge: Judge,
+    judged: Judged,
+    deduped: Deduped,
+    number: int,
+    at: str,
+) -> None:
+    """Staged rows, dead letters and lineage of a batch whose row was just written."""
+    replaying = message.kind == "replay"
+    parents = {place: event_id(number, place, "replay") for place in range(len(message.letters))}
+    if replaying:
+        _write_replays(connection, message, number)
+        accepted = [*deduped.staged, *deduped.duplicates, *deduped.superseded, *judged.skipped]
+        dead_letters.resolve(connection, [message.letters[each.place].id for each in accepted], at)
+    names = [column.name for column in judge.contract.columns]
+    rows = [_staged_row(message, each, number, parents.get(each.place)) for each in deduped.staged]
+    staging.add(connection, names, rows)
+    rejected = [_rejected(message, bad, number, at) for bad in judged.bad]
+    if replaying:
+        for row in rejected:
+            dead_letters.reject_again(connection, row)
+    else:
+        dead_letters.keep(connection, rejected)
+    events = [
+        _reject_event(row, bad, number, parents.get(bad.place))
+        for row, bad in zip(rejected, judged.bad, strict=True)
+    ]
+    events += [_skip_event(message, each, number, parents.get(each.place)) for each in judged.skipped]
+    lineage.add_events(connection, events)
+
+
+def _staged_row(message: Message, each: Valid, number: int, parent: int | None) -> tuple[Any, ...]:
+    key, ts, content_hash, extra, values = each.record
+    place = each.place
+    return (
+        message.source,
+        key,
+        ts,
+        content_hash,
+        extra,
+        staged_id(number, place),
+        message.lines[place],
+        each.flags,
+        parent,
+        *values,
+    )
+
+
+def _rejected(message: Message, bad: Bad, number: int, at: str) -> Rejected:
+    payload, encoding, size, digest = stages.kept_payload(message.records[bad.place])
+    primary = bad.faults[0].reason
+    errors = [{"reason": f.reason, "field": f.field or "", "message": f.message} for f in bad.faults]
+    letter = message.letters[bad.place].id if message.letters else letter_id(message, payload, digest)
+    return Rejected(
+        id=letter,
+        source=message.source,
+        reason=primary,
+        errors=orjson.dumps(errors).decode(),
+        payload=payload,
+        encoding=encoding,
+        size=size,
+        payload_digest=digest,
+        format=message.format,
+        header=csv_header(message),
+        content=bad.content,
+        record_key=bad.record_key,
+        file=message.file,
+        line=message.lines[bad.place],
+        batch_seq=number,
+        event_id=event_id(number, bad.place, "reject"),
+        seen_at=at,
+    )
+
+
+def csv_header(message: Message) -> str | None:
+    """What it takes to read a CSV row without its file."""
+    if message.format != "csv":
+        return None
+    return orjson.dumps({"columns": message.header, "delimiter": message.delimiter}).decode()
+
+
+def letter_id(message: Message, payload: str, digest: str | None) -> str:
+    """A letter's id, 32 hex digits: the same payload of the same source is the same letter."""
+    parts = [message.source, message.format, message.header, payload, digest]
+    return hashing.hexdigest(orjson.dumps(parts))
+
+
+def _write_replays(connection: Connection, message: Message, number: int) -> None:
+    dead_letters.replayed(connection, [letter.id for letter in message.letters])
+    lineage.add_events(
+        connection,
+        [
+            (
+                event_id(number, place, "replay"),
+                "replay",
+                message.source,
+                None,
+                letter.id,
+                "edited and sent back" if letter.edited else "sent back",
+                number,
+                message.lines[place],
+                letter.event_id,
+            )
+            for place, letter in enumerate(message.letters)
+        ],
+    )
+
+
+def _reject_event(row: Rejected, bad: Bad, number: int, parent: int | None) -> tuple[Any, ...]:
+    detail = ", ".join(dict.fromkeys(fault.reason for fault in bad.faults))
+    return row.event_id, "reject", row.source, row.record_key, row.id, detail, number, row.line, parent
+
+
+def _skip_event(message: Message, each: Valid, number: int, parent: int | None) -> tuple[Any, ...]:
+    detail = "late" if each.flags & LATE else "stale" if each.flags & STALE else ""
+    place = each.place
+    return (
+        event_id(number, place, "skip"),
+        "skip",
+        message.source,
+        each.record.key,
+        None,
+        detail,
+        number,
+        message.lines[place],
+        parent,
+    )

@@ -1,0 +1,191 @@
+"""The hardened RQ worker, and the names RQ_CONFIG looks for.
+
+    export RQ_CONFIG=worker.rq_worker RQ_WORKER_CLASS=worker.rq_worker.SluiceWorker
+    rq worker            # records
+    rq worker loader     # the loader's queue
+
+A plain `rq worker` with these two variables speaks JSON, runs our functions alone, retries with backoff
+without a scheduler of its own, and finds abandoned jobs within seconds instead of ten minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from redis import Redis
+from redis.exceptions import WatchError
+from rq import Queue, Worker
+from rq.defaults import (
+    DEFAULT_JOB_MONITORING_INTERVAL,
+    DEFAULT_MAINTENANCE_TASK_INTERVAL,
+    DEFAULT_WORKER_TTL,
+)
+from rq.exceptions import NoSuchJobError
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.registry import ScheduledJobRegistry
+from rq.utils import current_timestamp
+
+from store.errors import SluiceError, UsageError
+from store.settings import StoreSettings
+from worker import broker, embedded_redis, jobs
+from worker.broker import RECORDS_QUEUE, JsonSerializer, SluiceJob, SluiceQueue
+from worker.settings import WorkerSettings
+from worker.work_horse import WorkHorse
+
+MAINTENANCE_SECONDS = 2
+MONITORING_SECONDS = 5
+DEQUEUE_SECONDS = 2
+WORKER_TTL_SECONDS = 30
+# A job whose worker is silent for so long is taken to be abandoned.
+HEARTBEAT_TTL_SECONDS = 30
+
+
+class SluiceWorker(Worker):
+    """RQ's worker, with a horse that lasts, our job class, JSON, and quick recovery."""
+
+    job_class = SluiceJob
+    queue_class = SluiceQueue
+    log_result_lifespan = False
+
+    def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
+        given = [queues] if isinstance(queues, str | Queue) else list(queues)
+        names = [queue if isinstance(queue, str) else queue.name for queue in given]
+        if len(names) > 1:
+            # With several queues RQ gives up LMOVE, and a job popped by a dying worker is lost (rq/rq#1716).
+            refuse(UsageError(f"one queue a worker, not {', '.join(names)}: start a worker for each"))
+        kwargs |= {"job_class": SluiceJob, "queue_class": SluiceQueue, "serializer": JsonSerializer}
+        kwargs.pop("default_worker_ttl", None)
+        ours = (
+            ("worker_ttl", DEFAULT_WORKER_TTL, WORKER_TTL_SECONDS),
+            ("maintenance_interval", DEFAULT_MAINTENANCE_TASK_INTERVAL, MAINTENANCE_SECONDS),
+            ("job_monitoring_interval", DEFAULT_JOB_MONITORING_INTERVAL, MONITORING_SECONDS),
+        )
+        for name, default_of_rq, default in ours:
+            if kwargs.get(name, default_of_rq) == default_of_rq:
+                kwargs[name] = default
+        super().__init__(names, *args, **kwargs)
+        self._horse: WorkHorse | None = None
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return DEQUEUE_SECONDS
+
+    def get_heartbeat_ttl(self, job: Job) -> int:
+        return HEARTBEAT_TTL_SECONDS
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        """RQ's loop, once what the jobs need is known to be there."""
+        try:
+            jobs.workplace()
+        except SluiceError as error:
+            refuse(error)
+        worked: bool = super().work(*args, **kwargs)
+        return worked
+
+    # --- one horse for many jobs, where RQ forks one for each ---
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Gives the job to the horse, a new one where there is none."""
+        execution = self.execution.id if self.execution else ""
+        if self._horse and self._horse.is_spent:
+            self._horse.dismiss()
+            self._horse = None
+        if self._horse:
+            try:
+                self._horse.give(job.id, execution)
+            except OSError:  # it died between two jobs
+                self._horse.dismiss()
+                self._horse = None
+        if not self._horse:
+            self._horse = WorkHorse(self._do_job, self._become_horse)
+            self._horse.give(job.id, execution)
+        self._horse_pid = self._horse.pid
+
+    def _become_horse(self) -> None:
+        self._is_horse = True
+        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
+
+    def _do_job(self, job_id: str, execution_id: str) -> None:
+        """In the horse: RQ's own way of performing a job, with all of its bookkeeping."""
+        try:
+            job = SluiceJob.fetch(job_id, connection=self.connection, serializer=JsonSerializer)
+        except NoSuchJobError:
+            return
+        self.execution = Execution(execution_id, job_id, self.connection, worker_name=self.name)
+        self.perform_job(job, self.queues[0])
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Waits for the end of the job, or of the horse: (its process id, its exit status, its usage)."""
+        if self._horse is None:
+            return None, None, None
+        if self._horse.wait():
+            return self._horse.pid, os.EX_OK, None
+        pid, self._horse = self._horse.pid, None
+        with contextlib.suppress(ChildProcessError):
+            return os.wait4(pid, 0)
+        return None, None, None
+
+    def teardown(self) -> None:
+        if self._horse and not self.is_horse:
+            self._horse.dismiss()
+        super().teardown()  # type: ignore[no-untyped-call]
+
+    # --- recovery ---
+
+    def run_maintenance_tasks(self) -> None:
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        for queue in self.queues:
+            enqueue_due(self.connection, queue)
+
+
+def enqueue_due(connection: Redis, queue: Queue) -> int:
+    """Puts jobs whose wait for another attempt is over back on their queue; how many.
+
+    The move is one transaction, so a death here leaves the job where it was.
+    """
+    registry = ScheduledJobRegistry(queue=queue)  # type: ignore[no-untyped-call]
+    moved = 0
+    for id in registry.get_jobs_to_schedule(current_timestamp()):
+        with connection.pipeline(transaction=True) as pipeline:
+            try:
+                pipeline.watch(registry.key)  # type: ignore[no-untyped-call]
+                if pipeline.zscore(registry.key, id) is None:
+                    continue
+                pipeline.multi()
+                pipeline.zrem(registry.key, id)
+                pipeline.hset(SluiceJob.key_for(id), "status", JobStatus.QUEUED)
+                pipeline.rpush(queue.key, id)
+                pipeline.execute()
+                moved += 1
+            except WatchError:
+                continue
+    return moved
+
+
+def refuse(error: SluiceError) -> NoReturn:
+    """Ends the process with one line; RQ's own command would print a traceback."""
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code)
+
+
+def _configured_url() -> str:
+    """REDIS_URL for RQ. As RQ's configuration (RQ_CONFIG names it) this module starts a private server."""
+    try:
+        settings, home = WorkerSettings.load(), StoreSettings.load().home
+        if os.environ.get("RQ_CONFIG") == __name__ and settings.redis_url is None:
+            return embedded_redis.ensure_running(home)
+        return broker.redis_url(settings, home)
+    except SluiceError as error:
+        if os.environ.get("RQ_CONFIG") == __name__:
+            refuse(error)
+        raise
+
+
+# RQ reads these; it has no other way to be told.
+REDIS_URL: str = _configured_url()
+QUEUES: Sequence[str] = [RECORDS_QUEUE]

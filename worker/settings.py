@@ -1,0 +1,110 @@
+"""The worker's settings: the queue, the contract, the sources, the loader."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from store.settings import RoomSettings
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(value: object) -> object:
+    """`90`, `"90s"`, `"15m"`, `"1h"` or `"7d"` as a timedelta; what else pydantic takes, it takes."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
+        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(0))]
+Extra = Literal["keep", "ignore", "forbid"]
+
+
+class SourceSettings(BaseModel):
+    """`[sources.NAME]`: how one feed's records become the contract's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    records: str | None = Field(default=None, description="path of the array of records in a JSON document")
+    format: Literal["json", "ndjson", "csv"] | None = Field(default=None, description="where the suffix lies")
+    delimiter: str | None = Field(default=None, description="of CSV files")
+    fields: dict[str, str] = Field(default={}, description="contract field -> JMESPath into the raw record")
+    ts_unit: Literal["s", "ms", "us", "ns"] | None = Field(default=None, description="ts is an epoch number")
+    assume_tz: str = Field(default="UTC", description='zone of a ts without offset; "reject" rejects it')
+    extra: Extra | None = Field(default=None, description="fields beyond the contract, for this source")
+    allowed_lateness: Duration = Field(default=timedelta(0), description="how far behind is not yet late")
+    late: Literal["load", "dead_letter", "skip"] = "load"
+    max_age: Duration | None = Field(default=None, description="older records are stale")
+    stale: Literal["flag", "dead_letter"] = "flag"
+
+    @field_validator("fields")
+    @classmethod
+    def expressions_parse(cls, fields: dict[str, str]) -> dict[str, str]:
+        for name, expression in fields.items():
+            try:
+                jmespath.compile(expression)
+            except JMESPathError as error:
+                said = " ".join(str(error).split())
+                raise ValueError(
+                    f"fields.{name} = {expression!r} is no JMESPath expression: {said}"
+                ) from error
+        return fields
+
+    @field_validator("assume_tz")
+    @classmethod
+    def zone_exists(cls, name: str) -> str:
+        if name != "reject":
+            try:
+                ZoneInfo(name)
+            except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+                raise ValueError(
+                    f'assume_tz = {name!r} is no time zone (like "Europe/Oslo") nor "reject"'
+                ) from error
+        return name
+
+
+class WorkerSettings(RoomSettings):
+    """What the queue, the judging of records and the loader go by."""
+
+    section: ClassVar[str] = "worker"
+
+    redis_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("redis_url", "SLUICE_REDIS_URL", "REDIS_URL"),
+        description="where the queue is; default: a private redis-server in the state directory",
+    )
+    contract: str = Field(default="worker.contract:Event", description='"module:Model", a pydantic model')
+    extra: Extra | None = Field(
+        default=None, description="fields beyond the contract: keep, ignore or forbid"
+    )
+    max_future_skew: Duration = Field(default=timedelta(hours=1), description="a later ts is rejected")
+    workers: int = Field(default=2, ge=1, le=64, description="how many `worker up` starts")
+    job_timeout_seconds: int = Field(default=180, ge=1, description="for one batch")
+    retry_intervals_seconds: list[int] = Field(
+        default=[1, 2, 5, 10, 30, 60, 120, 300], min_length=1, description="waits between attempts at a batch"
+    )
+    result_ttl_seconds: int = Field(default=3600, ge=1, description="how long a finished job is remembered")
+    failure_ttl_seconds: int = Field(
+        default=365 * 86400, ge=1, description="how long a failed job, with its records, is kept in Redis"
+    )
+    load_every_seconds: int = Field(default=5, ge=1, description="the periodic loader's interval")
+    load_chunk_records: int = Field(default=100_000, ge=1, description="rows merged in one transaction")
+    load_lease_seconds: float = Field(default=60.0, gt=0, description="the loader's lock runs out after this")
+    load_run_seconds: float = Field(default=60.0, gt=0, description="a run ends after this; the next goes on")
+    sources: dict[str, SourceSettings] = Field(default={}, description="one entry a feed")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """[worker], and [sources], which the producer reads too."""
+        return {**config.get("worker", {}), **({"sources": config["sources"]} if "sources" in config else {})}
+
+    def source(self, name: str) -> SourceSettings:
+        """A source's settings; a source without an entry is a passthrough."""
+        return self.sources.get(name, SourceSettings())

@@ -1,0 +1,228 @@
+"""The stages a batch passes, in their order. Pure: what they need to know of the world is handed to them.
+
+    parse -> adapt -> validate -> freshness -> dedupe
+
+Each record leaves with exactly one outcome: staged, duplicate, superseded, rejected or skipped.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from store import hashing, timestamps
+from store.staging import LATE, STALE
+from worker.adapters import Adapter
+from worker.contract import Contract
+from worker.message import Message, Opaque, RawRecord
+from worker.parsing import parse_csv, parse_json
+from worker.rejection import Fault, Rejection
+from worker.settings import SourceSettings
+from worker.validation import Accepted, Validator, content_of
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The contract and one source's settings, compiled once for all of its batches."""
+
+    contract: Contract
+    source: SourceSettings
+    adapter: Adapter
+    validator: Validator
+    max_future_skew: timedelta
+
+
+def judge_for(contract: Contract, source: SourceSettings, max_future_skew: timedelta) -> Judge:
+    """The judge of one source's records."""
+    adapter = Adapter(source, contract)
+    validator = Validator(contract, source.extra or contract.extra, adapter.read_time)
+    return Judge(contract, source, adapter, validator, max_future_skew)
+
+
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """A record that keeps its contract, and where in its batch it stands (from 0)."""
+
+    place: int
+    record: Accepted
+    flags: int  # LATE, STALE
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A record that breaks its contract."""
+
+    place: int
+    faults: tuple[Fault, ...]
+    content: str  # what it says, whatever its format
+    record_key: str | None
+
+
+@dataclass
+class Judged:
+    """A batch after the stages that need no database."""
+
+    valid: list[Valid] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    skipped: list[Valid] = field(default_factory=list)
+    late: int = 0
+    stale: int = 0
+
+
+def judge_batch(message: Message, judge: Judge, watermark: str | None, now: datetime) -> Judged:
+    """Parse, adapt, validate and freshness for every record of a batch."""
+    judged = Judged()
+    clock = Clock.at(judge, watermark, now)
+    for place, record in enumerate(message.records):
+        raw: dict[str, Any] | None = None
+        try:
+            raw = parse(record, message)
+            raw = judge.adapter.adapt(raw)
+            accepted = judge.validator.validate(raw)
+            flags = clock.flags(accepted)
+        except Rejection as rejection:
+            judged.bad.append(Bad(place, rejection.faults, said(record, message), _key(raw)))
+            continue
+        valid = Valid(place, accepted, flags)
+        if flags:
+            judged.late += bool(flags & LATE)
+            judged.stale += bool(flags & STALE)
+        if flags & LATE and judge.source.late == "skip":
+            judged.skipped.append(valid)
+        else:
+            judged.valid.append(valid)
+    return judged
+
+
+def parse(record: RawRecord, message: Message) -> dict[str, Any]:
+    """One raw record as a dictionary. Raises Rejection."""
+    if isinstance(record, Opaque):
+        if record.digest:
+            raise Rejection(Fault("too_large", None, f"{record.size} bytes are more than max_record_bytes"))
+        raise Rejection(Fault("undecodable", None, "bytes that are not UTF-8"))
+    if message.format == "csv":
+        return parse_csv(record, message.header or [], message.delimiter)
+    return parse_json(record)
+
+
+def said(record: RawRecord, message: Message) -> str:
+    """The rejected record's content for the digest: what it says where it can be read, else its bytes."""
+    try:
+        return content_of(parse(record, message))
+    except Rejection:
+        content = (
+            record.content + (record.digest or "").encode() if isinstance(record, Opaque) else encode(record)
+        )
+        return hashing.hexdigest(content)
+
+
+def encode(record: str) -> bytes:
+    return record.encode("utf-8", "surrogatepass")
+
+
+def _key(raw: dict[str, Any] | None) -> str | None:
+    key = raw.get("key") if raw else None
+    return key[:1000] if isinstance(key, str) and "\0" not in key and key.isprintable() else None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What is too new, late or stale for one batch, as stored text: comparing text compares time."""
+
+    latest: str
+    late_before: str | None
+    late_includes: bool  # the skip policy: at or before the watermark means seen
+    late_rejects: bool
+    stale_before: str | None
+    stale_rejects: bool
+
+    @classmethod
+    def at(cls, judge: Judge, watermark: str | None, now: datetime) -> Clock:
+        source = judge.source
+        return cls(
+            latest=timestamps.to_text(now + judge.max_future_skew),
+            late_before=before(timestamps.from_text(watermark), source.allowed_lateness)
+            if watermark
+            else None,
+            late_includes=source.late == "skip",
+            late_rejects=source.late == "dead_letter",
+            stale_before=before(now, source.max_age) if source.max_age is not None else None,
+            stale_rejects=source.stale == "dead_letter",
+        )
+
+    def flags(self, record: Accepted) -> int:
+        """LATE and STALE. Raises Rejection for what time alone makes a dead letter."""
+        if record.ts > self.latest:
+            raise Rejection(Fault("future_timestamp", "ts", "later than now and max_future_skew"))
+        flags = 0
+        if self.late_before and (
+            record.ts < self.late_before or (self.late_includes and record.ts == self.late_before)
+        ):
+            if self.late_rejects:
+                raise Rejection(
+                    Fault("late", "ts", "older than the source's watermark minus allowed_lateness")
+                )
+            flags |= LATE
+        if self.stale_before and record.ts < self.stale_before:
+            if self.stale_rejects:
+                raise Rejection(Fault("stale", "ts", "older than the source's max_age"))
+            flags |= STALE
+        return flags
+
+
+def before(moment: datetime, span: timedelta) -> str:
+    """`moment` minus `span` as stored text; the beginning of time where that lies before it."""
+    try:
+        return timestamps.to_text(moment - span)
+    except OverflowError:
+        return timestamps.to_text(datetime.min.replace(tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Deduped:
+    """A batch's valid records, each with its outcome."""
+
+    staged: list[Valid]
+    duplicates: list[Valid]
+    superseded: list[Valid]
+
+
+def dedupe(
+    valid: list[Valid], held: Mapping[str, tuple[str, bytes]], staged: set[tuple[str, bytes]]
+) -> Deduped:
+    """Sorts out what is already in the target (`held`), in staging, or earlier in the batch."""
+    outcome = Deduped([], [], [])
+    seen = set(staged)
+    for each in valid:
+        record = each.record
+        content = (record.key, record.content_hash)
+        current = held.get(record.key)
+        if content in seen or (current is not None and current[1] == record.content_hash):
+            outcome.duplicates.append(each)
+        elif current is not None and current > (record.ts, record.content_hash):
+            outcome.superseded.append(each)
+        else:
+            seen.add(content)
+            outcome.staged.append(each)
+    return outcome
+
+
+def kept_payload(record: RawRecord) -> tuple[str, str, int, str | None]:
+    """(payload, encoding, size in bytes, digest) of a raw record as a dead letter keeps it, byte for byte."""
+    if isinstance(record, Opaque):
+        try:
+            text = record.content.decode()
+        except UnicodeDecodeError:
+            return base64.b64encode(record.content).decode(), "base64", record.size, record.digest
+        return (text, "utf-8", record.size, record.digest) if "\0" not in text else _as_base64(record)
+    if "\0" in record:
+        return _as_base64(Opaque(encode(record), len(encode(record)), None))
+    return record, "utf-8", len(encode(record)), None
+
+
+def _as_base64(record: Opaque) -> tuple[str, str, int, str | None]:
+    # PostgreSQL's text cannot hold NUL.
+    return base64.b64encode(record.content).decode(), "base64", record.size, record.digest

@@ -1,0 +1,229 @@
+"""`worker up`: workers, the loader's worker and the cron, as child processes; it stops them all."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from types import FrameType
+
+from rq.cron import CronScheduler
+from rq.registry import ScheduledJobRegistry, StartedJobRegistry
+
+from store.errors import LockHeld, SluiceError
+from store.settings import StoreSettings
+from worker import broker, dead_letter_queue, jobs, loader
+from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
+from worker.rq_worker import SluiceWorker, enqueue_due
+from worker.settings import WorkerSettings
+
+# Forked children start at once, with everything imported; nothing is open yet that could not be shared.
+processes = multiprocessing.get_context("fork")
+
+GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.1
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 10.0
+DEATHS_TO_GIVE_UP, DEATHS_WITHIN_SECONDS = 8, 60.0
+
+log = logging.getLogger("sluice.supervisor")
+
+
+class GaveUp(SluiceError):
+    """A child died again and again."""
+
+
+@dataclass
+class Child:
+    """One process that is kept running."""
+
+    name: str
+    run: Callable[[], None]
+    process: BaseProcess | None = None
+    deaths: list[float] = field(default_factory=list)  # monotonic times
+    restart_at: float = 0.0
+
+    def start(self) -> None:
+        self.process = processes.Process(target=self.run, name=self.name)
+        self.process.start()
+        log.info("started %s (process %s)", self.name, self.process.pid)
+
+    def note_death(self) -> None:
+        """Plans the restart, later each time. Raises GaveUp after repeated deaths."""
+        code = self.process.exitcode if self.process else None
+        now = time.monotonic()
+        self.deaths = [death for death in self.deaths if now - death < DEATHS_WITHIN_SECONDS] + [now]
+        if len(self.deaths) >= DEATHS_TO_GIVE_UP:
+            raise GaveUp(
+                f"{self.name} died {len(self.deaths)} times within {DEATHS_WITHIN_SECONDS:.0f} s "
+                f"(last exit code {code}): see the log above for the cause"
+            )
+        wait = min(FIRST_BACKOFF_SECONDS * 2 ** (len(self.deaths) - 1), LONGEST_BACKOFF_SECONDS)
+        log.warning("%s died (exit code %s); started again in %.1f s", self.name, code, wait)
+        self.process = None
+        self.restart_at = now + wait
+
+
+def run_worker(queue: str, *, burst: bool, level: str) -> None:
+    """A child's life as an RQ worker."""
+    reset_signals()
+    store, settings = StoreSettings.load(), WorkerSettings.load()
+    connection = broker.connect(settings, store.home)
+    SluiceWorker([queue], connection=connection).work(burst=burst, logging_level=level)
+
+
+def run_cron(level: str) -> None:
+    """A child's life as RQ's cron."""
+    reset_signals()
+    store, settings = StoreSettings.load(), WorkerSettings.load()
+    scheduler = CronScheduler(connection=broker.connect(settings, store.home), logging_level=level)
+    scheduler.load_config_from_file("worker.schedule")
+    scheduler.start()  # type: ignore[no-untyped-call]
+
+
+def reset_signals() -> None:
+    """A forked child forgets the supervisor's handlers."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class Supervisor:
+    """Keeps children running until it is told to stop."""
+
+    def __init__(self, workers: int, level: str) -> None:
+        # A child must not take the connection or the settings' errors upon itself first: look before forking.
+        self._level = level
+        self._workers = workers
+        self._stopping = False
+        self.place = jobs.workplace()
+
+    def up(self) -> None:
+        """Runs workers, loader and cron until SIGTERM or Ctrl-C. Raises GaveUp."""
+        broker.connect(self.place.worker, self.place.store.home).close()
+        names = [f"worker {number}" for number in range(1, self._workers + 1)]
+        children = [
+            *(
+                Child(name, lambda: run_worker(RECORDS_QUEUE, burst=False, level=self._level))
+                for name in names
+            ),
+            Child("loader", lambda: run_worker(LOADER_QUEUE, burst=False, level=self._level)),
+            Child("cron", lambda: run_cron(self._level)),
+        ]
+        with self._signals():
+            try:
+                for child in children:
+                    child.start()
+                while not self._stopping:
+                    self._tend(children)
+                    time.sleep(POLL_SECONDS)
+            finally:
+                stop(children)
+
+    def _tend(self, children: list[Child]) -> None:
+        for child in children:
+            if child.process is None:
+                if time.monotonic() >= child.restart_at:
+                    child.start()
+            elif not child.process.is_alive():
+                child.note_death()
+
+    def burst(self) -> Burst:
+        """Processes all that is queued, loads it, and returns what it did."""
+        with self._signals():
+            redis = broker.connect(self.place.worker, self.place.store.home)
+            queue = Broker(redis, self.place.worker)
+            failed_before = queue.failed_count()
+            children: list[Child] = []
+            try:
+                while not self._stopping and unfinished(queue):
+                    enqueue_due(redis, queue.queue())
+                    self._burst_round(children)
+            finally:
+                stop(children)
+            self._load()
+            return Burst(queue.failed_count() - failed_before, self._stopping)
+
+    def _burst_round(self, children: list[Child]) -> None:
+        """Workers until the queue is empty; the loader works beside them."""
+        children[:] = [
+            Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
+            for number in range(1, self._workers + 1)
+        ]
+        for child in children:
+            child.start()
+        loaded_at = time.monotonic()
+        while not self._stopping and any(child.process and child.process.is_alive() for child in children):
+            time.sleep(POLL_SECONDS)
+            if time.monotonic() - loaded_at > self.place.worker.load_every_seconds:
+                self._load(once=True)
+                loaded_at = time.monotonic()
+
+    def _load(self, *, once: bool = False) -> None:
+        """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""
+        redis = broker.connect(self.place.worker, self.place.store.home)
+        with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
+            while not self._stopping:
+                try:
+                    run = loader.load(engine, self.place.worker)
+                except LockHeld:
+                    if once:
+                        return
+                    time.sleep(POLL_SECONDS)
+                    continue
+                if once or run.number is None:
+                    break
+            dead_letter_queue.flush_outbox(redis, engine)
+        redis.close()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and Ctrl-C ask to stop; a second one is the default: at once."""
+
+        def ask(number: int, _frame: FrameType | None) -> None:
+            self._stopping = True
+            signal.signal(number, signal.SIG_DFL)
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """What a burst left behind."""
+
+    failed_batches: int
+    stopped_early: bool
+
+
+def unfinished(queue: Broker) -> bool:
+    """Whether any batch is queued, waits for another attempt, or is being worked on."""
+    records = queue.queue()
+    registries = (
+        ScheduledJobRegistry(queue=records),  # type: ignore[no-untyped-call]
+        StartedJobRegistry(queue=records),
+    )
+    return queue.waiting() > 0 or any(registry.connection.zcard(registry.key) for registry in registries)
+
+
+def stop(children: list[Child]) -> None:
+    """SIGTERM to all: the batch in hand is finished; what lives after the grace period is killed."""
+    alive = [child.process for child in children if child.process and child.process.is_alive()]
+    for process in alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid or 0, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in alive:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            log.warning("%s did not stop within %.0f s and is killed", process.name, GRACE_SECONDS)
+            process.kill()
+            process.join()
