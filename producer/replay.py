@@ -1,0 +1,139 @@
+"""Dead letters -> messages: sent back through the queue as they are, or edited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from store import hashing, timestamps
+from store.dead_letters import DeadLetter
+from store.errors import InputError
+from worker.contract import Contract
+from worker.message import Letter, Message, Opaque, RawRecord
+from worker.parsing import parse_csv
+from worker.rejection import Rejection
+from worker.settings import WorkerSettings
+from worker.stages import judge_batch, judge_for
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What to change in a payload before it is judged again."""
+
+    fields: dict[str, Any]  # new values; None takes the field out
+    payload: str | None  # the whole payload anew
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.fields and self.payload is None
+
+
+@dataclass(frozen=True)
+class Replayable:
+    """A letter as it is sent back."""
+
+    letter: DeadLetter
+    record: RawRecord
+    format: str
+    header: dict[str, Any] | None
+    edited: bool
+
+
+def prepare(
+    letters: Sequence[DeadLetter], edit: Edit
+) -> tuple[list[Replayable], list[tuple[DeadLetter, str]]]:
+    """(what can be sent back, what cannot and why)."""
+    ready: list[Replayable] = []
+    refused: list[tuple[DeadLetter, str]] = []
+    for letter in letters:
+        try:
+            ready.append(_prepared(letter, edit))
+        except InputError as error:
+            refused.append((letter, str(error)))
+    return ready, refused
+
+
+def _prepared(letter: DeadLetter, edit: Edit) -> Replayable:
+    if edit.payload is not None:
+        return Replayable(letter, edit.payload, "json", None, edited=True)
+    if letter.payload_digest:
+        raise InputError("only its first 4 KiB were kept: raise max_record_bytes and send the file again")
+    if edit.fields:
+        body = {**_body(letter), **edit.fields}
+        text = orjson.dumps({name: value for name, value in body.items() if value is not None}).decode()
+        return Replayable(letter, text, "json", None, edited=True)
+    raw = letter.raw
+    try:
+        record: RawRecord = raw.decode()
+    except UnicodeDecodeError:
+        record = Opaque(raw, len(raw), None)
+    return Replayable(letter, record, letter.format, letter.header, edited=False)
+
+
+def _body(letter: DeadLetter) -> dict[str, Any]:
+    try:
+        if letter.format == "csv" and letter.header:
+            return parse_csv(letter.raw.decode(), letter.header["columns"], letter.header["delimiter"])
+        body = orjson.loads(letter.raw)
+    except (orjson.JSONDecodeError, UnicodeDecodeError, Rejection) as error:
+        raise InputError(
+            "its payload cannot be read, so no field can be set: give it whole with --payload"
+        ) from error
+    if not isinstance(body, dict):
+        raise InputError("its payload is no object, so no field can be set: give it whole with --payload")
+    return body
+
+
+def messages(
+    ready: Sequence[Replayable], contract: Contract, settings: WorkerSettings, most: int
+) -> Iterator[Message]:
+    """The letters as batches of one source and format each. Replaying again what is on its way makes the
+    same ids; once it was processed, `replays` has grown and the ids are new."""
+    ordered = sorted(ready, key=_group)
+    for _, members in groupby(ordered, key=_group):
+        group = list(members)
+        for start in range(0, len(group), most):
+            yield _message(group[start : start + most], contract, settings)
+
+
+def _group(each: Replayable) -> tuple[str, str, bytes, str]:
+    return each.letter.source, each.format, orjson.dumps(each.header), each.letter.file
+
+
+def _message(group: list[Replayable], contract: Contract, settings: WorkerSettings) -> Message:
+    first = group[0]
+    source = first.letter.source
+    fingerprint = contract.fingerprint(settings.source(source))
+    records = [each.record for each in group]
+    content = [record if isinstance(record, str) else record.content.hex() for record in records]
+    versions = [[each.letter.id, each.letter.replays] for each in group]
+    identity = ["replay", source, fingerprint, first.format, first.header, versions, content]
+    return Message(
+        id=hashing.hexdigest(orjson.dumps(identity)),
+        kind="replay",
+        source=source,
+        file=first.letter.file,
+        format="csv" if first.format == "csv" else "json",
+        header=first.header["columns"] if first.header else None,
+        delimiter=first.header["delimiter"] if first.header else ",",
+        records=records,
+        lines=[each.letter.line for each in group],
+        fingerprint=fingerprint,
+        letters=[Letter(each.letter.id, each.letter.event_id, each.edited) for each in group],
+        size=sum(len(text) for text in content),
+    )
+
+
+def dry_run(sent: Sequence[Message], contract: Contract, settings: WorkerSettings) -> dict[str, str | None]:
+    """letter id -> the reason it would be rejected for now; None where it would be accepted."""
+    verdicts: dict[str, str | None] = {}
+    for message in sent:
+        judge = judge_for(contract, settings.source(message.source), settings.max_future_skew)
+        judged = judge_batch(message, judge, None, timestamps.now())
+        verdicts |= {letter.id: None for letter in message.letters}
+        verdicts |= {message.letters[bad.place].id: bad.faults[0].reason for bad in judged.bad}
+    return verdicts

@@ -1,0 +1,91 @@
+"""Batches -> the queue: not faster than workers take them, and none that is known already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from store import batches, database
+from worker.broker import RECORDS_QUEUE, Broker
+from worker.message import Message
+
+GROUP_BATCHES = 8
+GROUP_BYTES = 4 << 20
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.02, 0.5
+SAY_SO_AFTER_SECONDS = 5.0
+
+Notice = Callable[[str], None]
+
+
+@dataclass
+class Sent:
+    """What became of the batches handed to `send_all`."""
+
+    ids: list[str] = field(default_factory=list)
+    records: int = 0
+    sent: int = 0  # batches put on the queue
+    known: int = 0  # batches processed before, or on their way already: not sent again
+    waited_seconds: float = 0.0
+
+
+def send_all(
+    messages: Iterable[Message],
+    broker: Broker,
+    engine: Engine,
+    max_pending: int,
+    on_sent: Callable[[Sent], None],
+    notice: Notice,
+) -> Sent:
+    """Sends messages in groups, each group at once or not at all."""
+    result = Sent()
+    for group in grouped(messages, min(GROUP_BATCHES, max_pending)):
+        ids = [message.id for message in group]
+        with database.reading(engine) as connection:
+            known = batches.known(connection, ids)
+        known |= broker.on_their_way([id for id in ids if id not in known])
+        new = [message for message in group if message.id not in known]
+        if new:
+            result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
+            broker.send(new)
+        result.ids += ids
+        result.records += sum(len(message.records) for message in group)
+        result.sent += len(new)
+        result.known += len(group) - len(new)
+        on_sent(result)
+    return result
+
+
+def grouped(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
+    """Messages in groups that are cheap to send at once and still small."""
+    group: list[Message] = []
+    size = 0
+    for message in messages:
+        group.append(message)
+        size += message.size
+        if len(group) >= most or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def wait_for_room(broker: Broker, room: int, notice: Notice) -> float:
+    """Waits until at most `room` batches are queued; the seconds it took."""
+    started = time.monotonic()
+    pause = FIRST_WAIT_SECONDS
+    said = False
+    while (waiting := broker.waiting()) > max(room, 0):
+        waited = time.monotonic() - started
+        if not said and waited > SAY_SO_AFTER_SECONDS:
+            said = True
+            if not broker.workers(RECORDS_QUEUE):
+                notice(
+                    f"{waiting} batches wait and no worker is running: start one with `worker up` or `rq worker`; "
+                    "sending goes on as soon as there is room"
+                )
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_WAIT_SECONDS)
+    return time.monotonic() - started

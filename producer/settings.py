@@ -1,0 +1,27 @@
+"""The producer's settings: how files are cut, and how far the producer may run ahead of the workers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from store.schema import MAX_BATCH_RECORDS
+from store.settings import RoomSettings
+
+
+class ProducerSettings(RoomSettings):
+    """What cutting and sending go by."""
+
+    section: ClassVar[str] = "producer"
+
+    batch_records: int = Field(
+        default=5000, ge=1, le=MAX_BATCH_RECORDS, description="records in a batch, at most"
+    )
+    batch_bytes: int = Field(default=4 << 20, ge=1024, description="bytes of records in a batch, at most")
+    max_record_bytes: int = Field(
+        default=1 << 20, ge=16, le=64 << 20, description="a longer record is rejected"
+    )
+    max_pending_batches: int = Field(
+        default=100, ge=1, description="the producer waits while more are queued"
+    )
