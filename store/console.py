@@ -1,0 +1,77 @@
+"""What the three commands share: errors in one line, exit codes with names, text that cannot harm a terminal."""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Any
+
+import orjson
+
+from store.errors import SluiceError
+
+
+class Exit(enum.IntEnum):
+    """What a command ends with."""
+
+    OK = 0
+    FAILED = 1  # a law is violated, a job failed for good, nothing was found
+    USAGE = 2  # the caller's to mend, or Redis or the database is not to be had
+    INTERRUPTED = 130
+
+
+def run(app: Callable[[], Any]) -> None:
+    """Runs a command: an error of ours is one line on standard error, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except SluiceError as error:
+        fail(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has seen enough; Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)
+
+
+def fail(message: str) -> None:
+    """`error: …` on standard error, red on a terminal."""
+    note(message, "error", "31")
+
+
+def warn(message: str) -> None:
+    """`warning: …` on standard error, yellow on a terminal."""
+    note(message, "warning", "33")
+
+
+def note(message: str, word: str, colour: str) -> None:
+    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    label = f"\x1b[{colour}m{word}:\x1b[0m" if coloured else f"{word}:"
+    print(label, shown(message), file=sys.stderr)
+
+
+def shown(text: str) -> str:
+    """Text with control characters and terminal escapes made visible, on one line."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    # JSON escapes most control characters; a terminal obeys these too. They stand in strings alone.
+    sys.stdout.write(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")

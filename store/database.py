@@ -1,0 +1,311 @@
+"""The engine, the one transaction helper, the migrations, and all that differs between databases."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    RowMapping,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from store import schema
+from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
+from store.settings import StoreSettings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BEGIN = "sluice_begin"
+NOT_ANOTHERS = "SELECT count(*) = 0 OR sum(name = ?) FROM sqlite_master"
+
+# What the database says, and what its user can do about it.
+ADVICE = (
+    ("locked", "another process holds the write lock for longer than busy_timeout_seconds: it is retried"),
+    ("full", "the disk is full: free some space, then retry"),
+    ("readonly", "it is read-only: check the file's and the folder's permissions"),
+    ("read-only", "it is read-only: check the file's and the folder's permissions"),
+    ("unable to open", "check that its folder exists and can be written to, or set database_url"),
+    ("no such table", "it was replaced while in use: restore the file, or run `store init` for an empty one"),
+    ("disk i/o", "the disk failed: check it, restore from a backup if `PRAGMA integrity_check` complains"),
+    ("malformed", "the file is damaged: stop the workers, restore a backup, send the files again"),
+)
+
+
+def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
+    """An engine for this process alone: engines do not survive a fork. Nothing is opened yet."""
+    url = parse_url(settings.url)
+    if url.get_backend_name() != "sqlite":
+        try:
+            return create_engine(url, poolclass=NullPool, hide_parameters=True)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"database_url names {url.get_backend_name()}, whose driver {error.name!r} is not installed: "
+                "install it, or use sqlite:////data/sluice.db"
+            ) from error
+    engine = create_engine(
+        url, connect_args={"timeout": settings.busy_timeout_seconds}, pool_size=1, hide_parameters=True
+    )
+    pragmas = (
+        f"PRAGMA synchronous = {settings.synchronous}",
+        "PRAGMA foreign_keys = ON",
+        f"PRAGMA cache_size = {-1024 * page_cache_mb}",
+        "PRAGMA temp_store = MEMORY",
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are ours: BEGIN IMMEDIATE below
+        for pragma in pragmas:
+            connection.execute(pragma)
+        if connection.execute(NOT_ANOTHERS, (schema.VERSION_TABLE,)).fetchone()[0]:
+            connection.execute("PRAGMA journal_mode = WAL")  # this one is written into the file
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
+
+    return engine
+
+
+def parse_url(text: str) -> URL:
+    """A SQLAlchemy URL. Raises ConfigError, without showing a password, for one that is none."""
+    try:
+        url = make_url(text)
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise ConfigError(
+            "database_url is not a URL of a known database: write it like sqlite:////data/sluice.db"
+        ) from error
+    return url
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One write transaction: all of it or nothing. Takes SQLite's write lock at the start.
+
+    Raises StoreUnavailable for a system error; the first error is the one that is seen.
+    """
+    with translated(engine), engine.connect() as plain:
+        connection = plain.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent view of the data, without a lock."""
+    with translated(engine), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """Turns the driver's system errors into ours; programming errors pass as they are."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise translate(engine, error) from error
+
+
+def translate(engine: Engine, error: DBAPIError) -> Exception:
+    """The error to raise for what the driver said."""
+    said = str(error.orig).strip()
+    where = engine.url.render_as_string(hide_password=True)
+    if "not a database" in said:
+        return ForeignDatabase(f"{where} is not a database of Sluice's: {said}; point database_url elsewhere")
+    for word, advice in ADVICE:
+        if word in said.lower():
+            return StoreUnavailable(f"{where}: {said}: {advice}")
+    if error.connection_invalidated or isinstance(error.orig, sqlite3.OperationalError | OSError):
+        return StoreUnavailable(f"{where}: {said}: it is retried")
+    if type(error.orig).__name__ == "OperationalError":
+        return StoreUnavailable(f"{where}: {said}: check that the server runs and database_url is right")
+    return error
+
+
+def as_dict(row: RowMapping) -> dict[str, Any]:
+    """A row by column name; SQLAlchemy's own names are a kind of text that JSON does not take."""
+    return {str(name): value for name, value in row.items()}
+
+
+# --- what differs between databases -------------------------------------------------------------------
+
+
+def is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """An INSERT that can say ON CONFLICT, in this database's dialect."""
+    return sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)
+
+
+def member_of(
+    connection: Connection, column: ColumnElement[Any], values: Sequence[str]
+) -> ColumnElement[bool]:
+    """`column` is one of `values`, however many, as one bound parameter."""
+    if is_sqlite(connection):
+        each = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column == func.any(list(values))
+
+
+def insert_tuples(
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Many rows with one prepared statement; a third of the price of dictionaries per row."""
+    if not rows:
+        return
+    quote = connection.dialect.identifier_preparer.quote
+    mark = "?" if is_sqlite(connection) else "%s"
+    columns = ", ".join(quote(name) for name in names)
+    marks = ", ".join([mark] * len(names))
+    connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
+
+
+# --- first use ----------------------------------------------------------------------------------------
+
+
+def prepare(settings: StoreSettings) -> Engine:
+    """An engine over a database that exists and has today's tables; creates and migrates as needed.
+
+    Raises ForeignDatabase where somebody else's tables are, StoreUnavailable where it cannot be written.
+    """
+    engine = open_engine(settings)
+    create_private_file(engine.url)
+    with translated(engine):
+        if revision(engine) != schema.SCHEMA_REVISION:
+            migrate(engine)
+    return engine
+
+
+def existing(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
+    """An engine over a database that is there already.
+
+    A file deleted under a running worker must not come back empty. Raises StoreUnavailable.
+    """
+    engine = open_engine(settings, page_cache_mb=page_cache_mb)
+    path = engine.url.database
+    if engine.dialect.name == "sqlite" and path and path != ":memory:" and not Path(path).exists():
+        raise StoreUnavailable(f"{path} is gone: restore it, or run `store init` to begin with an empty one")
+    return engine
+
+
+def file_of(engine: Engine) -> tuple[int, int] | None:
+    """(device, inode) of SQLite's file; None where there is no file."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    try:
+        found = Path(engine.url.database).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def create_private_file(url: URL) -> None:
+    """SQLite's file and folder, readable by their owner alone."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return
+    path = Path(url.database)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the database {path} cannot be written ({error.strerror}): check its folder, or set database_url"
+        ) from error
+
+
+def revision(engine: Engine) -> str | None:
+    """The schema's revision; None for an empty database. Raises ForeignDatabase for another's."""
+    with engine.connect() as connection:
+        names = set(inspect(connection).get_table_names())
+        if schema.VERSION_TABLE in names:
+            statement = f"SELECT version_num FROM {schema.VERSION_TABLE}"  # noqa: S608
+            return connection.exec_driver_sql(statement).scalar()
+    if names:
+        where = engine.url.render_as_string(hide_password=True)
+        listed = ", ".join(sorted(names)[:3])
+        raise ForeignDatabase(
+            f"{where} holds tables that are not Sluice's ({listed}): give database_url one of its own"
+        )
+    return None
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the tables to today's revision, in one transaction, once however many ask."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with transaction(engine) as connection:
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ForeignDatabase(
+                f"the database is of another version of Sluice ({error}): use that version, or a new database"
+            ) from error
+
+
+def add_contract_columns(engine: Engine, columns: Sequence[schema.ContractColumn]) -> None:
+    """Gives `staging` and `target` the contract's columns; those already there are left alone.
+
+    Raises ConfigError where a field has changed its type since: a column cannot hold two.
+    """
+    with reading(engine) as connection:
+        if not missing_columns(connection, columns):
+            return
+    with transaction(engine) as connection:
+        for column in missing_columns(connection, columns):
+            add_column(connection, column)
+
+
+def missing_columns(
+    connection: Connection, columns: Sequence[schema.ContractColumn]
+) -> list[schema.ContractColumn]:
+    kinds = {column.name: column.kind for column in contract_columns(connection)}
+    for column in columns:
+        if kinds.get(column.name, column.kind) != column.kind:
+            raise ConfigError(
+                f"contract field {column.name!r} is {column.kind} now, but the table holds it as "
+                f"{kinds[column.name]}: keep the type, or give the field another name"
+            )
+    return [column for column in columns if column.name not in kinds]
+
+
+def add_column(connection: Connection, column: schema.ContractColumn) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    kind = schema.KIND_TYPES[column.kind]().compile(dialect=connection.dialect)
+    for table in ("staging", "target"):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {quote(column.name)} {kind}")
+    position = connection.execute(select(func.count()).select_from(schema.contract_columns)).scalar_one()
+    connection.execute(
+        schema.contract_columns.insert().values(name=column.name, kind=column.kind, position=position)
+    )
+
+
+def contract_columns(connection: Connection) -> tuple[schema.ContractColumn, ...]:
+    """The contract's columns as the tables have them, in the order they were added."""
+    table = schema.contract_columns
+    rows = connection.execute(select(table.c.name, table.c.kind).order_by(table.c.position))
+    return tuple(schema.ContractColumn(name, kind) for name, kind in rows)

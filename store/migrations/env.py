@@ -1,0 +1,12 @@
+"""How Alembic reaches the database: over the connection that `store.database.migrate` hands it."""
+
+from alembic import context
+
+from store import schema
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    version_table=schema.VERSION_TABLE,
+    transactional_ddl=False,  # the caller's transaction holds all of it
+)
+context.run_migrations()

@@ -1,0 +1,269 @@
+"""The tables. Fixed columns are declared here; a contract's fields become typed columns beside them.
+
+`staging` and `target` carry the contract's columns. `record_lineage` is one narrow physical row for
+every loaded record; the view `lineage` presents it as the two entries it stands for (stage, load),
+beside the entries of records still in staging and of those rejected, skipped or replayed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeEngine
+
+SCHEMA_REVISION = "0001"
+VERSION_TABLE = "sluice_schema"
+
+# A staged record's id is its batch's number and its place in the batch, so no counter is needed and
+# any id tells its batch.
+PLACE_BITS = 20
+MAX_BATCH_RECORDS = 1 << PLACE_BITS
+
+# Byte order everywhere: what sorts in SQLite's BINARY collation must sort alike in PostgreSQL.
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite's rowid alias is INTEGER; elsewhere numbers that grow for ever are 64 bits wide.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def staged_id(batch_seq: int, place: int) -> int:
+    """The id of the record at `place` (from 0) of a batch, and of its `stage` and `load` entries."""
+    return batch_seq << PLACE_BITS | place
+
+
+def event_id(batch_seq: int, place: int, step: str) -> int:
+    """The id of a `replay`, `reject` or `skip` entry; a replayed record may have one before the other."""
+    return staged_id(batch_seq, place) << 1 | (step != "replay")
+
+
+metadata = MetaData()
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("id", Name, nullable=False, unique=True),  # the inbox: content-addressed, 32 hex digits
+    Column("kind", Text, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("first_line", BigInteger, nullable=False),
+    Column("last_line", BigInteger, nullable=False),
+    Column("fingerprint", Text, nullable=False),  # of the contract and mapping that judged it
+    Column("received", Integer, nullable=False),
+    Column("staged", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("superseded", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("late", Integer, nullable=False),
+    Column("stale", Integer, nullable=False),
+    Column("reasons", Text, nullable=False),  # JSON: reason -> count
+    Column("seconds", Text, nullable=False),  # JSON: stage -> seconds; a stage that did not run is absent
+    Column("watermark_before", Text),
+    Column("processed_at", Text, nullable=False),
+    # split: it killed its workers and was cut into two batches of their own; it received nothing itself
+    CheckConstraint("kind IN ('file', 'replay', 'split')", name="batches_kind"),
+    sqlite_autoincrement=True,
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Name, primary_key=True),  # hash of source and payload: the same payload is the same letter
+    Column("source", Name, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("errors", Text, nullable=False),  # JSON: [{reason, field, message}]
+    Column("payload", Text, nullable=False),
+    Column("encoding", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # of the whole record, in bytes
+    Column("payload_digest", Text),  # of the whole record, where only its head is kept
+    Column("format", Text, nullable=False),
+    Column("header", Text),  # JSON: the CSV file's columns and delimiter
+    Column("content", Name, nullable=False),  # what it says whatever the format: see `digest`
+    Column("record_key", Name),
+    Column("file", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("batch_seq", Serial, ForeignKey("batches.seq"), nullable=False),  # the batch that saw it last
+    Column("event_id", BigInteger, nullable=False),  # its latest `reject` entry
+    Column("occurrences", Integer, nullable=False),
+    Column("replays", Integer, nullable=False),
+    Column("first_seen_at", Text, nullable=False),
+    Column("last_seen_at", Text, nullable=False),
+    Column("resolved_at", Text),
+    Column("published_at", Text),  # when the Redis DLQ got it; null: not there
+    # open -> resolved: a replay was accepted; resolved -> open: the same payload was rejected again
+    CheckConstraint("status IN ('open', 'resolved')", name="dead_letters_status"),
+    CheckConstraint("encoding IN ('utf-8', 'base64')", name="dead_letters_encoding"),
+    CheckConstraint("format IN ('json', 'csv')", name="dead_letters_format"),
+    Index("dead_letters_by_status", "status", "source", "reason"),
+    Index("dead_letters_outbox", "status", "published_at"),
+)
+
+lineage_events = Table(
+    "lineage_events",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # see `event_id`
+    Column("step", Text, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("record_key", Name),
+    Column("dead_letter_id", Name),
+    Column("detail", Text, nullable=False),
+    Column("batch_seq", Serial, ForeignKey("batches.seq"), nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("parent_id", BigInteger),
+    CheckConstraint("step IN ('reject', 'skip', 'replay')", name="lineage_events_step"),
+    Index("lineage_events_by_key", "record_key"),
+    Index("lineage_events_by_dead_letter", "dead_letter_id"),
+)
+
+record_lineage = Table(
+    "record_lineage",
+    metadata,
+    Column("source", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("ts", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("run_seq", BigInteger, nullable=False),
+    Column("outcome", Integer, nullable=False),
+    Column("parent_id", BigInteger),  # the `replay` entry, where it came from a dead letter
+    CheckConstraint("outcome IN (1, 2, 3)", name="record_lineage_outcome"),  # inserted, updated, superseded
+    sqlite_with_rowid=False,
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("source", Name, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+)
+
+watermark_history = Table(
+    "watermark_history",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("source", Name, nullable=False),
+    Column("previous", Text),
+    Column("value", Text, nullable=False),
+    Column("run_seq", Serial, ForeignKey("run_log.seq")),  # null: moved by hand
+    Column("lineage_id", BigInteger),  # the staged record that moved it
+    Column("record_key", Name),
+    Column("why", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Index("watermark_history_by_source", "source", "id"),
+    sqlite_autoincrement=True,
+)
+
+run_log = Table(
+    "run_log",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("status", Text, nullable=False),
+    Column("holder", Text, nullable=False),  # host, process and nonce of the loader
+    Column("started_at", Text, nullable=False),
+    Column("finished_at", Text),
+    Column("chunks", Integer, nullable=False),
+    Column("inserted", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("superseded", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("watermark_before", Text),
+    Column("watermark_after", Text),
+    Column("error", Text),
+    # running -> succeeded | failed; running -> interrupted: found by the next run after a crash
+    CheckConstraint("status IN ('running', 'succeeded', 'failed', 'interrupted')", name="run_log_status"),
+    sqlite_autoincrement=True,
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+)
+
+contract_columns = Table(
+    "contract_columns",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+)
+
+Kind = Literal["text", "integer", "real", "boolean", "json"]
+KIND_TYPES: dict[Kind, type[TypeEngine[Any]]] = {
+    "text": Text,
+    "integer": BigInteger,
+    "real": Double,
+    "boolean": Boolean,
+    "json": Text,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ContractColumn:
+    """One field of the contract as a column; `key` and `ts` are fixed columns and never among these."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class RecordTables:
+    """`staging` and `target` with the contract's columns; `data` names the columns both share."""
+
+    staging: Table
+    target: Table
+    data: tuple[str, ...]
+
+
+FIXED = frozenset(
+    {"source", "key", "ts", "content_hash", "extra", "id", "line", "flags", "parent_id", "lineage_id"}
+)
+
+
+@lru_cache(maxsize=8)
+def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
+    """The two tables a record passes through, with these contract columns."""
+    tables = MetaData()
+
+    def table(name: str, key: tuple[str, ...], *own: Column[object]) -> Table:
+        shared: list[Column[object]] = [
+            Column("source", Name, primary_key=True),
+            Column("key", Name, primary_key=True),
+            Column("ts", Text, nullable=False),
+            Column("content_hash", LargeBinary(16), nullable=False, primary_key="content_hash" in key),
+            Column("extra", Text),  # JSON: the fields beyond the contract
+        ]
+        typed = [Column(column.name, KIND_TYPES[column.kind]()) for column in columns]
+        return Table(name, tables, *shared, *own, *typed, sqlite_with_rowid=False)
+
+    staging = table(
+        "staging",
+        ("source", "key", "content_hash"),  # one staged row per content; the loader reads it in key order
+        Column("id", BigInteger, nullable=False),
+        Column("line", BigInteger, nullable=False),
+        Column("flags", Integer, nullable=False),  # 1 late, 2 stale
+        Column("parent_id", BigInteger),
+    )
+    target = table("target", ("source", "key"), Column("lineage_id", BigInteger, nullable=False))
+    data = ("source", "key", "ts", "content_hash", "extra", *(column.name for column in columns))
+    return RecordTables(staging, target, data)

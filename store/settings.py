@@ -1,0 +1,171 @@
+"""Settings: read once, frozen. The environment wins over sluice.toml, which wins over the defaults.
+
+A room's keys stand in its own section of sluice.toml, and each is also a variable: `SLUICE_` and the
+key in capitals. The file is `sluice.toml` in the working directory, or where SLUICE_CONFIG says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from store.errors import ConfigError
+
+SECTIONS = ("producer", "worker", "store", "sources")
+SECRET_WORDS = ("url", "password", "secret")
+
+Settings = TypeVar("Settings", bound="RoomSettings")
+
+
+def config_path() -> Path:
+    """Where the configuration lies, whether or not it exists."""
+    return Path(os.environ.get("SLUICE_CONFIG", "sluice.toml"))
+
+
+def read_config() -> dict[str, Any]:
+    """sluice.toml as a dictionary of sections; empty where there is no file.
+
+    Raises ConfigError where the file cannot be read, is no TOML, or has a section nobody owns.
+    """
+    path = config_path()
+    if not path.exists():
+        if "SLUICE_CONFIG" in os.environ:
+            raise ConfigError(f"SLUICE_CONFIG names {str(path)!r}, which does not exist: correct or unset it")
+        return {}
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    for name, value in config.items():
+        if name not in SECTIONS:
+            raise ConfigError(
+                f"{path}: unknown key {name!r}; keys stand in the sections [{'], ['.join(SECTIONS)}]"
+            )
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: {name} = {value!r} should be a section: [{name}]")
+    return config
+
+
+class RoomSettings(BaseSettings):
+    """What the three rooms' settings have in common."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+    section: ClassVar[str]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.from_config(read_config()))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """This room's part of the configuration file."""
+        section: dict[str, Any] = config.get(cls.section, {})
+        return section
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """The settings in force. Raises ConfigError naming the key and the value that is wrong."""
+        try:
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            raise ConfigError(describe(cls, error)) from error
+        except SettingsError as error:  # a variable of a list or a section, which should be JSON
+            raise ConfigError(not_json(error)) from error
+
+
+def not_json(error: SettingsError) -> str:
+    """Which variable is not the JSON it should be, and what it is."""
+    named = re.search(r'field "(\w+)"', str(error))
+    variable = f"SLUICE_{named[1].upper()}" if named else "a SLUICE_ variable"
+    value = os.environ.get(variable)
+    return f'{variable} = {value!r:.200} should be JSON, like [1, 2] or {{"name": {{}}}}'
+
+
+def describe(room: type[RoomSettings], error: ValidationError) -> str:
+    """The first thing wrong, in one line: where, which key, which value, what it should be."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    place = f"{config_path()}, the environment or an option: [{room.section}] {key}"
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(room.model_fields))
+        return f"{place} is not a key of this section (it has: {known})"
+    value = first.get("input")
+    shown = "" if any(word in key.lower() for word in SECRET_WORDS) else f" = {value!r:.200}"
+    return f"{place}{shown}: {first['msg']}"
+
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(value: object) -> object:
+    """`90`, `"90s"`, `"15m"`, `"1h"` or `"7d"` as a timedelta; what else pydantic takes, it takes."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
+        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(0))]
+
+
+class ClockSettings(RoomSettings):
+    """The one key of [worker] that the store goes by too: a watermark later than this is corrupt."""
+
+    section: ClassVar[str] = "worker"
+
+    max_future_skew: Duration = Field(default=timedelta(hours=1), description="a later ts is rejected")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """That key alone: the others are the worker's to judge."""
+        section = super().from_config(config)
+        return {name: section[name] for name in cls.model_fields if name in section}
+
+
+class StoreSettings(RoomSettings):
+    """Where what lasts is kept."""
+
+    section: ClassVar[str] = "store"
+
+    home: Path = Field(default=Path(".sluice"), description="state directory: database, private Redis")
+    database_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SLUICE_DATABASE_URL", "database_url", "DATABASE_URL"),
+        description="SQLAlchemy URL; default: SQLite in the state directory",
+    )
+    busy_timeout_seconds: float = Field(default=30.0, gt=0, description="how long to wait for a lock")
+    synchronous: Literal["FULL", "NORMAL", "EXTRA"] = Field(
+        default="FULL",
+        description="SQLite: FULL survives a power cut at every commit, NORMAL may lose the last ones",
+    )
+
+    @property
+    def url(self) -> str:
+        """The database's URL, defaults applied."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'sluice.db'}"

@@ -1,0 +1,288 @@
+"""What the command shows, for people: tables and trees of the data that `store.looking` gives.
+
+Nothing that came out of a record is ever read as markup or reaches the terminal as control characters.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from store import timestamps
+from store.console import shown
+from store.rendering import (
+    ISO_TIME,
+    MOST_IN_CELL,
+    Kind,
+    cell,
+    frame,
+    moment,
+    place,
+    second,
+    short,
+    span,
+    table,
+)
+
+MOST_IN_PAYLOAD = 4096
+COUNTERS = ("received", "staged", "duplicates", "superseded", "rejected", "skipped")
+COUNTER_COLUMNS: Mapping[str, Kind] = dict.fromkeys(COUNTERS, "number")
+
+EMPTY = (
+    "Nothing has been processed yet. Send a file with `producer enqueue FILE`, then run `worker up --burst`."
+)
+NO_RUNS = "The loader has not run yet. `worker up --burst` processes what is queued and loads it."
+
+
+def report(found: dict[str, Any]) -> list[Any]:
+    """The receipt."""
+    if not found["input_records"]:
+        return [EMPTY]
+    dedupe = found["dedupe"]
+    flagged = [f"{found[name]:,} {name}" for name in ("late", "stale") if found[name]]
+    notes = {
+        "input_records": ", ".join(flagged),
+        "duplicates": f"{dedupe['hit_rate']:.1%} of valid records",
+        "rejected": f"{found['dead_letters']:,} dead letters open, {found['replayed']:,} sent back",
+        "loaded": f"{found['inserted']:,} inserted, {found['updated']:,} updated, "
+        f"{found['superseded_at_load']:,} superseded",
+        "pending": "`worker load` loads them" if found["pending"] else "",
+    }
+    names = ("input_records", "staged", "duplicates", "superseded", "rejected", "skipped", "loaded",
+             "pending", "target_rows", "dead_letters", "lineage_entries")  # fmt: skip
+    totals = frame("Receipt")
+    totals.add_column("records")
+    totals.add_column("number", justify="right", no_wrap=True)
+    totals.add_column("")
+    for name in names:
+        totals.add_row(cell(name.replace("_", " ")), cell(found[name]), cell(notes.get(name, "")))
+    things: list[Any] = [totals]
+    if found["reasons"]:
+        things.append(
+            table("Open dead letters", {"reason": "text", "number": "number"}, found["reasons"].items())
+        )
+    things.append(_by_source(found["by_source"]))
+    things.append(f"\nwatermark: {moment(found['watermark']) or 'none yet: nothing is loaded'}")
+    return things
+
+
+def _by_source(found: dict[str, dict[str, Any]]) -> Table:
+    columns: dict[str, Kind] = {
+        "source": "text",
+        "watermark": "fixed",
+        **COUNTER_COLUMNS,
+        "in target": "number",
+    }
+    rows = (
+        [name, moment(each["watermark"]), *(each[counter] for counter in COUNTERS), each["target_rows"]]
+        for name, each in found.items()
+    )
+    return table("Sources", columns, rows)
+
+
+def batches(found: list[dict[str, Any]]) -> list[Any]:
+    """Batch receipts."""
+    if not found:
+        return [EMPTY]
+    columns: dict[str, Kind] = {"batch": "fixed", "source": "text", "file:lines": "text", **COUNTER_COLUMNS,
+                                "processed": "fixed"}  # fmt: skip
+    rows = (
+        [
+            each["batch"][:8],
+            each["source"],
+            place(each["file"], f"{each['first_line']}-{each['last_line']}"),
+            *(each[name] for name in COUNTERS),
+            second(each["processed_at"]),
+        ]
+        for each in found
+    )
+    return [table("Batches, newest first", columns, rows)]
+
+
+def runs(found: list[dict[str, Any]]) -> list[Any]:
+    """The loader's runs, and what the failed ones said."""
+    if not found:
+        return [NO_RUNS]
+    counts = ("rows", "inserted", "updated", "superseded")
+    columns: dict[str, Kind] = {"run": "number", "status": "fixed", "started": "fixed", "duration": "number",
+                                **dict.fromkeys(counts, "number"), "watermark after": "fixed"}  # fmt: skip
+    rows = (
+        [
+            each["run"],
+            each["status"],
+            second(each["started_at"]),
+            span(each["duration_seconds"]),
+            *(each[name] for name in counts),
+            moment(each["watermark_after"]),
+        ]
+        for each in found
+    )
+    errors = [shown(f"run {each['run']}: {each['error']}") for each in found if each["error"]]
+    return [table("Loader runs, newest first", columns, rows), *errors]
+
+
+def lineage(found: list[dict[str, Any]]) -> list[Any]:
+    """One tree for every line that the records came from; each entry under the one it follows."""
+    known = {entry["id"] for entry in found}
+    trees: dict[tuple[str, str, int], Tree] = {}
+    branches: dict[str, Tree] = {}
+    waiting = sorted(found, key=lambda entry: entry["at"])
+    while waiting:
+        left = []
+        for entry in waiting:
+            parent = entry["parent_id"]
+            if parent in known and parent not in branches:
+                left.append(entry)
+                continue
+            place = (entry["source"], entry["file"], entry["line"])
+            if parent not in branches and place not in trees:
+                trees[place] = Tree(
+                    Text(short(f"{place[1]}:{place[2]}", 200) + f"  source {short(place[0])}")
+                )
+            branches[entry["id"]] = (branches.get(parent) or trees[place]).add(_step(entry))
+        if len(left) == len(waiting):
+            break  # parents in a circle, which only tampering makes
+        waiting = left
+    return list(trees.values())
+
+
+def _step(entry: dict[str, Any]) -> Text:
+    by = f"run {entry['run']}" if entry["run"] is not None else f"batch {entry['batch'][:8]}"
+    detail = ISO_TIME.sub(lambda found: moment(timestamps.to_iso(found[0])), short(entry["detail"]))
+    key = f" of key {short(entry['key'])}" if entry["key"] is not None and entry["step"] != "load" else ""
+    said = f"{entry['step']}{key}: {entry['from']} → {entry['to']}, {detail} ({by}, {second(entry['at'])})"
+    return Text(shown(said))
+
+
+def steps(found: dict[str, int]) -> list[Any]:
+    """Lineage entries by step."""
+    if not any(found.values()):
+        return [EMPTY]
+    return [
+        table(
+            "Lineage entries",
+            {"step": "text", "number": "number"},
+            [*found.items(), ("all", sum(found.values()))],
+        )
+    ]
+
+
+def dead_letters(found: list[dict[str, Any]], matching: int, status: str) -> list[Any]:
+    """Dead letters, a line each."""
+    if not found:
+        return [
+            f"No {'' if status == 'all' else status + ' '}dead letters that match: `store report` counts them."
+        ]
+    columns: dict[str, Kind] = {"id": "fixed", "source": "text", "reason": "text", "error": "text",
+                                "file:line": "text", "payload": "text", "times": "number"}  # fmt: skip
+    rows = (
+        [
+            each["id"][:8],
+            each["source"],
+            each["reason"] + (" (resolved)" if each["status"] == "resolved" else ""),
+            first_error(each),
+            place(each["file"], each["line"]),
+            payload(each, MOST_IN_CELL),
+            each["occurrences"],
+        ]
+        for each in found
+    )
+    things: list[Any] = [table("Dead letters", columns, rows)]
+    if matching > len(found):
+        things.append(f"\n{len(found):,} of {matching:,} shown: --limit {matching} shows all.")
+    things.append("\nOne in full: `store dead-letters --id ID`. After a fix: `producer replay`.")
+    return things
+
+
+def dead_letter(found: dict[str, Any]) -> list[Any]:
+    """One dead letter in full."""
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column("name", no_wrap=True)
+    made.add_column("value", overflow="fold")
+    rows: dict[str, str] = {
+        "id": found["id"],
+        "status": found["status"]
+        + (f" since {second(found['resolved_at'])}" if found["resolved_at"] else ""),
+        "source": found["source"],
+        "file:line": f"{found['file']}:{found['line']}",
+        "key": found["record_key"] or "",
+        "seen": f"{found['occurrences']:,} times, {second(found['first_seen_at'])} to "
+        f"{second(found['last_seen_at'])}",
+        "replays": f"{found['replays']:,}",
+        "payload": f"{found['size']:,} bytes, {found['format']}",
+    }
+    for error in found["errors"]:
+        rows[f"error {len(rows) - 7}"] = error_text(error)
+    for name, value in rows.items():
+        made.add_row(Text(name, style="bold"), Text(shown(value)))
+    more = f"store lineage --file {found['file']} --line {found['line']}"
+    return [made, "", Text(payload(found, MOST_IN_PAYLOAD)), "", shown(f"What became of it: `{more}`")]
+
+
+def first_error(letter: dict[str, Any]) -> str:
+    """What is wrong, in the words of the record's first error."""
+    return error_text(letter["errors"][0]) if letter["errors"] else ""
+
+
+def error_text(error: dict[str, str]) -> str:
+    return f"{error['field']}: {error['message']}" if error.get("field") else error.get("message", "")
+
+
+def payload(letter: dict[str, Any], most: int) -> str:
+    """A payload's head, made harmless."""
+    if letter["encoding"] != "base64":
+        return short(letter["payload"], most)
+    head = base64.b64decode(letter["payload"][: 4 * most])
+    return short(head.decode("utf-8", "backslashreplace"), most)
+
+
+def watermark(found: dict[str, Any]) -> list[Any]:
+    """Each source's watermark, its age and its last move."""
+    if not found["sources"]:
+        return [
+            "No watermark yet: nothing is loaded. `worker up --burst` processes what is queued and loads it."
+        ]
+    rows = (
+        [
+            each["source"],
+            moment(each["watermark"]),
+            span(each["age_seconds"]),
+            second(each["moved_at"]),
+            f"run {each['run']}" if each["run"] is not None else each["why"],
+            each["record_key"],
+            "CORRUPT" if each["problem"] else "holds",
+        ]
+        for each in found["sources"]
+    )
+    columns: dict[str, Kind] = {"source": "text", "watermark": "fixed", "age": "number", "moved": "fixed",
+                                "by": "fixed", "record": "text", "state": "fixed"}  # fmt: skip
+    problems = [shown(each["problem"]) for each in found["sources"] if each["problem"]]
+    pipeline = moment(found["watermark"])
+    return [table("Watermarks", columns, rows), "", shown(f"The pipeline's: {pipeline}"), *problems]
+
+
+def repaired(found: dict[str, Any]) -> list[Any]:
+    """What a repair changed."""
+    if not found["repaired"]:
+        return ["Every watermark holds: nothing to repair."]
+    return [
+        shown(
+            f"{each['source']}: was {moment(each['was']) or 'gone'}, is {moment(each['watermark']) or 'none'}"
+        )
+        for each in found["repaired"]
+    ]
+
+
+def check(found: dict[str, Any]) -> list[Any]:
+    """The two laws."""
+    lines = []
+    for law in found["laws"]:
+        word = "unchecked" if law["unchecked"] else "ok" if law["holds"] else "VIOLATED"
+        lines.append(f"{word:9} {law['law']}" + (f": {law['unchecked']}" if law["unchecked"] else ""))
+        lines += [shown(f"          {violation}") for violation in law["violations"]]
+    return lines

@@ -1,0 +1,52 @@
+"""`target`: a last-writer-wins register per (source, key): the greatest (ts, content hash) stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Table, func, select, tuple_
+
+from store import database
+from store.schema import RecordTables, record_tables
+
+
+def current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+    """key -> (ts, content hash) of what the target holds for these keys."""
+    target = record_tables().target
+    statement = select(target.c.key, target.c.ts, target.c.content_hash).where(
+        target.c.source == source, database.member_of(connection, target.c.key, keys)
+    )
+    return {key: (ts, content) for key, ts, content in connection.execute(statement)}
+
+
+def merge(connection: Connection, tables: RecordTables, chunk: Table) -> int:
+    """Writes the chunk's best row per key where it beats what the target holds; how many it wrote."""
+    target = tables.target
+    names = [*tables.data, "lineage_id"]
+    best = select(*(chunk.c[name] for name in tables.data), chunk.c.id).where(chunk.c["_best"] == 1)
+    statement = database.insert(connection, target).from_select(names, best)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["source", "key"],
+        set_={name: new[name] for name in names if name not in ("source", "key")},
+        where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash),
+    )
+    return connection.execute(statement).rowcount
+
+
+def count(connection: Connection) -> int:
+    """Rows in the target."""
+    return connection.execute(select(func.count()).select_from(record_tables().target)).scalar_one()
+
+
+def newest(connection: Connection, source: str) -> str | None:
+    """The greatest event time the target holds of a source."""
+    target = record_tables().target
+    return connection.execute(select(func.max(target.c.ts)).where(target.c.source == source)).scalar()
+
+
+def counts_by_source(connection: Connection) -> dict[str, int]:
+    """Rows in the target per source."""
+    target = record_tables().target
+    rows = connection.execute(select(target.c.source, func.count()).group_by(target.c.source))
+    return {source: number for source, number in rows}

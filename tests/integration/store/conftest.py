@@ -1,0 +1,293 @@
+"""The store's suite runs once for every backend; a new one is a new entry of BACKENDS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from sqlalchemy import Engine, text
+
+from store import (
+    accounting,
+    batches,
+    database,
+    dead_letters,
+    hashing,
+    lineage,
+    merging,
+    run_log,
+    schema,
+    staging,
+    target,
+    timestamps,
+    watermarks,
+)
+from store.batches import Batch
+from store.dead_letters import Rejected
+from store.schema import ContractColumn, event_id, staged_id
+from store.settings import StoreSettings
+
+COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
+
+BACKENDS: dict[str, Callable[[Path], StoreSettings]] = {
+    "sqlite": lambda folder: StoreSettings(home=folder, synchronous="NORMAL"),
+}
+
+
+class Record(NamedTuple):
+    """A valid record: a key, an event time, and what it says."""
+
+    key: str
+    ts: str
+    name: str = "pump"
+    value: float = 1.0
+
+    @property
+    def stored_ts(self) -> str:
+        return self.ts if len(self.ts) == timestamps.WIDTH else f"{self.ts}T00:00:00.000000Z"
+
+    @property
+    def content_hash(self) -> bytes:
+        return hashing.digest(orjson.dumps(list(self)))
+
+
+class Bad(NamedTuple):
+    """A record that is rejected."""
+
+    payload: str
+    reason: str = "malformed_json"
+    key: str | None = None
+
+
+def a_batch(id: str = "b1", **changed: Any) -> Batch:
+    """A receipt in which everything is nothing but what is given."""
+    empty = Batch(
+        id=id,
+        kind="file",
+        source="shop",
+        file="a.json",
+        first_line=1,
+        last_line=1,
+        fingerprint="f",
+        received=0,
+        staged=0,
+        duplicates=0,
+        superseded=0,
+        rejected=0,
+        skipped=0,
+        late=0,
+        stale=0,
+        reasons={},
+        seconds={},
+        watermark_before=None,
+        processed_at=timestamps.now_text(),
+    )
+    return replace(empty, **changed)
+
+
+@dataclass
+class Ledger:
+    """A store, and the shortest way to bring records through it: what a worker and a loader do to it."""
+
+    engine: Engine
+
+    def receive(
+        self,
+        records: Sequence[Record | Bad],
+        *,
+        source: str = "shop",
+        file: str = "a.json",
+        first_line: int = 1,
+        id: str | None = None,
+        parents: Sequence[int | None] = (),
+        kind: str = "file",
+    ) -> int:
+        """One batch in one transaction; its number."""
+        parents = parents or [None] * len(records)
+        valid = [(place, each) for place, each in enumerate(records) if isinstance(each, Record)]
+        bad = [(place, each) for place, each in enumerate(records) if isinstance(each, Bad)]
+        keys = [each.key for _, each in valid]
+        with database.transaction(self.engine) as connection:
+            held = target.current(connection, source, keys)
+            seen = staging.contents(connection, source, keys)
+            fresh, superseded = [], 0
+            for place, each in valid:
+                version = (each.stored_ts, each.content_hash)
+                content = (each.key, each.content_hash)
+                if content in seen or held.get(each.key) == version:
+                    continue
+                if each.key in held and held[each.key] > version:
+                    superseded += 1
+                    continue
+                seen.add(content)
+                fresh.append((place, each))
+            batch = a_batch(
+                id or os.urandom(8).hex(),
+                source=source,
+                file=file,
+                kind=kind,
+                first_line=first_line,
+                last_line=first_line + len(records) - 1,
+                received=len(records),
+                staged=len(fresh),
+                duplicates=len(valid) - len(fresh) - superseded,
+                superseded=superseded,
+                rejected=len(bad),
+            )
+            number = batches.record(connection, batch)
+            assert number is not None
+            staging.add(
+                connection,
+                ["name", "value"],
+                [
+                    (
+                        source,
+                        each.key,
+                        each.stored_ts,
+                        each.content_hash,
+                        None,
+                        staged_id(number, place),
+                        first_line + place,
+                        0,
+                        parents[place],
+                        each.name,
+                        each.value,
+                    )
+                    for place, each in fresh
+                ],
+            )
+            rows = [
+                rejected(each, source, number, place, file, first_line + place, batch.processed_at)
+                for place, each in bad
+            ]
+            dead_letters.keep(connection, rows)
+            lineage.add_events(
+                connection,
+                [
+                    (
+                        row.event_id,
+                        "reject",
+                        source,
+                        row.record_key,
+                        row.id,
+                        row.reason,
+                        number,
+                        row.line,
+                        None,
+                    )
+                    for row in rows
+                ],
+            )
+        return number
+
+    def load(self, size: int = 1000) -> int:
+        """One run of the loader, in chunks of `size`; its number."""
+        with database.transaction(self.engine) as connection:
+            run = run_log.start(connection, "host:1:00", None)
+        while True:
+            with database.transaction(self.engine) as connection:
+                marks = watermarks.stored(connection)
+                merged = merging.merge_chunk(connection, COLUMNS, run, size)
+                if merged is None:
+                    break
+                for move in merged.newest:
+                    if watermarks.advance(connection, move, marks.get(move.source), run):
+                        marks[move.source] = move.value
+                run_log.add_chunk(connection, run, merged.outcomes, watermarks.pipeline(marks), 0.1)
+        with database.transaction(self.engine) as connection:
+            run_log.finish(connection, run)
+        return run
+
+    def target(self) -> dict[tuple[str, str], tuple[str, str, float]]:
+        """(source, key) -> (ts, name, value)."""
+        rows = self.rows("SELECT source, key, ts, name, value FROM target")
+        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+
+    def digest(self) -> str:
+        with database.reading(self.engine) as connection:
+            return accounting.digest(connection)
+
+    def violations(self) -> list[str]:
+        with database.reading(self.engine) as connection:
+            return accounting.violations(connection)
+
+    def rows(self, statement: str, **values: Any) -> list[Any]:
+        with database.reading(self.engine) as connection:
+            return list(connection.execute(text(statement), values))
+
+    def tamper(self, statement: str, **values: Any) -> None:
+        """What nobody should do to the database."""
+        with database.transaction(self.engine) as connection:
+            connection.execute(text(statement), values)
+
+    def wipe(self) -> None:
+        """Back to an empty store, for hypothesis: quicker than a new one."""
+        own = [table for table in reversed(schema.metadata.sorted_tables) if table.name != "contract_columns"]
+        with database.transaction(self.engine) as connection:
+            for table in (*own, schema.record_tables().staging, schema.record_tables().target):
+                connection.execute(table.delete())
+
+
+def rejected(
+    bad: Bad, source: str = "shop", number: int = 1, place: int = 0, file: str = "a.json", line: int = 1,
+    at: str | None = None,
+) -> Rejected:  # fmt: skip
+    """The row of a rejection."""
+    return Rejected(
+        id=hashing.hexdigest(orjson.dumps([source, bad.payload])),
+        source=source,
+        reason=bad.reason,
+        errors=orjson.dumps([{"reason": bad.reason, "field": "", "message": "it is wrong"}]).decode(),
+        payload=bad.payload,
+        encoding="utf-8",
+        size=len(bad.payload.encode()),
+        payload_digest=None,
+        format="json",
+        header=None,
+        content=hashing.hexdigest(bad.payload.encode()),
+        record_key=bad.key,
+        file=file,
+        line=line,
+        batch_seq=number,
+        event_id=event_id(number, place, "reject"),
+        seen_at=at or timestamps.now_text(),
+    )
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def settings(backend: str, tmp_path: Path, own_environment: None) -> StoreSettings:
+    return BACKENDS[backend](tmp_path)
+
+
+@pytest.fixture
+def engine(settings: StoreSettings) -> Iterator[Engine]:
+    """A prepared database with the contract's columns."""
+    engine = database.prepare(settings)
+    database.add_contract_columns(engine, COLUMNS)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Ledger:
+    return Ledger(engine)
+
+
+@pytest.fixture
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings of whoever runs the tests; a home of the test's own."""
+    for name in list(os.environ):
+        if name.startswith("SLUICE_") or name in ("DATABASE_URL", "REDIS_URL", "COLUMNS", "FORCE_COLOR"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path))

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, MetaData, inspect, text
+
+from store import database, schema
+from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
+from store.schema import ContractColumn
+from store.settings import StoreSettings
+
+ROOT = Path(__file__).parents[3]
+
+
+def prepare(**settings: Any) -> None:
+    """Prepares a database and lets it go."""
+    database.prepare(StoreSettings.load(**settings)).dispose()
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> None:
+    engine = database.prepare(settings)
+    declared = MetaData()
+    for table in (*schema.metadata.tables.values(), *vars(schema.record_tables()).values()):
+        if not isinstance(table, tuple):
+            table.to_metadata(declared)
+    with database.reading(engine) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "version_table": schema.VERSION_TABLE}
+        )
+        assert compare_metadata(context, declared) == []
+        checks = {
+            (table, check["name"])
+            for table in inspect(connection).get_table_names()
+            for check in inspect(connection).get_check_constraints(table)
+        }
+        assert checks == {
+            (table.name, constraint.name)
+            for table in schema.metadata.tables.values()
+            for constraint in table.constraints
+            if type(constraint).__name__ == "CheckConstraint"
+        }
+    assert database.revision(engine) == schema.SCHEMA_REVISION
+    engine.dispose()
+
+
+def test_preparing_twice_changes_nothing(settings: StoreSettings) -> None:
+    for _ in range(2):
+        engine = database.prepare(settings)
+        with database.transaction(engine) as connection:
+            connection.execute(text("INSERT INTO locks VALUES (:name, 'h', 'e')"), {"name": str(id(engine))})
+        engine.dispose()
+    engine = database.existing(settings)
+    with database.reading(engine) as connection:
+        assert len(connection.execute(text("SELECT name FROM locks")).all()) == 2
+    engine.dispose()
+
+
+def test_many_may_prepare_a_new_database_at_once(own_environment: None, tmp_path: Path) -> None:
+    code = (
+        "from store import database; from store.settings import StoreSettings; "
+        "engine = database.prepare(StoreSettings.load()); print(database.revision(engine)); engine.dispose()"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert said == [schema.SCHEMA_REVISION] * 4
+
+
+def test_the_file_is_its_owners_alone(own_environment: None, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "home" / "sluice.db"
+    prepare(database_url=url(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_tables_of_another_are_refused_and_left_as_they_were(own_environment: None, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE customers (id INTEGER)")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(ForeignDatabase, match="customers"):
+        prepare(database_url=url(path))
+    assert path.read_bytes() == before
+    assert ForeignDatabase.exit_code == 2
+
+
+def test_a_database_of_a_later_version_is_refused(engine: Engine, settings: StoreSettings) -> None:
+    with database.transaction(engine) as connection:
+        connection.execute(text("UPDATE sluice_schema SET version_num = '9999'"))
+    with pytest.raises(ForeignDatabase, match="another version"):
+        database.prepare(settings)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(
+    own_environment: None, tmp_path: Path
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Buy milk. " * 200)
+    with pytest.raises(ForeignDatabase, match="not a database"):
+        prepare(database_url=url(path))
+    assert path.read_text() == "Buy milk. " * 200
+
+
+def test_a_folder_that_cannot_be_written_is_said(own_environment: None, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match=r"cannot be written.*set database_url"):
+        prepare(database_url=url(tmp_path / "file" / "sluice.db"))
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        prepare(database_url=url(tmp_path))
+
+
+def test_a_file_deleted_under_a_worker_does_not_come_back_empty(
+    settings: StoreSettings, engine: Engine
+) -> None:
+    engine.dispose()
+    for path in settings.home.glob("sluice.db*"):
+        path.unlink()
+    with pytest.raises(StoreUnavailable, match=r"is gone.*store init"):
+        database.existing(settings)
+    assert not (settings.home / "sluice.db").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["nonsense", "no-such-database://user:s3cret@host/db", "sqlite//:s3cret", "postgresql://u:s3cret@[::/db",
+     "postgresql://u:s3cret@host:port/db"],
+)  # fmt: skip
+def test_a_url_that_is_none_is_refused_without_showing_it(own_environment: None, value: str) -> None:
+    with pytest.raises(ConfigError, match="database_url") as refused:
+        prepare(database_url=value)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_database_whose_driver_is_not_installed_is_refused(own_environment: None) -> None:
+    with pytest.raises(ConfigError, match=r"oracle.*not installed") as refused:
+        prepare(database_url="oracle+cx_oracle://user:s3cret@host/db")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_sluice_variable_wins_over_the_common_one(
+    own_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////common.db")
+    assert StoreSettings.load().url == "sqlite:////common.db"
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "sqlite:////own.db")
+    assert StoreSettings.load().url == "sqlite:////own.db"
+    assert StoreSettings.load(database_url="sqlite:////given.db").url == "sqlite:////given.db"
+
+
+def test_a_lock_held_too_long_is_unavailable_and_tells_the_setting(
+    settings: StoreSettings, engine: Engine
+) -> None:
+    impatient = database.prepare(settings.model_copy(update={"busy_timeout_seconds": 0.05}))
+    with database.transaction(engine):
+        with pytest.raises(StoreUnavailable, match="busy_timeout_seconds"), database.transaction(impatient):
+            pass
+        with database.reading(impatient) as connection:
+            assert connection.execute(text("SELECT count(*) FROM batches")).scalar() == 0
+    impatient.dispose()
+
+
+def test_a_transaction_that_fails_leaves_nothing_and_shows_the_first_error(engine: Engine) -> None:
+    with pytest.raises(ZeroDivisionError), database.transaction(engine) as connection:
+        connection.execute(text("INSERT INTO locks VALUES ('a', 'h', 'e')"))
+        raise ZeroDivisionError
+    with database.reading(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM locks")).scalar() == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO dead_letters (id) VALUES ('x')",
+        "INSERT INTO run_log (status, holder, started_at, chunks, inserted, updated, superseded, seconds) "
+        "VALUES ('asleep', 'h', 't', 0, 0, 0, 0, 0)",
+        "INSERT INTO lineage_events (id, step, source, detail, batch_seq, line) "
+        "VALUES (1, 'skip', 's', '', 99, 1)",
+    ],
+    ids=["null", "unknown status", "no such batch"],
+)
+def test_the_tables_refuse_what_makes_no_sense(engine: Engine, statement: str) -> None:
+    with pytest.raises(Exception, match="constraint failed"), database.transaction(engine) as connection:
+        connection.execute(text(statement))
+
+
+def test_contract_columns_are_added_once_and_keep_their_order(engine: Engine) -> None:
+    more = [
+        ContractColumn("value", "real"),
+        ContractColumn("order", "integer"),
+        ContractColumn('a "b"', "json"),
+    ]
+    for _ in range(2):
+        database.add_contract_columns(engine, more)
+    with database.reading(engine) as connection:
+        names = [column.name for column in database.contract_columns(connection)]
+        for table in ("staging", "target"):
+            columns = [column["name"] for column in inspect(connection).get_columns(table)]
+            assert columns[-4:] == ["name", "value", "order", 'a "b"']
+    assert names == ["name", "value", "order", 'a "b"']
+
+
+def test_a_contract_field_that_changed_its_type_is_refused(engine: Engine) -> None:
+    with pytest.raises(ConfigError, match="'value' is text now, but the table holds it as real"):
+        database.add_contract_columns(
+            engine, [ContractColumn("new", "text"), ContractColumn("value", "text")]
+        )
+    with database.reading(engine) as connection:
+        assert "new" not in [column.name for column in database.contract_columns(connection)]

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from store import database, dead_letters, timestamps
+from store.dead_letters import DeadLetter
+from tests.integration.store.conftest import Bad, Ledger, Record, rejected
+
+AT = "2025-01-15T12:00:00.000000Z"
+
+
+def select(ledger: Ledger, **choice: Any) -> list[DeadLetter]:
+    with database.reading(ledger.engine) as connection:
+        return dead_letters.select_letters(connection, **choice)
+
+
+def the_letter(ledger: Ledger) -> DeadLetter:
+    (letter,) = select(ledger, status=None)
+    return letter
+
+
+def resolve(ledger: Ledger, *ids: str) -> None:
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.resolve(connection, ids, AT)
+
+
+def publish(ledger: Ledger, *ids: str, at: str | None = AT) -> None:
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.mark_published(connection, ids, at)
+
+
+def unpublished(ledger: Ledger) -> set[str]:
+    with database.reading(ledger.engine) as connection:
+        return {letter.id for letter in dead_letters.unpublished(connection, 10)}
+
+
+def unremoved(ledger: Ledger) -> set[str]:
+    with database.reading(ledger.engine) as connection:
+        return set(dead_letters.unremoved(connection, 10))
+
+
+def test_a_rejection_is_kept_with_everything_it_takes_to_mend_it(ledger: Ledger) -> None:
+    ledger.receive([Record("ok", AT), Bad("{ nonsense", key="k")], file="orders.json", first_line=11)
+    letter = the_letter(ledger)
+    assert (letter.file, letter.line, letter.record_key) == ("orders.json", 12, "k")
+    assert (letter.status, letter.reason, letter.payload) == ("open", "malformed_json", "{ nonsense")
+    assert letter.errors == [{"reason": "malformed_json", "field": "", "message": "it is wrong"}]
+    assert (letter.occurrences, letter.replays, letter.resolved_at) == (1, 0, None)
+
+
+def test_the_same_payload_again_raises_occurrences_on_one_letter(ledger: Ledger) -> None:
+    first = ledger.receive([Bad("{"), Bad("{")])
+    seen = the_letter(ledger).first_seen_at
+    last = ledger.receive([Bad("{", reason="late")], file="again.json")
+    letter = the_letter(ledger)
+    assert (letter.occurrences, letter.reason, letter.first_seen_at) == (3, "late", seen)
+    assert letter.file == "a.json"
+    assert ledger.rows("SELECT batch_seq FROM dead_letters") == [(last,)]
+    assert first != last
+
+
+def test_the_same_payload_of_another_source_is_another_letter(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    ledger.receive([Bad("{")], source="usgs")
+    assert sorted(letter.source for letter in select(ledger)) == ["shop", "usgs"]
+
+
+def test_a_resolved_letter_is_no_longer_open(ledger: Ledger) -> None:
+    ledger.receive([Bad("{"), Bad("[")])
+    gone = select(ledger)[0]
+    resolve(ledger, gone.id)
+    assert gone.id not in {letter.id for letter in select(ledger)}
+    (resolved,) = select(ledger, status="resolved")
+    assert (resolved.id, resolved.resolved_at) == (gone.id, AT)
+    with database.reading(ledger.engine) as connection:
+        assert dead_letters.count_open(connection) == 1
+        assert dead_letters.open_ids(connection).isdisjoint({gone.id})
+
+
+def test_a_resolved_letter_that_is_rejected_again_is_open_again(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    resolve(ledger, the_letter(ledger).id)
+    ledger.receive([Bad("{")])
+    letter = the_letter(ledger)
+    assert (letter.status, letter.resolved_at, letter.occurrences) == ("open", None, 2)
+
+
+def test_a_replay_that_is_rejected_stays_the_same_open_letter(ledger: Ledger) -> None:
+    number = ledger.receive([Bad("{")])
+    letter = the_letter(ledger)
+    again = rejected(Bad("{ edited", reason="missing_key"), number=number)._replace(id=letter.id)
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.replayed(connection, [letter.id])
+        dead_letters.reject_again(connection, again)
+    after = the_letter(ledger)
+    assert (after.reason, after.replays, after.occurrences, after.status) == ("missing_key", 1, 2, "open")
+    assert after.payload == "{"
+
+
+def test_bytes_that_are_no_text_come_back_as_they_were(ledger: Ledger) -> None:
+    number = ledger.receive([])
+    row = rejected(Bad("AP/+"), number=number)._replace(encoding="base64")
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.keep(connection, [row])
+    assert the_letter(ledger).raw == b"\x00\xff\xfe"
+    assert replace(the_letter(ledger), payload="é", encoding="utf-8").raw == b"\xc3\xa9"
+
+
+def test_letters_are_chosen_by_all_that_is_given(ledger: Ledger) -> None:
+    ledger.receive([Bad("1", "late"), Bad("2", "stale"), Bad("3", "late")])
+    ledger.receive([Bad("4", "late")], source="usgs")
+    assert len(select(ledger)) == 4
+    assert [letter.payload for letter in select(ledger, reasons=["stale"])] == ["2"]
+    assert len(select(ledger, reasons=["late", "stale"], source="shop")) == 3
+    assert len(select(ledger, reasons=["late"], limit=2)) == 2
+    assert select(ledger, source="nobody") == []
+    one = select(ledger)[0]
+    assert select(ledger, ids=[one.id, "none"]) == [one]
+    with database.reading(ledger.engine) as connection:
+        assert dead_letters.count(connection, reasons=["late"], source="shop") == 2
+        assert dead_letters.count(connection, status="resolved") == 0
+
+
+def test_letters_are_found_by_the_first_digits_of_their_id(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    id = the_letter(ledger).id
+    with database.reading(ledger.engine) as connection:
+        assert dead_letters.ids_that_begin(connection, id[:6]) == [id]
+        assert dead_letters.ids_that_begin(connection, "%") == []
+        assert dead_letters.ids_that_begin(connection, "_" * 6) == []
+
+
+def test_open_letters_are_counted_by_reason_and_by_source(ledger: Ledger) -> None:
+    ledger.receive([Bad("1", "late"), Bad("2", "stale"), Bad("3", "late"), Bad("4", "poison")])
+    ledger.receive([Bad("5", "late")], source="usgs")
+    resolve(ledger, *(letter.id for letter in select(ledger, reasons=["poison"])))
+    with database.reading(ledger.engine) as connection:
+        assert dead_letters.counts_by_reason(connection) == {"late": 3, "stale": 1}
+        assert dead_letters.counts_by_source(connection) == {"shop": 3, "usgs": 1}
+
+
+def test_a_new_letter_is_unpublished_until_the_mirror_has_it(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    id = the_letter(ledger).id
+    assert (unpublished(ledger), unremoved(ledger)) == ({id}, set())
+    publish(ledger, id)
+    assert (unpublished(ledger), unremoved(ledger)) == (set(), set())
+
+
+def test_a_resolved_letter_is_unremoved_until_the_mirror_has_it_no_more(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    id = the_letter(ledger).id
+    publish(ledger, id)
+    resolve(ledger, id)
+    assert (unpublished(ledger), unremoved(ledger)) == (set(), {id})
+    publish(ledger, id, at=None)
+    assert (unpublished(ledger), unremoved(ledger)) == (set(), set())
+
+
+def test_a_letter_resolved_before_it_was_published_needs_nothing(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    resolve(ledger, the_letter(ledger).id)
+    assert (unpublished(ledger), unremoved(ledger)) == (set(), set())
+
+
+def test_a_lost_mirror_is_published_anew(ledger: Ledger) -> None:
+    ledger.receive([Bad("{"), Bad("[")])
+    ids = {letter.id for letter in select(ledger)}
+    publish(ledger, *ids)
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.forget_published(connection)
+    assert unpublished(ledger) == ids
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "\x1b[2J", "'; DROP TABLE dead_letters; --", "%s ? :x {}", "💧" * 999]
+)
+def test_a_payload_may_be_any_text(ledger: Ledger, payload: str) -> None:
+    ledger.receive([Bad(payload)])
+    assert the_letter(ledger).payload == payload
+
+
+def test_no_rejections_are_nothing_to_keep(ledger: Ledger) -> None:
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.keep(connection, [])
+        dead_letters.resolve(connection, [], timestamps.now_text())
+    assert select(ledger, status=None) == []

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from store import database, merging, run_log, staging
+from store.errors import SluiceError
+from tests.integration.store.conftest import BACKENDS, COLUMNS, Bad, Ledger, Record
+
+OLD, MIDDLE, NEW = "2025-01-01", "2025-01-02", "2025-01-03"
+
+
+def shop(ledger: Ledger) -> dict[str, str]:
+    """key -> name."""
+    return {key: name for (_, key), (_, name, _) in ledger.target().items()}
+
+
+def outcomes(ledger: Ledger) -> tuple[int, int, int]:
+    with database.reading(ledger.engine) as connection:
+        totals = run_log.totals(connection)
+    return totals["inserted"], totals["updated"], totals["superseded"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_an_older_record_never_overwrites(ledger: Ledger, size: int) -> None:
+    ledger.receive([Record("a", NEW, "new")])
+    ledger.load(size)
+    ledger.receive([Record("b", NEW, "b")])
+    ledger.tamper(
+        "INSERT INTO staging (source, key, ts, content_hash, id, line, flags, name, value) "
+        "VALUES ('shop', 'a', '2025-01-01T00:00:00.000000Z', :hash, 7, 1, 0, 'old', 1)",
+        hash=b"\xff" * 16,
+    )
+    ledger.load(size)
+    assert shop(ledger) == {"a": "new", "b": "b"}
+    assert outcomes(ledger) == (2, 0, 1)
+
+
+def test_a_newer_record_overwrites_every_column(ledger: Ledger) -> None:
+    ledger.receive([Record("a", OLD, "old", 1.0)])
+    ledger.load()
+    number = ledger.receive([Record("z", OLD), Record("a", NEW, "new", 2.5)])
+    ledger.load()
+    assert ledger.target()["shop", "a"] == (f"{NEW}T00:00:00.000000Z", "new", 2.5)
+    assert ledger.rows("SELECT lineage_id FROM target WHERE key = 'a'") == [(number << 20 | 1,)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_of_several_versions_in_one_chunk_the_newest_is_written(ledger: Ledger, size: int) -> None:
+    ledger.receive([Record("a", MIDDLE, "m"), Record("a", NEW, "n"), Record("a", OLD, "o")])
+    ledger.load(size)
+    assert shop(ledger) == {"a": "n"}
+    inserted, updated, superseded = outcomes(ledger)
+    assert inserted == 1
+    assert updated + superseded == 2
+
+
+def test_versions_of_one_chunk_make_one_insert_and_the_others_superseded(ledger: Ledger) -> None:
+    ledger.receive([Record("a", MIDDLE, "m"), Record("a", NEW, "n"), Record("a", OLD, "o")])
+    ledger.load()
+    assert outcomes(ledger) == (1, 0, 2)
+
+
+def test_the_same_key_of_two_sources_is_two_rows(ledger: Ledger) -> None:
+    ledger.receive([Record("a", OLD, "shop")])
+    ledger.receive([Record("a", NEW, "usgs")], source="usgs")
+    ledger.load(1)
+    assert {place: row[1] for place, row in ledger.target().items()} == {
+        ("shop", "a"): "shop",
+        ("usgs", "a"): "usgs",
+    }
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_equal_timestamps_resolve_the_same_way_in_either_order(ledger: Ledger, size: int) -> None:
+    versions = [Record("a", NEW, name) for name in ("x", "y", "z")]
+    winner = max(versions, key=lambda record: record.content_hash).name
+    for order in (versions, versions[::-1]):
+        ledger.wipe()
+        for record in order:
+            ledger.receive([record])
+            ledger.load(size)
+        assert shop(ledger) == {"a": winner}
+
+
+def test_a_chunk_is_no_larger_than_it_should_be_and_staging_is_empty_after_the_last(ledger: Ledger) -> None:
+    ledger.receive([Record(f"k{number}", OLD) for number in range(7)])
+    run = ledger.load(3)
+    assert ledger.rows("SELECT chunks FROM run_log WHERE seq = :run", run=run) == [(3,)]
+    assert ledger.rows("SELECT count(*) FROM staging") == [(0,)]
+
+
+def test_nothing_staged_is_nothing_merged(ledger: Ledger) -> None:
+    with database.transaction(ledger.engine) as connection:
+        assert merging.merge_chunk(connection, COLUMNS, 1, 10) is None
+
+
+def test_a_chunk_that_is_rolled_back_leaves_everything_as_it_was(ledger: Ledger) -> None:
+    ledger.receive([Record("a", OLD), Record("b", NEW)])
+    before = ledger.digest()
+    with database.transaction(ledger.engine) as connection:
+        run = run_log.start(connection, "host:1:00", None)
+    with pytest.raises(RuntimeError), database.transaction(ledger.engine) as connection:
+        merged = merging.merge_chunk(connection, COLUMNS, run, 10)
+        assert merged is not None
+        assert merged.outcomes == {"inserted": 2, "updated": 0, "superseded": 0}
+        raise RuntimeError("the loader is killed")
+    assert ledger.digest() == before
+    assert ledger.rows("SELECT count(*) FROM staging") == [(2,)]
+    assert ledger.rows("SELECT count(*) FROM record_lineage") == [(0,)]
+    ledger.load()
+    assert outcomes(ledger) == (2, 0, 0)
+
+
+def test_the_newest_of_each_source_is_named_with_its_record(ledger: Ledger) -> None:
+    number = ledger.receive([Record("a", OLD), Record("b", NEW), Record("c", NEW, "other")])
+    ledger.receive([Record("a", MIDDLE)], source="usgs")
+    with database.transaction(ledger.engine) as connection:
+        run = run_log.start(connection, "host:1:00", None)
+        merged = merging.merge_chunk(connection, COLUMNS, run, 10)
+    assert merged is not None
+    newest = {move.source: move for move in merged.newest}
+    assert (newest["shop"].value, newest["shop"].record_key) == (f"{NEW}T00:00:00.000000Z", "b")
+    assert newest["shop"].lineage_id == number << 20 | 1
+    assert newest["usgs"].value == f"{MIDDLE}T00:00:00.000000Z"
+
+
+def test_holds_batches_tells_whether_any_record_of_them_waits(ledger: Ledger) -> None:
+    first, second = ledger.receive([Record("a", OLD)]), ledger.receive([Bad("{")])
+    with database.reading(ledger.engine) as connection:
+        assert staging.holds_batches(connection, [first, second])
+        assert not staging.holds_batches(connection, [second])
+    ledger.load()
+    with database.reading(ledger.engine) as connection:
+        assert not staging.holds_batches(connection, [first, second])
+
+
+def test_a_key_may_hold_any_text(ledger: Ledger) -> None:
+    keys = ["'", '"', "\\", "%", "a\nb", "💧", "\u00e9", "e\u0301", " a", "a ", "A", "\x7f", "\u0661"]
+    ledger.receive([Record(key, OLD) for key in keys])
+    ledger.load(2)
+    assert {key for _, key in ledger.target()} == set(keys)
+
+
+def test_a_merge_that_writes_other_than_it_judged_is_refused(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.receive([Record("a", OLD)])
+    monkeypatch.setattr("store.target.merge", lambda *_: 0)
+    with pytest.raises(SluiceError, match="rolled back"):
+        ledger.load()
+    assert ledger.rows("SELECT count(*) FROM staging") == [(1,)]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One database for all examples: each wipes it first."""
+    engine = database.prepare(BACKENDS[request.param](tmp_path_factory.mktemp("shared")))
+    database.add_contract_columns(engine, COLUMNS)
+    yield engine
+    engine.dispose()
+
+
+RECORDS = st.builds(
+    Record,
+    key=st.sampled_from("abc"),
+    ts=st.sampled_from([OLD, MIDDLE, NEW]),
+    name=st.sampled_from(["x", "y"]),
+    value=st.sampled_from([1.0, -2.0]),
+)
+SENT = st.lists(RECORDS | st.builds(Bad, st.sampled_from(["{", "[", "nul"])), max_size=10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), sent=SENT)
+def test_order_cuts_repeats_and_chunks_do_not_change_the_digest(
+    shared: Engine, data: st.DataObject, sent: list[Record | Bad]
+) -> None:
+    ledger = Ledger(shared)
+    digests = set()
+    for size in data.draw(st.permutations([1, 2, 3, 100]), label="chunk sizes"):
+        ledger.wipe()
+        again = data.draw(st.lists(st.sampled_from(sent), max_size=3) if sent else st.just([]), label="again")
+        order = data.draw(st.permutations([*sent, *again]), label="order")
+        cut = data.draw(st.integers(1, 11), label="batch size")
+        for start in range(0, len(order), cut):
+            ledger.receive(order[start : start + cut], first_line=start + 1)
+            if data.draw(st.booleans(), label="load now"):
+                ledger.load(size)
+        ledger.load(size)
+        assert ledger.violations() == []
+        digests.add(ledger.digest())
+    assert len(digests) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(order=st.lists(RECORDS, max_size=12), size=st.sampled_from([1, 2, 3, 100]))
+def test_the_target_is_the_greatest_version_of_each_key(
+    shared: Engine, order: list[Record], size: int
+) -> None:
+    ledger = Ledger(shared)
+    ledger.wipe()
+    ledger.receive(order)
+    ledger.load(size)
+    expected: dict[str, Record] = {}
+    for record in order:
+        best = expected.get(record.key)
+        if best is None or (record.ts, record.content_hash) > (best.ts, best.content_hash):
+            expected[record.key] = record
+    assert ledger.target() == {
+        ("shop", key): (record.stored_ts, record.name, record.value) for key, record in expected.items()
+    }
