@@ -102,7 +102,7 @@ def from_iso(value: Any, zone: tzinfo | None) -> datetime:
     if value[4:5] != "-" or (len(value) > 10 and value[10] not in "Tt "):
         raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z")
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value[:-1] + "Z" if value[-1] == "z" else value)
         if moment.tzinfo is None:
             if zone is None:
                 raise ValueError("has no offset, and this source's assume_tz is reject")

@@ -27,6 +27,7 @@ from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry
 from rq.utils import now
 
+from store.crash_points import reach
 from store.errors import QueueUnavailable, SluiceError
 from worker import embedded_redis
 from worker.message import Message
@@ -39,6 +40,8 @@ LOAD_STAGED = "worker.jobs.load_staged"
 ALLOWED = frozenset({PROCESS_BATCH, LOAD_STAGED})
 
 CONNECT_SECONDS = 5.0
+# More than it takes to find a record that kills its workers; the last interval is repeated.
+ATTEMPTS = 12
 
 
 class JsonSerializer:
@@ -51,6 +54,9 @@ class JsonSerializer:
     @staticmethod
     def loads(data: bytes, *_: Any, **__: Any) -> Any:
         return orjson.loads(data)
+
+
+NEVER_OURS = frozenset({b"meta", b"webhooks", b"dependency_ids", b"dependency_id", b"group_id"})
 
 
 class ForbiddenFunction(SluiceError):
@@ -69,6 +75,11 @@ class SluiceJob(Job):
             )
         found: Callable[..., Any] | None = super().func
         return found
+
+    def restore(self, raw_data: Any) -> Any:
+        """As RQ's, without what our jobs never have and another serializer might have written."""
+        ours = {name: value for name, value in raw_data.items() if name not in NEVER_OURS}
+        return super().restore(ours)
 
     # Callbacks and webhooks name functions and addresses too; none of our jobs has any.
     def execute_success_callback(self, *_: Any, **__: Any) -> None: ...
@@ -92,6 +103,7 @@ class SluiceQueue(Queue):
             waiting = self.create_job(func)
             waiting.enqueued_at = now()
             return waiting
+        reach("cron.ticked")
         return super().enqueue_call(func, *args, **kwargs)
 
 
@@ -167,9 +179,7 @@ class Broker:
         """Puts batches on the queue, all in one transaction."""
         queue = self.queue()
         settings = self.settings
-        retry = Retry(
-            max=len(settings.retry_intervals_seconds), interval=list(settings.retry_intervals_seconds)
-        )
+        retry = Retry(max=ATTEMPTS, interval=list(settings.retry_intervals_seconds))
         jobs = [
             Queue.prepare_data(
                 PROCESS_BATCH,

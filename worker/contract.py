@@ -9,7 +9,7 @@ import importlib
 import sys
 import types
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -68,16 +68,18 @@ def load_contract(settings: WorkerSettings) -> Contract:
 @lru_cache(maxsize=8)
 def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contract:
     model = _import(name)
-    missing = [field for field in IDENTITY if field not in model.model_fields]
-    if missing:
+    lacking = [
+        field
+        for field in IDENTITY
+        if field not in model.model_fields or not model.model_fields[field].is_required()
+    ]
+    if lacking:
         raise ConfigError(
-            f"contract {name!r} lacks {' and '.join(missing)}: derive it from worker.contract.Record"
+            f"contract {name!r} lacks a required {' and '.join(lacking)}: derive it from worker.contract.Record"
         )
-    reserved = sorted((set(model.model_fields) - set(IDENTITY)) & FIXED)
-    if reserved:
-        raise ConfigError(
-            f"contract {name!r} has a field {reserved[0]!r}, a column of Sluice's own: rename it"
-        )
+    if model.model_fields["ts"].annotation in (str, int, float, date):
+        raise ConfigError(f"contract {name!r}: ts is not a datetime: derive it from worker.contract.Record")
+    _check_columns(name, list(model.model_fields))
     for field, info in model.model_fields.items():
         if info.validation_alias is not None and not isinstance(info.validation_alias, str):
             raise ConfigError(
@@ -98,6 +100,17 @@ def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contr
     )
 
 
+def _check_columns(name: str, fields: list[str]) -> None:
+    """SQLite's columns are the same whatever their case. Raises ConfigError where two fields would clash."""
+    taken = dict.fromkeys(FIXED, "a column of Sluice's own")
+    for field in fields:
+        if field in IDENTITY:
+            continue
+        if field.lower() in taken:
+            raise ConfigError(f"contract {name!r} has a field {field!r}, {taken[field.lower()]}: rename it")
+        taken[field.lower()] = "which differs from another by case alone"
+
+
 def _import(name: str) -> type[BaseModel]:
     module_name, _, attribute = name.partition(":")
     if not attribute:
@@ -107,8 +120,10 @@ def _import(name: str) -> type[BaseModel]:
         sys.path.insert(0, here)
     try:
         model = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"contract = {name!r} cannot be imported: {error}") from error
+    except Exception as error:  # it is the user's module: whatever it raises, the setting names it
+        raise ConfigError(
+            f"contract = {name!r} cannot be imported: {error or type(error).__name__}"
+        ) from error
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise ConfigError(
             f"contract = {name!r} is not a pydantic model: derive it from worker.contract.Record"

@@ -14,8 +14,14 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from store import database, dead_letters, timestamps
+from store.accounting import Law
+from store.crash_points import reach
 from store.dead_letters import DeadLetter
-from worker.broker import translated
+from store.errors import QueueUnavailable
+from store.settings import StoreSettings
+from worker import embedded_redis
+from worker.broker import connect, translated
+from worker.settings import WorkerSettings
 
 INDEX_KEY = "sluice:dlq"
 LETTERS_KEY = "sluice:dlq:letters"
@@ -76,13 +82,16 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
             gone = dead_letters.unremoved(connection, PAGE)
         if not new and not gone:
             return done
+        reach("outbox.found")
         if new:
             publish(redis, new)
         if gone:
             remove(redis, gone)
+        reach("outbox.published")
         with database.transaction(engine) as connection:
             dead_letters.mark_published(connection, [letter.id for letter in new], timestamps.now_text())
             dead_letters.mark_published(connection, gone, None)
+        reach("outbox.marked")
         done += len(new) + len(gone)
 
 
@@ -92,6 +101,29 @@ def drift(redis: Redis, engine: Engine) -> tuple[set[str], set[str]]:
         opened = dead_letters.open_ids(connection)
     mirrored = ids(redis)
     return opened - mirrored, mirrored - opened
+
+
+def check(repairing: bool) -> Law:
+    """For `store check`: the DLQ against the table; with `repairing` it is made equal first."""
+    says = "the Redis DLQ holds the open dead letters, and nothing else"
+    store, settings = StoreSettings.load(), WorkerSettings.load()
+    if settings.redis_url is None and not embedded_redis.is_running(store.home):
+        return Law(says, [], unchecked="the private Redis is not running")
+    try:
+        redis = connect(settings, store.home)
+    except QueueUnavailable as error:
+        return Law(says, [], unchecked=str(error))
+    engine = database.existing(store)
+    if repairing:
+        repair(redis, engine)
+    lacking, strange = drift(redis, engine)
+    engine.dispose()
+    redis.close()
+    found = [f"letter {id} is open, but not on the DLQ" for id in sorted(lacking)]
+    found += [f"{id} is on the DLQ, but no open letter" for id in sorted(strange)]
+    if found:
+        found.append("`store check --repair` makes the DLQ equal the table")
+    return Law(says, found)
 
 
 def repair(redis: Redis, engine: Engine) -> int:

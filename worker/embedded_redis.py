@@ -139,6 +139,7 @@ def _run(server: Path, folder: Path, socket: Path, life: int) -> None:
         done = subprocess.run(
             [str(server), *(word for name, value in options.items() for word in ("--" + name, value))],
             pass_fds=(life,),
+            umask=0o077,
             env=os.environ | {"LC_ALL": "C"},  # a locale that is not installed stops Redis 7.2
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -7,26 +7,34 @@ survives a fork.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from redis import Redis
-from rq import get_current_job
+from rq import Retry, get_current_job
+from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
-from store import database
+from store import database, timestamps
+from store.crash_points import reach
 from store.errors import LockHeld, StoreUnavailable
 from store.settings import StoreSettings
-from worker import broker, dead_letter_queue, loader, receiving, stages
+from worker import attempts, broker, dead_letter_queue, loader, receiving, stages
 from worker.contract import Contract, load_contract
 from worker.message import Message
 from worker.settings import WorkerSettings
 
 LOADER_PAGE_CACHE_MB = 64
+
+FOR_EVER = 10**9  # retries: a database that is away is no fault of the batch's
+
+T = TypeVar("T")
 
 log = logging.getLogger("sluice.jobs")
 
@@ -120,19 +128,38 @@ def close_workplace() -> None:
     _workplace = None
 
 
-def process_batch(wire: dict[str, Any]) -> dict[str, Any]:
+def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
     """One batch: adapt, validate, dedupe, store in one transaction, then mirror its dead letters.
 
-    Delivered a second time it does nothing but finish what the first delivery left undone.
+    Delivered a second time it does nothing but finish what the first delivery left undone. While the
+    database is away it waits here, and then on the queue, as long as that takes.
     """
+    reach("job.begun")
     here = workplace()
     message = Message.from_wire(wire)
-    judge = here.judge(message.source)
-    if message.fingerprint != judge.contract.fingerprint(judge.source):
-        log.warning("batch %s was sent for another contract or mapping; it is judged by this one", message.id)
+    try:
+        receipt = patiently(here.worker.patience_seconds, lambda: _process(here, message))
+    except StoreUnavailable as error:
+        log.warning("batch %s goes back to the queue: %s", message.id, error)
+        return Retry(max=FOR_EVER, interval=here.worker.retry_intervals_seconds)
+    reach("job.done")
+    return receipt
+
+
+def _process(here: Workplace, message: Message) -> dict[str, Any]:
+    redis = here.redis()
     with here.database() as engine:
-        batch = receiving.receive(engine, message, judge)
-        dead_letter_queue.flush_outbox(here.redis(), engine)
+        processed, watermark = receiving.look(engine, message)
+        batch = None
+        if not processed:
+            deaths = attempts.begin(redis, message)
+            suspect = attempts.is_suspect(message, deaths)
+            if suspect and len(message.records) > 1:
+                return _split(here, engine, redis, message)
+            judge = here.judge(message.source)
+            verdict = _judge(here, redis, message, watermark, poison=suspect)
+            batch = receiving.store(engine, message, judge, verdict)
+        dead_letter_queue.flush_outbox(redis, engine)
     if batch is None:
         log.info("batch %s was processed before: nothing to do", message.id)
         return {"batch": message.id, "processed_before": True}
@@ -143,8 +170,70 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any]:
     return {"batch": batch.id, "received": batch.received, "staged": batch.staged, "rejected": batch.rejected}
 
 
+def _judge(
+    here: Workplace, redis: Redis, message: Message, watermark: str | None, *, poison: bool
+) -> receiving.Verdict:
+    """Judges the batch's records; a single one that killed its judges is not judged again, but poison."""
+    judge = here.judge(message.source)
+    if message.fingerprint != judge.contract.fingerprint(judge.source):
+        log.warning("batch %s was sent for another contract or mapping; it is judged by this one", message.id)
+    started = time.monotonic()
+    limit = here.worker.judge_timeout_seconds + here.worker.judge_timeout_per_record_seconds * len(
+        message.records
+    )
+    # Not a signal: a validator that hangs in C code would never let one in. The process ends, with a
+    # traceback of where it hung, and that is an attempt that counts.
+    faulthandler.dump_traceback_later(limit, exit=True)
+    try:
+        judged = (
+            stages.poisoned(message)
+            if poison
+            else stages.judge_batch(message, judge, watermark, timestamps.now())
+        )
+    except (MemoryError, BaseTimeoutException):
+        raise  # the attempt stays counted
+    except BaseException:
+        attempts.end(redis, message)
+        raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    reach("batch.judged")
+    attempts.end(redis, message)
+    return receiving.Verdict(judged, watermark, time.monotonic() - started)
+
+
+def _split(here: Workplace, engine: Engine, redis: Redis, message: Message) -> dict[str, Any]:
+    """Sends the two halves of a batch that killed its workers; first the halves, then the note of it."""
+    parts = attempts.halves(message)
+    broker.Broker(redis, here.worker).send(parts)
+    reach("split.sent")
+    receiving.store_split(engine, message)
+    attempts.end(redis, message)
+    log.warning(
+        "batch %s of %s killed its workers: its %d records are tried in halves", message.id, message.source,
+        len(message.records),
+    )  # fmt: skip
+    return {"batch": message.id, "split_into": [part.id for part in parts]}
+
+
+def patiently(seconds: float, do: Callable[[], T]) -> T:
+    """Tries until it succeeds or the time is up, with backoff, one log line a try. Raises StoreUnavailable."""
+    deadline = time.monotonic() + seconds
+    pause = 0.5
+    while True:
+        try:
+            return do()
+        except StoreUnavailable as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            log.warning("%s; the next try in %.1f s", error, pause)
+            time.sleep(pause)
+            pause = min(pause * 2, 8.0)
+
+
 def load_staged() -> dict[str, Any]:
     """One run of the loader, and whatever the outbox still holds. A loader at work already is no error."""
+    reach("load.begun")
     here = workplace()
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
         dead_letter_queue.flush_outbox(here.redis(), engine)

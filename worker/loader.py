@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Engine
 
 from store import database, locks, merging, run_log, staging, watermarks
+from store.crash_points import reach
 from store.errors import LockLost, SluiceError
 from worker.settings import WorkerSettings
 
@@ -47,6 +48,7 @@ def load(engine: Engine, settings: WorkerSettings, holder: str | None = None) ->
     holder = holder or locks.new_holder()
     with database.transaction(engine) as connection:
         locks.acquire(connection, LOCK, holder, settings.load_lease_seconds)
+    reach("load.locked")
     try:
         return _run(engine, settings, holder)
     finally:
@@ -63,6 +65,7 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str) -> Run:
     with database.transaction(engine) as connection:
         before = watermarks.pipeline(watermarks.stored(connection))
         number = run_log.start(connection, holder, before)
+    reach("load.run_started")
     chunks: list[merging.Merged] = []
     after = before
     try:
@@ -78,6 +81,7 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str) -> Run:
         raise
     with database.transaction(engine) as connection:
         run_log.finish(connection, number)
+    reach("load.finished")
     return Run(
         number,
         chunks=len(chunks),
@@ -100,15 +104,20 @@ def _load_chunk(
     """
     started = time.monotonic()
     with database.transaction(engine) as connection:
+        reach("load.chunk_begun")
         locks.renew(connection, LOCK, holder, settings.load_lease_seconds)
         marks = watermarks.read_all(connection, settings.max_future_skew)
         columns = database.contract_columns(connection)
         merged = merging.merge_chunk(connection, columns, number, settings.load_chunk_records)
         if merged is None:
             return None
+        reach("load.staging_cleared")
         _advance(connection, merged.newest, marks, number)
+        reach("load.watermark_moved")
         mark = watermarks.pipeline(marks)
         run_log.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started)
+        reach("load.run_logged")
+    reach("load.committed")
     log.info("loaded a chunk of %d records in run %d", merged.rows, number)
     return merged, mark
 

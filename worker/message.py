@@ -49,6 +49,7 @@ class Message:
     fingerprint: str  # of the contract and mapping it was sent for
     letters: list[Letter]  # replay: one a record
     size: int  # bytes of the records, about
+    part_of: str | None = None  # the batch it was cut out of, because that one killed its workers
 
     def to_wire(self) -> dict[str, Any]:
         """A JSON-able dictionary; lines that follow each other are sent as the first one alone."""
@@ -67,6 +68,7 @@ class Message:
             "lines": lines[0] if consecutive else list(lines),
             "fingerprint": self.fingerprint,
             "size": self.size,
+            "part_of": self.part_of,
             "letters": [[letter.id, letter.event_id, letter.edited] for letter in self.letters],
         }
 
@@ -95,6 +97,7 @@ class Message:
                 fingerprint=wire["fingerprint"],
                 letters=[Letter(*letter) for letter in wire["letters"]],
                 size=wire["size"],
+                part_of=wire["part_of"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MessageError(

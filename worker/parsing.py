@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 import orjson
 
-from worker.rejection import Fault, Rejection, invalid
+from worker.rejection import Fault, Rejection, invalid, legible
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64
+TOO_DEEP = Fault("too_deep", None, f"nested more than {MAX_DEPTH} deep")
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # The field limit is the library's; the size of a record is ours, and checked where it is read.
@@ -58,12 +59,14 @@ def may_repeat_a_field(text: str, raw: dict[str, Any]) -> bool:
     return text.count('":') != count_fields(raw)
 
 
-def count_fields(value: Any) -> int:
-    """Fields of an object and of all objects within it."""
+def count_fields(value: Any, level: int = 1) -> int:
+    """Fields of an object and of all objects within it. Raises Rejection: too_deep."""
+    if level > MAX_DEPTH:
+        raise Rejection(TOO_DEEP)
     found = len(value) if type(value) is dict else 0
     for inner in value.values() if type(value) is dict else value:
         if type(inner) is dict or type(inner) is list:
-            found += count_fields(inner)
+            found += count_fields(inner, level + 1)
     return found
 
 
@@ -82,7 +85,7 @@ def needs_exactness(value: Any) -> bool:
 def parse_exactly(text: str) -> dict[str, Any]:
     """As `parse_json`, with the standard library: ten times as slow, and nothing is bent."""
     if depth(text) > MAX_DEPTH:
-        raise Rejection(Fault("too_deep", None, f"nested more than {MAX_DEPTH} deep"))
+        raise Rejection(TOO_DEEP)
     try:
         raw = json.loads(
             text,
@@ -123,7 +126,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for place, name in enumerate(names) if name in names[:place])
-        raise Rejection(Fault("duplicate_field", repeated[:100], "the field stands twice"))
+        raise Rejection(Fault("duplicate_field", legible(repeated), "the field stands twice"))
     return found
 
 
@@ -162,7 +165,7 @@ def parse_csv(text: str, header: list[str], delimiter: str) -> dict[str, Any]:
         raise Rejection(Fault("malformed_csv", None, f"{cells} cells under {len(header)} column names"))
     if len(set(header)) != len(header):
         repeated = next(name for place, name in enumerate(header) if name in header[:place])
-        raise Rejection(Fault("duplicate_field", repeated[:100], "the column stands twice in the header"))
+        raise Rejection(Fault("duplicate_field", legible(repeated), "the column stands twice in the header"))
     return {name: cell for name, cell in zip(header, rows[0], strict=True) if cell}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from store import batches, database, dead_letters, hashing, lineage, staging, target, timestamps, watermarks
 from store.batches import Batch
+from store.crash_points import reach
 from store.dead_letters import Rejected
 from store.schema import event_id, staged_id
 from store.staging import LATE, STALE
@@ -19,32 +21,70 @@ from worker.message import Message
 from worker.stages import Bad, Deduped, Judge, Judged, Valid
 
 
-def receive(engine: Engine, message: Message, judge: Judge) -> Batch | None:
-    """Judges a batch and stores what became of each record; None where it was processed before.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judged batch, and what it was judged by."""
 
-    The judging is done outside the transaction, so the write lock is held for the writing alone.
-    """
+    judged: Judged
+    watermark: str | None  # of the source, as it stood when the batch began
+    seconds: float
+
+
+def look(engine: Engine, message: Message) -> tuple[bool, str | None]:
+    """(whether the batch was processed before, its source's watermark)."""
     with database.reading(engine) as connection:
-        if batches.known(connection, [message.id]):
-            return None
-        watermark = watermarks.of_source(connection, message.source)
-    started = time.monotonic()
-    judged = stages.judge_batch(message, judge, watermark, timestamps.now())
-    judged_at = time.monotonic()
+        processed = bool(batches.known(connection, [message.id]))
+        return processed, watermarks.of_source(connection, message.source)
+
+
+def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> Batch | None:
+    """Stores what became of each record, in one transaction; None where it was processed before.
+
+    The judging was done outside, so the write lock is held for the writing alone.
+    """
+    judged = verdict.judged
+    asked_at = time.monotonic()
     with database.transaction(engine) as connection:
         locked_at = time.monotonic()
+        reach("batch.begun")
         deduped = _dedupe(connection, message.source, judged)
         seconds = {
-            "judge": round(judged_at - started, 6),
-            "lock": round(locked_at - judged_at, 6),
+            "judge": round(verdict.seconds, 6),
+            "lock": round(locked_at - asked_at, 6),
             "dedupe": round(time.monotonic() - locked_at, 6),
         }
-        batch = _receipt(message, judge, judged, deduped, watermark, seconds)
+        batch = _receipt(message, judge, judged, deduped, verdict.watermark, seconds)
         number = batches.record(connection, batch)
         if number is None:
             return None
+        reach("batch.recorded")
         _write(connection, message, judge, judged, deduped, number, batch.processed_at)
+        reach("batch.written")
+    reach("batch.committed")
     return batch
+
+
+def store_split(engine: Engine, message: Message) -> None:
+    """Keeps that a batch was cut in two: a second delivery, or the file sent again, does nothing more."""
+    zeros = dict.fromkeys(
+        ("received", "staged", "duplicates", "superseded", "rejected", "skipped", "late", "stale"), 0
+    )
+    row = Batch(
+        id=message.id,
+        kind="split",
+        source=message.source,
+        file=message.file,
+        first_line=message.lines[0],
+        last_line=message.lines[-1],
+        fingerprint=message.fingerprint,
+        reasons={},
+        seconds={},
+        watermark_before=None,
+        processed_at=timestamps.now_text(),
+        **zeros,
+    )
+    with database.transaction(engine) as connection:
+        batches.record(connection, row)
 
 
 def _dedupe(connection: Connection, source: str, judged: Judged) -> Deduped:
@@ -103,12 +143,14 @@ def _write(
     names = [column.name for column in judge.contract.columns]
     rows = [_staged_row(message, each, number, parents.get(each.place)) for each in deduped.staged]
     staging.add(connection, names, rows)
+    reach("batch.staged")
     rejected = [_rejected(message, bad, number, at) for bad in judged.bad]
     if replaying:
         for row in rejected:
             dead_letters.reject_again(connection, row)
     else:
         dead_letters.keep(connection, rejected)
+    reach("batch.dead_letters")
     events = [
         _reject_event(row, bad, number, parents.get(bad.place))
         for row, bad in zip(rejected, judged.bad, strict=True)

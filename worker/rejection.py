@@ -16,6 +16,11 @@ class Fault:
     message: str
 
 
+def legible(name: str) -> str:
+    """A field's name as a dead letter can hold it, whatever a record calls its fields."""
+    return name[:100].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 class Rejection(Exception):
     """A raw record breaks its contract: it becomes a dead letter. The first fault names the reason."""
 

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from redis import Redis
-from redis.exceptions import WatchError
 from rq import Queue, Worker
 from rq.defaults import (
     DEFAULT_JOB_MONITORING_INTERVAL,
@@ -26,14 +29,16 @@ from rq.defaults import (
 )
 from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
-from rq.job import Job, JobStatus
-from rq.registry import ScheduledJobRegistry
-from rq.utils import current_timestamp
+from rq.job import Job
+from rq.utils import now
+from rq.worker_registration import clean_worker_registry
 
+from store.crash_points import reach
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
-from worker import broker, embedded_redis, jobs
+from worker import broker, jobs, recovery
 from worker.broker import RECORDS_QUEUE, JsonSerializer, SluiceJob, SluiceQueue
+from worker.patience import make_patient
 from worker.settings import WorkerSettings
 from worker.work_horse import WorkHorse
 
@@ -42,7 +47,9 @@ MONITORING_SECONDS = 5
 DEQUEUE_SECONDS = 2
 WORKER_TTL_SECONDS = 30
 # A job whose worker is silent for so long is taken to be abandoned.
-HEARTBEAT_TTL_SECONDS = 30
+HEARTBEAT_TTL_SECONDS = 20
+GRACE_SECONDS = 8.0
+PUBSUB_PAUSE_SECONDS = 2.0
 
 
 class SluiceWorker(Worker):
@@ -91,6 +98,7 @@ class SluiceWorker(Worker):
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Gives the job to the horse, a new one where there is none."""
+        reach("job.popped")
         execution = self.execution.id if self.execution else ""
         if self._horse and self._horse.is_spent:
             self._horse.dismiss()
@@ -105,9 +113,13 @@ class SluiceWorker(Worker):
             self._horse = WorkHorse(self._do_job, self._become_horse)
             self._horse.give(job.id, execution)
         self._horse_pid = self._horse.pid
+        reach("job.given")
 
     def _become_horse(self) -> None:
         self._is_horse = True
+        limit = jobs.workplace().worker.memory_limit_mb
+        if limit:
+            resource.setrlimit(resource.RLIMIT_AS, (limit << 20, limit << 20))
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
 
     def _do_job(self, job_id: str, execution_id: str) -> None:
@@ -118,6 +130,7 @@ class SluiceWorker(Worker):
             return
         self.execution = Execution(execution_id, job_id, self.connection, worker_name=self.name)
         self.perform_job(job, self.queues[0])
+        reach("job.acknowledged")
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Waits for the end of the job, or of the horse: (its process id, its exit status, its usage)."""
@@ -138,33 +151,34 @@ class SluiceWorker(Worker):
     # --- recovery ---
 
     def run_maintenance_tasks(self) -> None:
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         for queue in self.queues:
-            enqueue_due(self.connection, queue)
+            recovery.maintain(self.connection, SluiceQueue(queue.name, connection=self.connection))
+            clean_worker_registry(queue)
+        self.last_cleaned_at = now()  # type: ignore[assignment]
 
+    # --- a Redis that is away, and the end ---
 
-def enqueue_due(connection: Redis, queue: Queue) -> int:
-    """Puts jobs whose wait for another attempt is over back on their queue; how many.
+    def _set_connection(self, connection: Redis) -> Redis:
+        connection = super()._set_connection(connection)
+        self._patience = make_patient(connection)
+        return connection
 
-    The move is one transaction, so a death here leaves the job where it was.
-    """
-    registry = ScheduledJobRegistry(queue=queue)  # type: ignore[no-untyped-call]
-    moved = 0
-    for id in registry.get_jobs_to_schedule(current_timestamp()):
-        with connection.pipeline(transaction=True) as pipeline:
-            try:
-                pipeline.watch(registry.key)  # type: ignore[no-untyped-call]
-                if pipeline.zscore(registry.key, id) is None:
-                    continue
-                pipeline.multi()
-                pipeline.zrem(registry.key, id)
-                pipeline.hset(SluiceJob.key_for(id), "status", JobStatus.QUEUED)
-                pipeline.rpush(queue.key, id)
-                pipeline.execute()
-                moved += 1
-            except WatchError:
-                continue
-    return moved
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        """RQ lets its command thread die of a timeout; ours waits for Redis like everything else."""
+        time.sleep(PUBSUB_PAUSE_SECONDS)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """The batch in hand may finish; a horse that takes longer is killed, and the batch is another's."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        self._patience.give_up = True
+        timer = threading.Timer(GRACE_SECONDS, self._end_horse)
+        timer.daemon = True
+        timer.start()
+
+    def _end_horse(self) -> None:
+        if self._horse:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._horse.pid, signal.SIGKILL)
 
 
 def refuse(error: SluiceError) -> NoReturn:
@@ -177,8 +191,8 @@ def _configured_url() -> str:
     """REDIS_URL for RQ. As RQ's configuration (RQ_CONFIG names it) this module starts a private server."""
     try:
         settings, home = WorkerSettings.load(), StoreSettings.load().home
-        if os.environ.get("RQ_CONFIG") == __name__ and settings.redis_url is None:
-            return embedded_redis.ensure_running(home)
+        if os.environ.get("RQ_CONFIG") == __name__:
+            broker.connect(settings, home).close()  # where nothing answers, RQ would end with a traceback
         return broker.redis_url(settings, home)
     except SluiceError as error:
         if os.environ.get("RQ_CONFIG") == __name__:

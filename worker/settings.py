@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
-from store.settings import RoomSettings
+from store.settings import Duration, RoomSettings
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def duration(value: object) -> object:
-    """`90`, `"90s"`, `"15m"`, `"1h"` or `"7d"` as a timedelta; what else pydantic takes, it takes."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
-        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(0))]
 Extra = Literal["keep", "ignore", "forbid"]
 
 
@@ -77,7 +65,7 @@ class WorkerSettings(RoomSettings):
 
     redis_url: str | None = Field(
         default=None,
-        validation_alias=AliasChoices("redis_url", "SLUICE_REDIS_URL", "REDIS_URL"),
+        validation_alias=AliasChoices("SLUICE_REDIS_URL", "redis_url", "REDIS_URL"),
         description="where the queue is; default: a private redis-server in the state directory",
     )
     contract: str = Field(default="worker.contract:Event", description='"module:Model", a pydantic model')
@@ -86,8 +74,16 @@ class WorkerSettings(RoomSettings):
     )
     max_future_skew: Duration = Field(default=timedelta(hours=1), description="a later ts is rejected")
     workers: int = Field(default=2, ge=1, le=64, description="how many `worker up` starts")
-    job_timeout_seconds: int = Field(default=180, ge=1, description="for one batch")
-    retry_intervals_seconds: list[int] = Field(
+    job_timeout_seconds: int = Field(default=180, ge=1, description="for one batch, waits included")
+    judge_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="for judging a batch; and for each record"
+    )
+    judge_timeout_per_record_seconds: float = Field(default=0.01, ge=0, description="this much more")
+    patience_seconds: float = Field(
+        default=30.0, ge=0, description="a worker waits so long for the database before it puts a batch back"
+    )
+    memory_limit_mb: int | None = Field(default=4096, ge=256, description="of a work-horse; null: none")
+    retry_intervals_seconds: list[Annotated[int, Field(ge=0)]] = Field(
         default=[1, 2, 5, 10, 30, 60, 120, 300], min_length=1, description="waits between attempts at a batch"
     )
     result_ttl_seconds: int = Field(default=3600, ge=1, description="how long a finished job is remembered")

@@ -97,6 +97,14 @@ def judge_batch(message: Message, judge: Judge, watermark: str | None, now: date
     return judged
 
 
+def poisoned(message: Message) -> Judged:
+    """A batch whose records killed whoever judged them: rejected unread."""
+    fault = Fault("poison", None, "judging it killed the worker, or took too long, again and again")
+    return Judged(
+        bad=[Bad(place, (fault,), as_bytes(each), None) for place, each in enumerate(message.records)]
+    )
+
+
 def parse(record: RawRecord, message: Message) -> dict[str, Any]:
     """One raw record as a dictionary. Raises Rejection."""
     if isinstance(record, Opaque):
@@ -113,10 +121,14 @@ def said(record: RawRecord, message: Message) -> str:
     try:
         return content_of(parse(record, message))
     except Rejection:
-        content = (
-            record.content + (record.digest or "").encode() if isinstance(record, Opaque) else encode(record)
-        )
-        return hashing.hexdigest(content)
+        return as_bytes(record)
+
+
+def as_bytes(record: RawRecord) -> str:
+    """The content of a record that cannot, or must not, be read: the hash of its bytes."""
+    if isinstance(record, Opaque):
+        return hashing.hexdigest(record.content + (record.digest or "").encode())
+    return hashing.hexdigest(encode(record))
 
 
 def encode(record: str) -> bytes:

@@ -20,7 +20,8 @@ from store.errors import LockHeld, SluiceError
 from store.settings import StoreSettings
 from worker import broker, dead_letter_queue, jobs, loader
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
-from worker.rq_worker import SluiceWorker, enqueue_due
+from worker.recovery import maintain
+from worker.rq_worker import SluiceWorker
 from worker.settings import WorkerSettings
 
 # Forked children start at once, with everything imported; nothing is open yet that could not be shared.
@@ -141,7 +142,7 @@ class Supervisor:
             children: list[Child] = []
             try:
                 while not self._stopping and unfinished(queue):
-                    enqueue_due(redis, queue.queue())
+                    maintain(redis, queue.queue())
                     self._burst_round(children)
             finally:
                 stop(children)

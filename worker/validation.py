@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 from rq.timeouts import BaseTimeoutException
 
@@ -16,11 +16,11 @@ from store import hashing, timestamps
 from store.errors import SluiceError
 from worker.contract import Contract
 from worker.parsing import INT64_MAX, INT64_MIN, UNSTORABLE, Unusable, bad_text, check_extra
-from worker.rejection import Fault, Rejection, invalid, missing
+from worker.rejection import Fault, Rejection, invalid, legible, missing
 
 # What may be raised while a record is judged, and says nothing about the record.
 NOT_DATA = (MemoryError, RecursionError, BaseTimeoutException, SluiceError)
-SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC
+SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 class Accepted(NamedTuple):
@@ -110,15 +110,15 @@ class Validator:
         beyond = {name: value for name, value in raw.items() if name not in self._inputs}
         if beyond and self._extra == "forbid":
             raise Rejection(
-                *(Fault("unexpected_field", name[:100], "not in the contract") for name in sorted(beyond))
+                *(Fault("unexpected_field", legible(name), "not in the contract") for name in sorted(beyond))
             )
         if self._extra != "keep":
             return None
         faults: list[Fault] = []
         for name, value in beyond.items():
             try:
-                check_extra(name[:100], name)
-                check_extra(name[:100], value)
+                check_extra(legible(name), name)
+                check_extra(legible(name), value)
             except Rejection as rejection:
                 faults += rejection.faults
         if faults:
@@ -145,6 +145,8 @@ class Validator:
     def _accept(self, model: Any, extra: dict[str, Any] | None) -> Accepted:
         fields = model.__dict__
         key, ts = fields["key"], timestamps.to_text(fields["ts"])
+        if type(key) is not str:  # a contract may have numbers or UUIDs for keys; the column is text
+            key = str(to_jsonable_python(key))
         if why := bad_text(key):
             raise Rejection(invalid("key", why))
         values = []
@@ -155,9 +157,8 @@ class Validator:
             else:
                 values.append(stored(name, value, kind))
         body = {**extra, **fields, "ts": ts} if extra else {**fields, "ts": ts}
-        canonical = orjson.dumps(body, default=to_jsonable_python, option=SORTED)
         kept = orjson.dumps(extra, option=SORTED).decode() if extra else None
-        return Accepted(key, ts, hashing.digest(canonical), kept, tuple(values))
+        return Accepted(key, ts, hashing.digest(canonical(body)), kept, tuple(values))
 
 
 def stored(name: str, value: Any, kind: str) -> Any:
@@ -185,11 +186,34 @@ def stored_structure(name: str, value: Any, kind: str) -> Any:
         return timestamps.to_text(value)
     if isinstance(value, date):
         return value.isoformat()
-    plain = to_jsonable_python(value)
-    check_extra(name, plain)
-    if kind == "json" or isinstance(plain, dict | list):
-        return orjson.dumps(plain, option=SORTED).decode()
-    return plain if kind != "text" else str(plain)
+    try:
+        text = canonical(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise Rejection(invalid(name, f"cannot be stored: {error.__cause__ or error}")) from None
+    bare = orjson.loads(text)
+    check_extra(name, bare)
+    if kind == "json" or isinstance(bare, dict | list):
+        return text
+    return bare if kind != "text" else str(bare)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys: the same value is the same bytes on every machine."""
+    try:
+        return orjson.dumps(value, default=plain, option=SORTED)
+    except orjson.JSONEncodeError:  # a contract may have dictionaries whose keys are numbers or dates
+        return orjson.dumps(value, default=plain, option=SORTED | orjson.OPT_NON_STR_KEYS)
+
+
+def plain(value: Any) -> Any:
+    """What orjson cannot write by itself, for it to write; a set in one order, on every machine."""
+    if isinstance(value, set | frozenset):
+        return [orjson.loads(each) for each in sorted(map(canonical, value))]
+    if isinstance(value, BaseModel):
+        return {**value.__dict__, **(value.__pydantic_extra__ or {})}
+    if isinstance(value, Unusable):
+        raise ValueError(value.why)
+    return to_jsonable_python(value)
 
 
 def _is_blank(value: Any) -> bool:
@@ -201,7 +225,7 @@ def content_of(raw: dict[str, Any]) -> str:
 
     Cells are text and JSON has types, so values are compared as text, and blanks count as absent.
     """
-    said = {name: _as_text(value) for name, value in raw.items() if not _is_blank(value)}
+    said = {_as_text(name): _as_text(value) for name, value in raw.items() if not _is_blank(value)}
     canonical = orjson.dumps(sorted(said.items()), default=str)
     return hashing.hexdigest(canonical)
 

@@ -1,0 +1,71 @@
+"""Attempts at judging a batch, counted in Redis, to find the record that kills whoever judges it.
+
+    judging begins: +1        judging ends, or fails like a program does: 0
+
+What is left are the attempts that ended with their process: killed, out of memory, out of time. A batch
+that did so too often is cut in half, each half is a batch of its own, and a single record that does it
+becomes a dead letter with reason `poison`. Database and Redis are not touched while judging, so waiting
+for them is never held against a record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from redis import Redis
+
+from store import hashing
+from worker.broker import translated
+from worker.message import Message
+
+KEY = "sluice:attempts:"
+REMEMBERED_SECONDS = 7 * 86400
+
+TOLERATED = 3  # deaths before a whole batch, or a single record, is suspected
+TOLERATED_PART = 1  # deaths before a part of a suspected batch is: an innocent part is only cut once more
+
+
+def begin(redis: Redis, message: Message) -> int:
+    """Counts one more attempt; how many before it ended with their process."""
+    with translated(), redis.pipeline(transaction=True) as pipeline:
+        pipeline.incr(KEY + message.id)
+        pipeline.expire(KEY + message.id, REMEMBERED_SECONDS)
+        return int(pipeline.execute()[0]) - 1
+
+
+def end(redis: Redis, message: Message) -> None:
+    """The batch was judged, or failed for a reason that is not its records'."""
+    with translated():
+        redis.delete(KEY + message.id)
+
+
+def is_suspect(message: Message, deaths: int) -> bool:
+    """Whether these deaths are enough to hold them against the batch."""
+    is_part = message.part_of is not None and len(message.records) > 1
+    return deaths >= (TOLERATED_PART if is_part else TOLERATED)
+
+
+def halves(message: Message) -> list[Message]:
+    """The batch cut in two; the same batch always makes the same halves."""
+    middle = len(message.records) // 2
+    return [
+        _part(message, place, piece) for place, piece in enumerate((slice(0, middle), slice(middle, None)))
+    ]
+
+
+def part_ids(id: str) -> list[str]:
+    """The ids of the two halves of a batch."""
+    return [hashing.hexdigest(f"{id}/{place}".encode()) for place in (0, 1)]
+
+
+def _part(message: Message, place: int, piece: slice) -> Message:
+    records = message.records[piece]
+    return replace(
+        message,
+        id=part_ids(message.id)[place],
+        records=records,
+        lines=message.lines[piece],
+        letters=message.letters[piece],
+        size=message.size * len(records) // len(message.records),
+        part_of=message.id,
+    )
