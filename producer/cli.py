@@ -165,11 +165,15 @@ def send_file(feed: feeds.Feed, path: str, office: Office, *, quiet: bool) -> Re
             ids=sent.ids,
         )
     if not quiet:
-        known = f", {receipt.known_batches} of them known already" if receipt.known_batches else ""
-        print(
-            f"{shown(path)}: {receipt.records:,} records in {receipt.batches:,} batches to source {feed.name}{known}"
-        )
+        known = f", {receipt.known_batches:,} known already" if receipt.known_batches else ""
+        counts = f"{counted(receipt.records, 'record')} in {counted(receipt.batches, 'batch', 'batches')}"
+        print(f"{shown(path)}: {counts} to source {feed.name}{known}")
     return receipt
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 batch`, `2 batches`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def report(receipts: list[Receipt], office: Office, wait: bool, as_json: bool) -> None:
@@ -268,14 +272,12 @@ def choose(
 ) -> list[dead_letters.DeadLetter]:
     """The open letters that match; an id may be shortened as long as one letter alone begins so."""
     with database.reading(engine) as connection:
-        opened = dead_letters.open_ids(connection) if ids else set()
         full: list[str] = []
         for id in ids:
-            matching = [each for each in opened if each.startswith(id)]
+            matching = dead_letters.ids_that_begin(connection, id, limit=2)
             if len(matching) != 1:
-                raise ConfigError(
-                    f"--id {id!r} is the beginning of {len(matching)} open dead letters: see `store dead-letters`"
-                )
+                number = "several dead letters" if matching else "no dead letter"
+                raise ConfigError(f"--id {id!r} is the beginning of {number}: see `store dead-letters`")
             full += matching
         return dead_letters.select_letters(connection, ids=full, reasons=reasons, source=source)
 
@@ -309,7 +311,7 @@ def finish_replay(result: sending.Sent, refused: int, office: Office, wait: bool
     if not result.records:
         print("no open dead letters match: nothing to replay")
         return
-    print(f"{result.records:,} dead letters sent back in {result.sent:,} batches")
+    print(f"{counted(result.records, 'dead letter')} sent back in {counted(result.sent, 'batch', 'batches')}")
     if "outcome" in totals:
         outcome = totals["outcome"]
         print(

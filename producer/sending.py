@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from store import batches, database
+from store.crash_points import reach
 from worker.broker import RECORDS_QUEUE, Broker
 from worker.message import Message
 
@@ -43,13 +44,16 @@ def send_all(
     result = Sent()
     for group in grouped(messages, min(GROUP_BATCHES, max_pending)):
         ids = [message.id for message in group]
+        reach("send.begun")
         with database.reading(engine) as connection:
             known = batches.known(connection, ids)
         known |= broker.on_their_way([id for id in ids if id not in known])
+        reach("send.known")
         new = [message for message in group if message.id not in known]
         if new:
             result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
             broker.send(new)
+            reach("send.sent")
         result.ids += ids
         result.records += sum(len(message.records) for message in group)
         result.sent += len(new)

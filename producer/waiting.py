@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from store import batches, database, staging
 from store.errors import NoWorker, SluiceError
+from worker import attempts
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
 
 POLL_SECONDS = 0.1
@@ -55,6 +56,7 @@ def wait_until_loaded(
     alone_since: float | None = None
     while True:
         with database.reading(engine) as connection:
+            unique = with_parts(connection, unique)
             numbers = batches.numbers(connection, unique)
             done = len(numbers) == len(unique)
             loaded = done and not staging.holds_batches(connection, numbers)
@@ -65,6 +67,18 @@ def wait_until_loaded(
         alone_since = _alone_since(broker, alone_since)
         time.sleep(pause)
         pause = min(pause * 1.2, LONGEST_POLL_SECONDS)
+
+
+def with_parts(connection: Connection, ids: list[str]) -> list[str]:
+    """The ids, and those of the parts of batches that were cut in two meanwhile."""
+    known = set(ids)
+    new = ids
+    while new:
+        parts = [part for id in sorted(batches.split(connection, new)) for part in attempts.part_ids(id)]
+        new = [part for part in parts if part not in known]
+        known.update(new)
+        ids = ids + new
+    return ids
 
 
 def _raise_if_failed(ids: Sequence[str], broker: Broker) -> None:
@@ -88,4 +102,4 @@ def _alone_since(broker: Broker, since: float | None) -> float | None:
 def summary(ids: Sequence[str], engine: Engine) -> dict[str, Any]:
     """What became of the records of these batches."""
     with database.reading(engine) as connection:
-        return batches.sum_of(connection, list(dict.fromkeys(ids)))
+        return batches.sum_of(connection, with_parts(connection, list(dict.fromkeys(ids))))
