@@ -196,6 +196,8 @@ class Broker:
         ]
         with translated(), self.redis.pipeline(transaction=True) as pipeline:
             queue.enqueue_many(jobs, pipeline=pipeline)
+            # RQ leaves it there, and whoever waits for the batch would take it for failed again.
+            pipeline.zrem(FailedJobRegistry(queue=queue).key, *(message.id for message in messages))
             pipeline.execute()
 
     def waiting(self) -> int:

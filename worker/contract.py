@@ -94,7 +94,7 @@ def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contr
         model=model,
         extra=extra or ("forbid" if forbidding else "keep"),
         inputs=inputs,
-        required=tuple(given for given, field in inputs.items() if model.model_fields[field].is_required()),
+        required=tuple(given for given, field in inputs.items() if _needs_a_value(model.model_fields[field])),
         kinds=kinds,
         columns=tuple(ContractColumn(field, kind) for field, kind in kinds.items() if field not in IDENTITY),
     )
@@ -134,6 +134,11 @@ def _import(name: str) -> type[BaseModel]:
 def _input_name(field: str, info: Any) -> str:
     alias = info.validation_alias or info.alias
     return alias if isinstance(alias, str) else field
+
+
+def _needs_a_value(info: Any) -> bool:
+    """Whether absent, null and blank are all missing; a field that may be None takes null for a value."""
+    return info.is_required() and type(None) not in get_args(info.annotation)
 
 
 def _kind(annotation: Any) -> Kind:

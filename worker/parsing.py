@@ -74,7 +74,7 @@ def needs_exactness(value: Any) -> bool:
     """Whether orjson may have bent an integer: those beyond 64 bits come back as floats."""
     kind = type(value)
     if kind is float or kind is int:
-        return not INT64_MIN <= value <= INT64_MAX
+        return not INT64_MIN < value <= INT64_MAX  # -2**63 may be the float of a lesser integer
     if kind is dict:
         return any(needs_exactness(inner) for inner in value.values())
     if kind is list:

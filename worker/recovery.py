@@ -20,17 +20,16 @@ from worker.broker import SluiceJob, SluiceQueue
 LOCK_KEY = "sluice:maintenance:"
 LOCK_SECONDS = 10
 SEEN_KEY = "sluice:intermediate:"
-STUCK_SECONDS = 10.0
 
 
-def maintain(redis: Redis, queue: SluiceQueue) -> None:
+def maintain(redis: Redis, queue: SluiceQueue, abandoned_after: float) -> None:
     """Retries that are due, jobs lost between queue and worker, jobs whose worker fell silent."""
     enqueue_due(redis, queue)
     # Two at once would spend two of an abandoned job's retries; the lock dies with its holder soon.
     if redis.set(LOCK_KEY + queue.name, 1, nx=True, ex=LOCK_SECONDS):
         try:
             clean_registries(queue)
-            recover_popped(redis, queue)
+            recover_popped(redis, queue, abandoned_after / 2)
         finally:
             redis.delete(LOCK_KEY + queue.name)
 
@@ -59,10 +58,10 @@ def enqueue_due(redis: Redis, queue: Queue) -> int:
     return moved
 
 
-def recover_popped(redis: Redis, queue: SluiceQueue) -> int:
+def recover_popped(redis: Redis, queue: SluiceQueue, stuck_after: float) -> int:
     """Puts back jobs that were popped by a worker that died before it began; how many.
 
-    A job is popped and begun within milliseconds: one that lies between for STUCK_SECONDS is lost.
+    A job is popped and begun within milliseconds: one that lies between for seconds is lost.
     """
     lying = [as_text(id) for id in redis.lrange(queue.intermediate_queue_key, 0, -1)]
     started = set(queue.started_job_registry.get_job_ids(cleanup=False)) if lying else set()
@@ -72,7 +71,7 @@ def recover_popped(redis: Redis, queue: SluiceQueue) -> int:
         if id in started:
             continue
         redis.hsetnx(seen_key, id, str(time.time()))
-        if time.time() - float(redis.hget(seen_key, id) or 0) < STUCK_SECONDS:
+        if time.time() - float(redis.hget(seen_key, id) or 0) < stuck_after:
             continue
         with redis.pipeline(transaction=True) as pipeline:
             pipeline.lrem(queue.intermediate_queue_key, 1, id)

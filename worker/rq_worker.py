@@ -43,11 +43,9 @@ from worker.settings import WorkerSettings
 from worker.work_horse import WorkHorse
 
 MAINTENANCE_SECONDS = 2
-MONITORING_SECONDS = 5
 DEQUEUE_SECONDS = 2
 WORKER_TTL_SECONDS = 30
-# A job whose worker is silent for so long is taken to be abandoned.
-HEARTBEAT_TTL_SECONDS = 20
+BEATS_UNTIL_ABANDONED = 4  # heartbeats a worker may miss before its batch is another's
 GRACE_SECONDS = 8.0
 PUBSUB_PAUSE_SECONDS = 2.0
 
@@ -65,12 +63,18 @@ class SluiceWorker(Worker):
         if len(names) > 1:
             # With several queues RQ gives up LMOVE, and a job popped by a dying worker is lost (rq/rq#1716).
             refuse(UsageError(f"one queue a worker, not {', '.join(names)}: start a worker for each"))
+        try:
+            jobs.workplace()
+        except SluiceError as error:
+            refuse(error)
         kwargs |= {"job_class": SluiceJob, "queue_class": SluiceQueue, "serializer": JsonSerializer}
         kwargs.pop("default_worker_ttl", None)
+        self._abandoned_after = jobs.workplace().worker.abandoned_after_seconds
+        beat = max(1, self._abandoned_after // BEATS_UNTIL_ABANDONED)
         ours = (
             ("worker_ttl", DEFAULT_WORKER_TTL, WORKER_TTL_SECONDS),
             ("maintenance_interval", DEFAULT_MAINTENANCE_TASK_INTERVAL, MAINTENANCE_SECONDS),
-            ("job_monitoring_interval", DEFAULT_JOB_MONITORING_INTERVAL, MONITORING_SECONDS),
+            ("job_monitoring_interval", DEFAULT_JOB_MONITORING_INTERVAL, beat),
         )
         for name, default_of_rq, default in ours:
             if kwargs.get(name, default_of_rq) == default_of_rq:
@@ -83,16 +87,7 @@ class SluiceWorker(Worker):
         return DEQUEUE_SECONDS
 
     def get_heartbeat_ttl(self, job: Job) -> int:
-        return HEARTBEAT_TTL_SECONDS
-
-    def work(self, *args: Any, **kwargs: Any) -> bool:
-        """RQ's loop, once what the jobs need is known to be there."""
-        try:
-            jobs.workplace()
-        except SluiceError as error:
-            refuse(error)
-        worked: bool = super().work(*args, **kwargs)
-        return worked
+        return self._abandoned_after
 
     # --- one horse for many jobs, where RQ forks one for each ---
 
@@ -152,7 +147,8 @@ class SluiceWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         for queue in self.queues:
-            recovery.maintain(self.connection, SluiceQueue(queue.name, connection=self.connection))
+            ours = SluiceQueue(queue.name, connection=self.connection)
+            recovery.maintain(self.connection, ours, self._abandoned_after)
             clean_worker_registry(queue)
         self.last_cleaned_at = now()  # type: ignore[assignment]
 

@@ -82,6 +82,9 @@ class WorkerSettings(RoomSettings):
     patience_seconds: float = Field(
         default=30.0, ge=0, description="a worker waits so long for the database before it puts a batch back"
     )
+    abandoned_after_seconds: int = Field(
+        default=20, ge=2, description="a batch whose worker is silent for so long is another's"
+    )
     memory_limit_mb: int | None = Field(default=4096, ge=256, description="of a work-horse; null: none")
     retry_intervals_seconds: list[Annotated[int, Field(ge=0)]] = Field(
         default=[1, 2, 5, 10, 30, 60, 120, 300], min_length=1, description="waits between attempts at a batch"

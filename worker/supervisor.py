@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from types import FrameType
 from rq.cron import CronScheduler
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
+from store.console import Exit
 from store.errors import LockHeld, SluiceError
 from store.settings import StoreSettings
 from worker import broker, dead_letter_queue, jobs, loader
@@ -28,6 +31,7 @@ from worker.settings import WorkerSettings
 processes = multiprocessing.get_context("fork")
 
 GRACE_SECONDS = 10.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 POLL_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 10.0
 DEATHS_TO_GIVE_UP, DEATHS_WITHIN_SECONDS = 8, 60.0
@@ -72,7 +76,7 @@ class Child:
 
 def run_worker(queue: str, *, burst: bool, level: str) -> None:
     """A child's life as an RQ worker."""
-    reset_signals()
+    begin_child()
     store, settings = StoreSettings.load(), WorkerSettings.load()
     connection = broker.connect(settings, store.home)
     SluiceWorker([queue], connection=connection).work(burst=burst, logging_level=level)
@@ -80,17 +84,19 @@ def run_worker(queue: str, *, burst: bool, level: str) -> None:
 
 def run_cron(level: str) -> None:
     """A child's life as RQ's cron."""
-    reset_signals()
+    begin_child()
     store, settings = StoreSettings.load(), WorkerSettings.load()
     scheduler = CronScheduler(connection=broker.connect(settings, store.home), logging_level=level)
     scheduler.load_config_from_file("worker.schedule")
     scheduler.start()  # type: ignore[no-untyped-call]
 
 
-def reset_signals() -> None:
-    """A forked child forgets the supervisor's handlers."""
+def begin_child() -> None:
+    """A forked child forgets the supervisor's handlers, and is asked to stop when the supervisor dies."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Supervisor:
@@ -142,7 +148,7 @@ class Supervisor:
             children: list[Child] = []
             try:
                 while not self._stopping and unfinished(queue):
-                    maintain(redis, queue.queue())
+                    maintain(redis, queue.queue(), self.place.worker.abandoned_after_seconds)
                     self._burst_round(children)
             finally:
                 stop(children)
@@ -183,11 +189,14 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and Ctrl-C ask to stop; a second one is the default: at once."""
+        """SIGTERM and Ctrl-C ask to stop; a second one ends everything at once."""
 
-        def ask(number: int, _frame: FrameType | None) -> None:
+        def ask(_number: int, _frame: FrameType | None) -> None:
+            if self._stopping:
+                for child in multiprocessing.active_children():
+                    child.kill()
+                os._exit(Exit.INTERRUPTED)
             self._stopping = True
-            signal.signal(number, signal.SIG_DFL)
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -206,13 +215,18 @@ class Burst:
 
 
 def unfinished(queue: Broker) -> bool:
-    """Whether any batch is queued, waits for another attempt, or is being worked on."""
+    """Whether any batch is queued, taken, being worked on, or waits for another attempt."""
     records = queue.queue()
     registries = (
         ScheduledJobRegistry(queue=records),  # type: ignore[no-untyped-call]
         StartedJobRegistry(queue=records),
     )
-    return queue.waiting() > 0 or any(registry.connection.zcard(registry.key) for registry in registries)
+    popped = queue.redis.llen(records.intermediate_queue_key)
+    return (
+        queue.waiting() > 0
+        or popped > 0
+        or any(registry.connection.zcard(registry.key) for registry in registries)
+    )
 
 
 def stop(children: list[Child]) -> None:

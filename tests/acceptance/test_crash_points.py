@@ -1,0 +1,214 @@
+"""A process is killed at every named point of a record's way; afterwards nothing is lost, doubled or made up.
+
+Each test kills one process once: the producer, a worker's parent or its horse, the loader, the cron, or
+the replayer. The system runs on as its users run it, and must come to the undisturbed state by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from store import accounting, database, dead_letters, lineage
+from store.crash_points import POINTS
+from store.settings import StoreSettings
+from worker import dead_letter_queue
+
+from .sandbox import Sandbox, sandbox
+
+SETTINGS = {
+    "SLUICE_BATCH_RECORDS": "20",
+    "SLUICE_ABANDONED_AFTER_SECONDS": "2",
+    "SLUICE_LOAD_EVERY_SECONDS": "1",
+    "SLUICE_RETRY_INTERVALS_SECONDS": "[1]",
+    "SLUICE_CONTRACT": "contract:Guarded",
+}
+CONTRACT = """
+import os
+from pydantic import field_validator
+from worker.contract import Event
+
+class Guarded(Event):
+    @field_validator("name")
+    @classmethod
+    def not_deadly(cls, name):
+        if name == "deadly":
+            os._exit(7)
+        return name
+"""
+EDIT = ["--reason", "invalid_value", "--set", "value=5"]
+PRODUCER_POINTS = [point for point in POINTS if point.startswith("send.")]
+POISON_POINTS = ["split.sent"]
+# What a replay passes; the loader knows nothing of replays.
+REPLAY_POINTS = [
+    point
+    for point in POINTS
+    if point.split(".")[0] in ("send", "job", "batch", "outbox") and point != "batch.dead_letters"
+]
+
+
+def lines(*, deadly: bool = False) -> str:
+    """Forty-four records: valid ones, repeats, older and newer versions of a key, and four bad ones."""
+    records = [
+        {
+            "key": f"k{number % 30}",
+            "name": "n",
+            "value": number,
+            "ts": f"2025-01-{1 + number % 17:02d}T00:00:00Z",
+        }
+        for number in range(39)
+    ]
+    records.append(records[3])
+    if deadly:
+        records[5] |= {"name": "deadly"}
+    bad = [
+        {"key": "b1", "name": "n", "value": "x", "ts": "2025-01-01"},
+        {"key": "b2", "name": "n", "value": 1},
+    ]
+    return "".join(json.dumps(record) + "\n" for record in [*records, *bad]) + "{broken\n[1]\n"
+
+
+@pytest.fixture
+def site() -> Iterator[Sandbox]:
+    with sandbox(**SETTINGS) as box:
+        box.file("contract.py", CONTRACT)
+        yield box
+
+
+def crash(site: Sandbox, point: str) -> dict[str, str]:
+    """The environment in which whoever reaches the point first is killed there."""
+    return {"SLUICE_CRASH_AT": point, "SLUICE_CRASH_TOKEN": site.file("token", "")}
+
+
+def has_crashed(site: Sandbox) -> bool:
+    return not (site.folder / "token").exists()
+
+
+def send(site: Sandbox, words: list[str], point: str) -> None:
+    """Runs a producer command, again where it was killed."""
+    killed = point in PRODUCER_POINTS
+    first = site.run(*words, env=crash(site, point) if killed else None)
+    if killed:
+        assert first.code == -signal.SIGKILL
+        site.ok(*words)
+
+
+def run_until_settled(site: Sandbox, received: int, point: str) -> None:
+    """`worker up`, one of whose processes is killed at the point, until all is processed, loaded and mirrored."""
+    env = {} if point in PRODUCER_POINTS else crash(site, point)
+    up = site.start("worker", "up", "--workers", "2", env=env)
+    site.until(lambda: has_crashed(site), f"a death at {point}")
+    site.until(
+        lambda: settled(site) == received, f"{received} records received and loaded, after a death at {point}"
+    )
+    with site.redis() as redis, store_of(site) as engine:
+        site.until(
+            lambda: dead_letter_queue.drift(redis, engine) == (set(), set()),
+            "the DLQ equals the open letters",
+        )
+        with database.reading(engine) as connection:
+            assert accounting.violations(connection) == []
+    up.stop()
+
+
+def settled(site: Sandbox) -> int:
+    """How many records were received, once nothing is queued or staged; -1 before."""
+    rows = site.select("SELECT (SELECT sum(received) FROM batches), (SELECT count(*) FROM staging)")
+    return rows[0][0] if rows and rows[0][1] == 0 and not site.queued() else -1
+
+
+@contextmanager
+def store_of(site: Sandbox) -> Iterator[Engine]:
+    engine = database.existing(StoreSettings(home=site.home))
+    yield engine
+    engine.dispose()
+
+
+def state(site: Sandbox) -> tuple[str, dict[str, int], int]:
+    """What must be as if nobody had died: the digest, the open letters by reason, the replays."""
+    with store_of(site) as engine, database.reading(engine) as connection:
+        reasons = dead_letters.counts_by_reason(connection)
+        return accounting.digest(connection), reasons, lineage.count_by_step(connection)["replay"]
+
+
+def undisturbed(site: Sandbox, *, deadly: bool = False) -> None:
+    """The same records without a death."""
+    site.ok("producer", "enqueue", site.file("in.ndjson", lines(deadly=deadly)))
+    site.ok("worker", "up", "--burst")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Sandbox]:
+    """A site where all was loaded without a death; its Redis is stopped, so that it can be copied."""
+    with sandbox(**SETTINGS) as site:
+        site.file("contract.py", CONTRACT)
+        undisturbed(site)
+        site.ok("worker", "down")
+        yield site
+
+
+@pytest.fixture(scope="module")
+def replayed(loaded: Sandbox) -> Iterator[Sandbox]:
+    """A site where a letter was replayed without a death."""
+    with copied(loaded) as site:
+        site.ok("producer", "replay", *EDIT)
+        site.ok("worker", "up", "--burst")
+        yield site
+
+
+@contextmanager
+def copied(origin: Sandbox) -> Iterator[Sandbox]:
+    with sandbox(**SETTINGS) as site:
+        shutil.copytree(
+            origin.folder, site.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock", "logs")
+        )
+        yield site
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point not in POISON_POINTS])
+def test_a_death_on_the_way_from_file_to_target_changes_nothing(
+    site: Sandbox, point: str, loaded: Sandbox
+) -> None:
+    send(site, ["producer", "enqueue", site.file("in.ndjson", lines())], point)
+    run_until_settled(site, 44, point)
+    assert state(site) == state(loaded)
+
+
+@pytest.mark.parametrize("point", REPLAY_POINTS)
+def test_a_death_on_the_way_of_a_replay_changes_nothing(
+    loaded: Sandbox, point: str, replayed: Sandbox
+) -> None:
+    with copied(loaded) as site:
+        send(site, ["producer", "replay", *EDIT], point)
+        run_until_settled(site, 45, point)
+        assert state(site) == state(replayed)
+
+
+@pytest.mark.parametrize("point", POISON_POINTS)
+def test_a_death_while_a_poisoned_batch_is_cut_changes_nothing(site: Sandbox, point: str) -> None:
+    site.ok("producer", "enqueue", site.file("in.ndjson", lines(deadly=True)))
+    run_until_settled(site, 44, point)
+    with sandbox(**SETTINGS) as calm:
+        calm.file("contract.py", CONTRACT)
+        undisturbed(calm, deadly=True)
+        assert state(site) == state(calm)
+    assert state(site)[1]["poison"] == 1
+
+
+def test_every_point_in_the_code_is_in_the_list_and_every_listed_one_is_in_the_code() -> None:
+    root = Path(__file__).parents[2]
+    files = [path for room in ("producer", "worker", "store") for path in (root / room).rglob("*.py")]
+    reached = {
+        line.split('reach("')[1].split('"')[0]
+        for path in files
+        for line in path.read_text().splitlines()
+        if 'reach("' in line
+    }
+    assert reached == set(POINTS)

@@ -1,0 +1,84 @@
+"""What the documents say is what happens: their examples are run, their settings and links exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from producer.settings import ProducerSettings
+from store.settings import StoreSettings
+from worker.settings import SourceSettings, WorkerSettings
+
+from .sandbox import ROOT, sandbox
+
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+def examples(document: Path) -> Iterator[list[tuple[str, str]]]:
+    """Each console block of a document: its commands, each with what it is said to print."""
+    for block in re.findall(r"```console\n(.*?)```", document.read_text(), re.DOTALL):
+        pieces = re.split(r"^\$ (.*)$", block, flags=re.MULTILINE)[1:]
+        yield list(zip(pieces[::2], (said.strip() for said in pieces[1::2]), strict=True))
+
+
+CASES = [
+    pytest.param(commands, id=f"{document.name}-{number}")
+    for document in DOCUMENTS
+    for number, commands in enumerate(examples(document))
+]
+
+
+@pytest.mark.parametrize("commands", CASES)
+def test_an_example_prints_what_the_document_shows(commands: list[tuple[str, str]]) -> None:
+    with sandbox() as box:
+        for command, said in commands:
+            if command.startswith("make "):
+                continue
+            done = box.run(*shlex.split(command), cwd=ROOT)
+            assert done.code == 0, f"{command}: {done.err}"
+            printed = "\n".join(line.rstrip() for line in done.out.strip().splitlines())
+            pattern = "".join(".*?" if part == "…" else re.escape(part) for part in re.split("(…)", said))
+            assert re.fullmatch(pattern, printed, re.DOTALL), (
+                f"$ {command}\n{printed}\n--- but shown is ---\n{said}"
+            )
+
+
+def test_the_demo_runs_the_commands_that_the_readme_shows() -> None:
+    recipe = re.findall(r"^\trun (.*?); \\$|^\trun (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    shown = next(commands for commands in examples(ROOT / "README.md") if commands[0][0] == "make demo")
+    assert [first or second for first, second in recipe] == [command for command, _ in shown[1:]]
+
+
+def test_every_setting_stands_in_operations() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    for room in (StoreSettings, ProducerSettings, WorkerSettings):
+        for name in room.model_fields:
+            assert name == "sources" or f"`[{room.section}] {name}`" in text, f"[{room.section}] {name}"
+    for name in SourceSettings.model_fields:
+        assert f"`{name}" in text, f"[sources.NAME] {name}"
+
+
+def test_every_setting_in_operations_exists() -> None:
+    rooms = {room.section: room.model_fields for room in (StoreSettings, ProducerSettings, WorkerSettings)}
+    for section, name in re.findall(r"`\[(\w+)\] (\w+)`", (ROOT / "docs" / "operations.md").read_text()):
+        assert name in rooms[section], f"[{section}] {name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_command_of_the_readme_has_help(tmp_path: Path) -> None:
+    words = re.findall(
+        r"^\| `(producer|worker|store) ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert len(words) >= 5
+    with sandbox() as box:
+        for command, subcommand in words:
+            assert box.run(command, subcommand, "--help").code == 0
