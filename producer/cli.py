@@ -17,7 +17,7 @@ from producer import sending, waiting
 from producer.progress import Bar
 from producer.settings import ProducerSettings
 from store import console, database, dead_letters
-from store.console import print_json, shown, warn
+from store.console import counted, print_json, shown, warn
 from store.errors import ConfigError
 from store.settings import StoreSettings
 from worker import broker
@@ -169,11 +169,6 @@ def send_file(feed: feeds.Feed, path: str, office: Office, *, quiet: bool) -> Re
         counts = f"{counted(receipt.records, 'record')} in {counted(receipt.batches, 'batch', 'batches')}"
         print(f"{shown(path)}: {counts} to source {feed.name}{known}")
     return receipt
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """`1 batch`, `2 batches`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def report(receipts: list[Receipt], office: Office, wait: bool, as_json: bool) -> None:

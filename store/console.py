@@ -70,6 +70,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 batch`, `2 batches`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from store import console, database, dead_letters, locks, staging
-from store.console import Exit, print_json
+from store.console import Exit, counted, print_json
 from store.settings import StoreSettings
 from worker import broker, dead_letter_queue, embedded_redis, jobs, loader
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
@@ -46,6 +46,7 @@ def up(
         bool, typer.Option("--burst", help="Process all that is queued, load it, stop.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="What a burst did, as JSON.")] = False,
 ) -> None:
     """Run workers, the loader and its schedule, with a private Redis where none is configured.
 
@@ -60,6 +61,11 @@ def up(
         supervisor.up()
         return
     done = supervisor.burst()
+    if as_json:
+        print_json(asdict(done))
+    else:
+        came = f"{counted(done.records, 'record')} of {counted(done.batches, 'batch', 'batches')}"
+        print(f"processed {came}: {done.staged:,} staged, {done.rejected:,} rejected; loaded {done.loaded:,}")
     if done.failed_batches:
         console.fail(
             f"{done.failed_batches} batches failed for good: see the log above; mend the cause, then "

@@ -18,6 +18,7 @@ from types import FrameType
 from rq.cron import CronScheduler
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
+from store import accounting, batches, database, run_log
 from store.console import Exit
 from store.errors import LockHeld, SluiceError
 from store.settings import StoreSettings
@@ -144,7 +145,7 @@ class Supervisor:
         with self._signals():
             redis = broker.connect(self.place.worker, self.place.store.home)
             queue = Broker(redis, self.place.worker)
-            failed_before = queue.failed_count()
+            before = self._counts(queue)
             children: list[Child] = []
             try:
                 while not self._stopping and unfinished(queue):
@@ -153,7 +154,21 @@ class Supervisor:
             finally:
                 stop(children)
             self._load()
-            return Burst(queue.failed_count() - failed_before, self._stopping)
+            after = self._counts(queue)
+            return Burst(**{name: after[name] - before[name] for name in after}, stopped_early=self._stopping)
+
+    def _counts(self, queue: Broker) -> dict[str, int]:
+        """What a burst adds to."""
+        with self.place.database() as engine, database.reading(engine) as connection:
+            totals, loads = accounting.totals(connection), run_log.totals(connection)
+            return {
+                "failed_batches": queue.failed_count(),
+                "batches": batches.count(connection),
+                "records": totals["received"],
+                "staged": totals["staged"],
+                "rejected": totals["rejected"],
+                "loaded": sum(loads.values()),
+            }
 
     def _burst_round(self, children: list[Child]) -> None:
         """Workers until the queue is empty; the loader works beside them."""
@@ -208,8 +223,13 @@ class Supervisor:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What a burst left behind."""
+    """What a burst did."""
 
+    batches: int
+    records: int
+    staged: int
+    rejected: int
+    loaded: int
     failed_batches: int
     stopped_early: bool
 
