@@ -1,0 +1,45 @@
+"""The plant as a fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from store import database
+from store.settings import StoreSettings
+from worker import loader
+
+from .plant import Plant, opened
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all of its tables and nothing in them."""
+    home = tmp_path_factory.mktemp("empty")
+    database.prepare(StoreSettings(home=home, database_url=f"sqlite:///{home}/sluice.db")).dispose()
+    return home / "sluice.db"
+
+
+@pytest.fixture
+def make_plant(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Plant]]:
+    """Plants, each with a home of its own; the one made last is where the jobs run."""
+    config = tmp_path / "sluice.toml"
+    config.touch()
+    monkeypatch.setenv("SLUICE_CONFIG", str(config))
+    monkeypatch.setenv("SLUICE_SYNCHRONOUS", "NORMAL")
+    monkeypatch.setenv("SLUICE_PATIENCE_SECONDS", "0")
+    monkeypatch.setattr(loader, "PAUSE_SECONDS", 0)
+    with ExitStack() as stack:
+        homes = iter(range(10_000))
+        yield lambda: stack.enter_context(opened(tmp_path / f"home-{next(homes)}", empty_database))
+
+
+@pytest.fixture
+def plant(make_plant: Callable[[], Plant]) -> Plant:
+    """A plant with nothing in it."""
+    return make_plant()

@@ -1,0 +1,232 @@
+"""All of Sluice in one process: real files, real job functions under RQ's own worker, a Redis that is not.
+
+plant.send(b'{"key": "a", ...}')      what `producer enqueue` does
+plant.work()                          what `rq worker` does until the queue is empty
+plant.load()                          what `rq worker loader` does with one job
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import orjson
+import rq
+from sqlalchemy import Engine
+
+from producer import enqueue, replay, sending
+from producer.replay import Edit
+from producer.settings import ProducerSettings
+from store import accounting, database, dead_letters, lineage, report
+from store.dead_letters import DeadLetter
+from store.settings import StoreSettings
+from worker import dead_letter_queue, jobs
+from worker.broker import (
+    LOAD_STAGED,
+    LOADER_QUEUE,
+    RECORDS_QUEUE,
+    Broker,
+    JsonSerializer,
+    SluiceJob,
+    SluiceQueue,
+)
+from worker.contract import load_contract
+from worker.message import Message
+from worker.settings import WorkerSettings
+
+
+class InProcessWorker(rq.SimpleWorker):
+    """RQ's worker without a process of its own, otherwise set up as ours is."""
+
+    job_class = SluiceJob
+    queue_class = SluiceQueue
+
+
+def row(key: str = "a", ts: str = "2025-01-15T08:00:00Z", **fields: Any) -> dict[str, Any]:
+    """A record that keeps the default contract, with whatever is to be different about it."""
+    return {"key": key, "name": "pump", "value": 1.5, "ts": ts} | fields
+
+
+def ndjson(*rows: dict[str, Any]) -> bytes:
+    return b"".join(orjson.dumps(each) + b"\n" for each in rows)
+
+
+class Plant:
+    """One home, one queue, one database."""
+
+    def __init__(self, home: Path, config: Path) -> None:
+        self.home = home
+        self.config = config
+        self.redis = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+        self._engine: Engine | None = None
+
+    # --- settings ---
+
+    def configure(self, toml: str) -> None:
+        """Writes sluice.toml; whoever comes next reads it."""
+        self.config.write_text(toml)
+        jobs.close_workplace()
+
+    @property
+    def settings(self) -> WorkerSettings:
+        return WorkerSettings.load()
+
+    @property
+    def broker(self) -> Broker:
+        return Broker(self.redis, self.settings)
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = database.prepare(StoreSettings.load())
+        return self._engine
+
+    @property
+    def database(self) -> Path:
+        return Path(StoreSettings.load().url.removeprefix("sqlite:///"))
+
+    def close(self) -> None:
+        jobs.close_workplace()
+        if self._engine:
+            self._engine.dispose()
+            self._engine = None
+
+    # --- what the commands do ---
+
+    def file(self, content: bytes, name: str = "records.ndjson") -> Path:
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def messages(self, path: Path, source: str = "default", **options: Any) -> list[Message]:
+        """A file's batches, as they would be sent."""
+        records = options.pop("records", None)
+        worker, settings = self.settings, ProducerSettings.load(**options)
+        feed = enqueue.Feed(source, worker.source(source), load_contract(worker), settings, None, records)
+        with feed.open(str(path)) as file:
+            return list(feed.messages(file, str(path)))
+
+    def send(
+        self, content: bytes | Path, name: str = "records.ndjson", source: str = "default", **options: Any
+    ) -> sending.Sent:
+        """`producer enqueue`."""
+        path = content if isinstance(content, Path) else self.file(content, name)
+        return self.send_messages(self.messages(path, source, **options))
+
+    def send_messages(self, messages: Sequence[Message]) -> sending.Sent:
+        return sending.send_all(messages, self.broker, self.engine, 1000, lambda _: None, lambda _: None)
+
+    def work(self, queue: str = RECORDS_QUEUE) -> None:
+        """`rq worker`, until its queue is empty."""
+        worker = InProcessWorker(
+            [self.broker.queue(queue)],
+            connection=self.redis,
+            job_class=SluiceJob,
+            queue_class=SluiceQueue,
+            serializer=JsonSerializer,
+        )
+        with signals_restored():
+            worker.work(burst=True, logging_level="WARNING")
+
+    def load(self) -> None:
+        """One job of the loader, as the cron sends it."""
+        self.broker.queue(LOADER_QUEUE).enqueue_call(LOAD_STAGED)
+        self.work(LOADER_QUEUE)
+
+    def run(self, content: bytes | Path, *args: Any, **options: Any) -> sending.Sent:
+        """From the file to the table."""
+        sent = self.send(content, *args, **options)
+        self.work()
+        self.load()
+        return sent
+
+    def replay(self, edit: Edit | None = None, **chosen: Any) -> tuple[sending.Sent, list[str]]:
+        """`producer replay`: what was sent, and why what was not."""
+        edit = edit or Edit({}, None)
+        with database.reading(self.engine) as connection:
+            letters = dead_letters.select_letters(connection, **chosen)
+        ready, refused = replay.prepare(letters, edit)
+        worker = self.settings
+        sent = self.send_messages(list(replay.messages(ready, load_contract(worker), worker, 5000)))
+        return sent, [why for _, why in refused]
+
+    # --- looking ---
+
+    def rows(self, table: str = "target", order: str = "source, key") -> list[dict[str, Any]]:
+        statement = f"SELECT * FROM {table} ORDER BY {order}"  # noqa: S608
+        with database.reading(self.engine) as connection:
+            return [dict(each) for each in connection.exec_driver_sql(statement).mappings()]
+
+    def column_types(self, table: str) -> dict[str, str]:
+        with database.reading(self.engine) as connection:
+            found = connection.exec_driver_sql(f"PRAGMA table_info({table})").mappings()
+            return {each["name"]: each["type"] for each in found}
+
+    def report(self) -> dict[str, Any]:
+        with database.reading(self.engine) as connection:
+            return report.report(connection)
+
+    def digest(self) -> str:
+        with database.reading(self.engine) as connection:
+            return accounting.digest(connection)
+
+    def violations(self) -> list[str]:
+        with database.reading(self.engine) as connection:
+            return accounting.violations(connection)
+
+    def letters(self, status: str | None = "open") -> list[DeadLetter]:
+        with database.reading(self.engine) as connection:
+            return dead_letters.select_letters(connection, status=status)
+
+    def reasons(self) -> list[str]:
+        """Of the open letters, in the order of their lines."""
+        return [letter.reason for letter in sorted(self.letters(), key=lambda letter: letter.line)]
+
+    def chain(self, key: str) -> list[lineage.Entry]:
+        """Every entry of a key and of what it follows, in the order they follow each other."""
+        with database.reading(self.engine) as connection:
+            entries = {entry.id: entry for entry in lineage.of_key(connection, key)}
+
+        def depth(entry: lineage.Entry) -> int:
+            return 1 + depth(entries[entry.parent_id]) if entry.parent_id in entries else 0
+
+        return sorted(entries.values(), key=depth)
+
+    def mirrored(self) -> set[str]:
+        return dead_letter_queue.ids(self.redis)
+
+    def status(self, job_id: str) -> str | None:
+        found = self.redis.hget(f"rq:job:{job_id}", "status")
+        return found.decode() if found else None
+
+
+@contextmanager
+def signals_restored() -> Iterator[None]:
+    """RQ's worker takes the process' signals and does not give them back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def opened(home: Path, empty_database: Path) -> Iterator[Plant]:
+    """A plant with a database of its own, copied from an empty one, for that is quicker than making it."""
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(empty_database, home / "sluice.db")
+    os.environ["SLUICE_HOME"] = str(home)
+    plant = Plant(home, Path(os.environ["SLUICE_CONFIG"]))
+    jobs.close_workplace()
+    try:
+        yield plant
+    finally:
+        plant.close()

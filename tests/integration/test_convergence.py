@@ -1,0 +1,221 @@
+"""One digest, however the same records are written, cut, shuffled, doubled, redelivered and loaded."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import random
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worker import jobs, loader
+from worker.jobs import Workplace
+
+from .plant import Plant, opened
+
+Rows = Sequence[dict[str, Any]]
+FIELDS = ("key", "name", "value", "ts", "note")
+LONG_AGO = "2025-01-15T08:00:0{}Z"
+
+
+def as_csv(rows: Rows) -> bytes:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode()
+
+
+def as_pretty(rows: Rows) -> bytes:
+    return json.dumps(list(rows), indent=2, ensure_ascii=True).encode()
+
+
+# How the same records may be written: (file name, content, path of the records).
+WRITTEN: dict[str, tuple[str, Callable[[Rows], bytes], str | None]] = {
+    "ndjson": ("r.ndjson", lambda rows: b"\n".join(map(orjson.dumps, rows)), None),
+    "array": ("r.json", lambda rows: orjson.dumps(list(rows)), None),
+    "pretty": ("r.json", as_pretty, None),
+    "path": ("r.json", lambda rows: orjson.dumps({"a": 1, "d": {"rows": list(rows)}}), "d.rows"),
+    "csv": ("r.csv", as_csv, None),
+}
+WRITTEN |= {
+    f"{name}.gz": (f"{file}.gz", lambda rows, write=write: gzip.compress(write(rows)), path)
+    for name, (file, write, path) in WRITTEN.items()
+}
+
+
+def many_rows(seed: int = 7) -> list[dict[str, Any]]:
+    """Clashing keys, equal timestamps with other content, repeats, and invalid ones among them."""
+    chance = random.Random(seed)
+    rows: list[dict[str, Any]] = []
+    for _ in range(45):
+        each: dict[str, Any] = {
+            "key": f"k{chance.randrange(8)}",
+            "name": chance.choice(["pump", "Ventil Ø", 'quo"ted, cell']),
+            "value": chance.choice([0, -1, 2.5, 1e-7, 123456789]),
+            "ts": LONG_AGO.format(chance.randrange(4)),
+        }
+        if chance.random() < 0.3:
+            each["note"] = chance.choice(["a", "b"])
+        broken = chance.randrange(12)
+        if broken < 4:
+            each[FIELDS[broken]] = ("", " ", "cloudy", "never")[broken]
+        elif broken == 4:
+            del each[chance.choice(FIELDS[:4])]
+        rows.append(each)
+    return rows + rows[:6]
+
+
+@pytest.fixture
+def expected(make_plant: Callable[[], Plant]) -> str:
+    """The digest of `many_rows` sent the plain way."""
+    plant = make_plant()
+    plant.run(b"\n".join(map(orjson.dumps, many_rows())))
+    found = plant.report()
+    assert min(found[name] for name in ("rejected", "duplicates", "superseded_at_load")) > 2
+    assert plant.violations() == []
+    return plant.digest()
+
+
+@pytest.mark.parametrize(
+    ("form", "batch_records"),
+    [*((form, 7) for form in WRITTEN), ("ndjson", 1), ("csv", 1), ("ndjson", 5000), ("csv.gz", 5000)],
+)
+def test_the_same_records_in_any_format_and_cut_give_one_digest(
+    make_plant: Callable[[], Plant], expected: str, form: str, batch_records: int
+) -> None:
+    plant = make_plant()
+    name, write, path = WRITTEN[form]
+    rows = many_rows()
+    random.Random(batch_records).shuffle(rows)
+    plant.run(write(rows), name, batch_records=batch_records, records=path)
+    assert plant.report()["input_records"] == len(rows)
+    assert plant.digest() == expected
+    assert plant.violations() == []
+
+
+def test_one_store_fed_with_every_format_keeps_the_digest_of_one(
+    make_plant: Callable[[], Plant], expected: str
+) -> None:
+    plant = make_plant()
+    for name, write, path in WRITTEN.values():
+        plant.run(write(many_rows()), name, records=path)
+    assert plant.digest() == expected
+    assert plant.violations() == []
+
+
+def test_a_digest_differs_where_one_value_does(make_plant: Callable[[], Plant], expected: str) -> None:
+    plant = make_plant()
+    newest = {"key": "k0", "name": "pump", "value": 5, "ts": "2025-01-15T08:00:09Z"}
+    plant.run(b"\n".join(map(orjson.dumps, [*many_rows(), newest])))
+    assert plant.digest() != expected
+
+
+def test_a_digest_differs_where_one_rejected_record_does(
+    make_plant: Callable[[], Plant], expected: str
+) -> None:
+    plant = make_plant()
+    plant.run(b"\n".join(map(orjson.dumps, [*many_rows(), {"key": "another"}])))
+    assert plant.digest() != expected
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_equal_timestamps_resolve_the_same_way_in_any_order(
+    make_plant: Callable[[], Plant], reverse: bool
+) -> None:
+    rows = [{"key": "a", "name": f"n{n}", "value": n, "ts": "2025-01-15T08:00:00Z"} for n in range(9)]
+    winners = set()
+    for batch_records in (3, 9):
+        plant = make_plant()
+        for each in sorted(rows, key=lambda each: each["value"], reverse=reverse)[::batch_records]:
+            plant.run(orjson.dumps(each), f"{each['name']}.ndjson")
+        plant.run(b"\n".join(map(orjson.dumps, rows)), batch_records=batch_records)
+        winners.add(plant.rows()[0]["name"])
+    plant = make_plant()
+    plant.run(b"\n".join(map(orjson.dumps, reversed(rows))))
+    assert winners == {plant.rows()[0]["name"]}
+
+
+# What hypothesis makes of it
+
+LETTERS = st.characters(codec="utf-8", exclude_categories=["C"])
+TEXTS = st.text(LETTERS, min_size=1, max_size=6).filter(lambda text: not text.isspace())
+VALID = st.fixed_dictionaries(
+    {
+        "key": st.sampled_from(["a", "b", "ключ"]),
+        "name": TEXTS,
+        "value": st.sampled_from([0, -3, 2.5, 1e300]) | st.integers(-(2**53), 2**53),
+        "ts": st.sampled_from(
+            ["2025-01-15T08:00:00Z", "2025-01-15T09:00:00+01:00", "2025-01-15 08:00:00.000001", "1999-12-31"]
+        ),
+    },
+    optional={"note": TEXTS},
+)
+# Faults that every format can write.
+BREAK = st.sampled_from(
+    [("key", None), ("key", " "), ("name", None), ("name", ""), ("value", "cloudy"), ("value", None),
+     ("value", "1e400"), ("ts", None), ("ts", "never"), ("ts", "2025-02-30"), ("ts", "2999-01-01")]
+)  # fmt: skip
+
+
+def broken(each: dict[str, Any], fault: tuple[str, Any]) -> dict[str, Any]:
+    field, value = fault
+    rest = {name: kept for name, kept in each.items() if name != field}
+    return rest if value is None else rest | {field: value}
+
+
+RECORDS = st.lists(VALID | st.builds(broken, VALID, BREAK), min_size=1, max_size=12)
+
+
+@contextmanager
+def scratch(plant: Plant, number: int, empty: Path) -> Any:
+    with opened(plant.home / f"run-{number}", empty) as made:
+        yield made
+
+
+def deliver(plant: Plant, rows: Rows, data: st.DataObject) -> None:
+    """Sends, processes and loads the rows in one of the ways they may come."""
+    form = data.draw(st.sampled_from(sorted(WRITTEN)), "form")
+    name, write, path = WRITTEN[form]
+    rows = data.draw(st.permutations(rows), "order")
+    size = data.draw(st.sampled_from([1, 2, 7, 5000]), "batch_records")
+    messages = plant.messages(plant.file(write(rows), name), batch_records=size, records=path)
+    deliveries = messages + data.draw(st.lists(st.sampled_from(messages), max_size=4), "redelivered")
+    for message in data.draw(st.permutations(deliveries), "deliveries"):
+        jobs.process_batch(orjson.loads(orjson.dumps(message.to_wire())))
+        if data.draw(st.booleans(), "load between"):
+            chunk = data.draw(st.sampled_from([1, 2, 100]), "chunk")
+            loader.load(plant.engine, plant.settings.model_copy(update={"load_chunk_records": chunk}))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=RECORDS, data=st.data())
+def test_state_is_a_function_of_the_set_of_records_sent(
+    plant: Plant, empty_database: Path, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    digests, targets, letters = [], [], []
+    for number in range(2):
+        with pytest.MonkeyPatch.context() as patched, scratch(plant, number, empty_database) as made:
+            patched.setattr(Workplace, "redis", lambda _, redis=made.redis: redis)
+            deliver(made, rows, data)
+            if number and data.draw(st.booleans(), "sent twice"):
+                deliver(made, rows, data)
+            jobs.load_staged()
+            assert made.violations() == []
+            assert made.report()["pending"] == 0
+            digests.append(made.digest())
+            targets.append([(r["key"], r["name"], r["value"], r["ts"], r["extra"]) for r in made.rows()])
+            letters.append({letter.reason for letter in made.letters()})
+            assert made.mirrored() == {letter.id for letter in made.letters()}
+    assert digests[0] == digests[1]
+    assert targets[0] == targets[1]
+    assert letters[0] == letters[1]

@@ -1,0 +1,134 @@
+"""The Redis DLQ: a mirror of the open dead letters, written after the commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from store import database, dead_letters, timestamps
+from store.errors import QueueUnavailable
+from worker import dead_letter_queue
+from worker.dead_letter_queue import INDEX_KEY, LETTERS_KEY
+
+from .plant import Plant, ndjson, row
+
+BAD = ndjson({"key": "a"}, row("b", value="x"), row("good"))
+
+
+def open_ids(plant: Plant) -> set[str]:
+    return {letter.id for letter in plant.letters()}
+
+
+def test_every_open_letter_is_mirrored_when_its_batch_is_done(plant: Plant) -> None:
+    plant.send(BAD)
+    plant.work()
+    assert len(open_ids(plant)) == 2
+    assert plant.mirrored() == open_ids(plant)
+    assert {id.decode() for id in plant.redis.hkeys(LETTERS_KEY)} == open_ids(plant)
+
+
+def test_an_envelope_tells_consumers_what_was_wrong_and_where(plant: Plant) -> None:
+    plant.send(ndjson(row("b", value="x")))
+    plant.work()
+    (letter,) = plant.letters()
+    body = orjson.loads(plant.redis.hget(LETTERS_KEY, letter.id))
+    assert (body["reason"], body["line"], body["payload_complete"]) == ("invalid_value", 1, True)
+    assert (body["source"], body["record_key"], body["file"]) == ("default", "b", letter.file)
+    assert orjson.loads(body["payload"]) == row("b", value="x")
+    seen = timestamps.from_text(letter.first_seen_at).timestamp()
+    assert plant.redis.zscore(INDEX_KEY, letter.id) == pytest.approx(seen)
+
+
+def test_a_long_payload_is_cut_in_the_envelope_and_whole_in_the_table(plant: Plant) -> None:
+    plant.send(ndjson(row(value="x", name="n" * 50_000)))
+    plant.work()
+    (letter,) = plant.letters()
+    body = orjson.loads(plant.redis.hget(LETTERS_KEY, letter.id))
+    assert body["payload_complete"] is False
+    assert len(body["payload"]) < len(letter.payload)
+
+
+def test_the_same_payload_again_raises_occurrences_and_makes_no_second_letter(plant: Plant) -> None:
+    plant.run(BAD + BAD)
+    plant.run(BAD, "again.ndjson", batch_records=1)
+    assert sorted(letter.occurrences for letter in plant.letters()) == [3, 3]
+    assert plant.report()["rejected"] == 6
+    assert plant.mirrored() == open_ids(plant)
+    assert plant.violations() == []
+
+
+def test_the_same_payload_of_two_sources_is_two_letters(plant: Plant) -> None:
+    plant.run(b"nonsense", source="north")
+    plant.run(b"nonsense", source="south")
+    assert {letter.source for letter in plant.letters()} == {"north", "south"}
+
+
+def fail_to_publish(*_: Any) -> None:
+    raise QueueUnavailable("Redis went away")
+
+
+def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_loader(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        plant.send(BAD)
+        plant.work()
+    assert len(open_ids(plant)) == 2
+    assert plant.mirrored() == set()
+    plant.load()
+    assert plant.mirrored() == open_ids(plant)
+
+
+def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_second_delivery(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (message,) = plant.messages(plant.file(BAD))
+    with monkeypatch.context() as broken:
+        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        plant.broker.send([message])
+        plant.work()
+    before = plant.report()
+    plant.broker.send([message])
+    plant.work()
+    assert plant.mirrored() == open_ids(plant)
+    assert plant.report() == before
+
+
+def test_a_crash_between_publishing_and_its_mark_publishes_again_to_no_effect(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise QueueUnavailable("the worker died")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(dead_letters, "mark_published", die)
+        plant.send(BAD)
+        plant.work()
+    assert plant.mirrored() == open_ids(plant)
+    held = plant.redis.hgetall(LETTERS_KEY)
+    plant.load()
+    assert plant.redis.hgetall(LETTERS_KEY) == held
+    with database.reading(plant.engine) as connection:
+        assert dead_letters.unpublished(connection, 10) == []
+
+
+def test_drift_is_found_and_repaired_both_ways(plant: Plant) -> None:
+    plant.send(BAD)
+    plant.work()
+    lost = min(open_ids(plant))
+    dead_letter_queue.remove(plant.redis, [lost])
+    plant.redis.zadd(INDEX_KEY, {"f" * 32: 1})
+    assert dead_letter_queue.drift(plant.redis, plant.engine) == ({lost}, {"f" * 32})
+    assert dead_letter_queue.repair(plant.redis, plant.engine) == 2
+    assert plant.mirrored() == open_ids(plant)
+    assert dead_letter_queue.repair(plant.redis, plant.engine) == 0
+
+
+def test_more_letters_than_one_page_are_all_mirrored(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letter_queue, "PAGE", 3)
+    plant.send(ndjson(*(row(str(n), value="x") for n in range(10))))
+    plant.work()
+    assert len(plant.mirrored()) == dead_letter_queue.count(plant.redis) == 10

@@ -1,0 +1,183 @@
+"""From the file to the table: whole files through the real job functions."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from pathlib import Path
+
+import orjson
+import pytest
+
+from store import database
+from worker import jobs
+from worker.broker import PROCESS_BATCH
+
+from .plant import Plant, ndjson, row
+
+DATA = Path(__file__).parents[2] / "data"
+USGS = Path(__file__).parents[2] / "sluice.toml"
+
+# What a receipt says that sending the same again must not change.
+LASTING = ("loaded", "inserted", "updated", "pending", "target_rows", "dead_letters", "watermark", "reasons")
+
+
+def test_the_sample_gives_exactly_the_promised_receipt(plant: Plant) -> None:
+    plant.run(DATA / "sample.ndjson")
+    found = plant.report()
+    assert {name: found[name] for name in ("input_records", "staged", "loaded", "rejected")} == {
+        "input_records": 7, "staged": 5, "loaded": 5, "rejected": 2,
+    }  # fmt: skip
+    assert (found["dead_letters"], found["lineage_entries"]) == (2, 12)
+    assert found["watermark"] == "2025-01-15T12:00:00.000000Z"
+    assert found["reasons"] == {"invalid_value": 1, "missing_timestamp": 1}
+    assert plant.violations() == []
+
+
+def test_the_sample_sent_again_changes_nothing(plant: Plant) -> None:
+    plant.run(DATA / "sample.ndjson")
+    before, digest = plant.report(), plant.digest()
+    again = plant.run(DATA / "sample.ndjson")
+    assert (again.sent, again.known) == (0, 1)
+    assert plant.report() == before
+    assert plant.digest() == digest
+
+
+def test_the_sample_cut_otherwise_stages_nothing_and_keeps_the_digest(plant: Plant) -> None:
+    plant.run(DATA / "sample.ndjson")
+    before, digest = plant.report(), plant.digest()
+    plant.run(DATA / "sample.ndjson", batch_records=2)
+    after = plant.report()
+    assert (after["staged"], after["duplicates"], after["rejected"]) == (5, 5, 4)
+    assert {name: after[name] for name in LASTING} == {name: before[name] for name in LASTING}
+    assert [letter.occurrences for letter in plant.letters()] == [2, 2]
+    assert plant.digest() == digest
+    assert plant.violations() == []
+
+
+def test_the_earthquakes_arrive_whole_and_negative_magnitudes_are_kept(plant: Plant) -> None:
+    plant.configure(USGS.read_text())
+    plant.run(DATA / "earthquakes.json", source="usgs")
+    found = plant.report()
+    assert (found["input_records"], found["target_rows"], found["dead_letters"]) == (1707, 1707, 0)
+    assert min(each["value"] for each in plant.rows()) < 0
+    assert plant.violations() == []
+
+
+def test_a_batch_of_only_bad_records_succeeds(plant: Plant) -> None:
+    sent = plant.run(b"nonsense\n[]\n{}\n")
+    assert plant.status(sent.ids[0]) == "finished"
+    assert plant.reasons() == ["malformed_json", "not_an_object", "missing_key"]
+    assert plant.report()["target_rows"] == 0
+    assert plant.violations() == []
+
+
+def test_an_empty_file_is_no_batch(plant: Plant) -> None:
+    assert plant.run(b"").ids == []
+    assert plant.report()["input_records"] == 0
+
+
+def test_a_second_delivery_does_nothing(plant: Plant) -> None:
+    (message,) = plant.messages(plant.file(ndjson(row(), {"key": "b"})))
+    plant.send_messages([message])
+    plant.work()
+    before, digest = plant.report(), plant.digest()
+    plant.broker.send([message])
+    plant.work()
+    assert plant.status(message.id) == "finished"
+    assert (plant.report(), plant.digest()) == (before, digest)
+    assert [letter.occurrences for letter in plant.letters()] == [1]
+
+
+def test_a_batch_delivered_to_two_workers_at_once_is_recorded_by_one(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (message,) = plant.messages(plant.file(ndjson(row(), {"key": "b"})))
+    plant.send_messages([message])
+    plant.work()
+    before = plant.report()
+    # The other worker looked before this one committed.
+    monkeypatch.setattr(jobs.receiving, "look", lambda *_: (False, None))
+    plant.broker.send([message])
+    plant.work()
+    assert plant.status(message.id) == "finished"
+    assert plant.report() == before
+    assert plant.violations() == []
+
+
+def test_a_changed_mapping_makes_new_ids_so_the_same_file_is_judged_again(plant: Plant) -> None:
+    path = plant.file(ndjson({"key": "a", "name": "x", "temp": 4, "ts": "2025-01-15T08:00:00Z"}))
+    first = plant.run(path, source="feed")
+    assert plant.reasons() == ["missing_value"]
+    plant.configure('[sources.feed]\nfields.value = "temp"\n')
+    second = plant.run(path, source="feed")
+    assert set(first.ids).isdisjoint(second.ids)
+    assert [each["value"] for each in plant.rows()] == [4.0]
+    assert plant.violations() == []
+
+
+def test_a_batch_sent_for_another_mapping_is_judged_by_the_one_in_force(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = plant.send(ndjson({"id": "a", "name": "x", "value": 4, "ts": "2025-01-15T08:00:00Z"}), source="s")
+    plant.configure('[sources.s]\nfields.key = "id"\n')
+    plant.work()
+    plant.load()
+    assert [each["key"] for each in plant.rows()] == ["a"]
+    assert f"batch {sent.ids[0]} was sent for another contract or mapping" in caplog.text
+
+
+def test_an_older_timestamp_never_overwrites(plant: Plant) -> None:
+    plant.run(ndjson(row(ts="2025-01-15T08:00:00Z", value=1)))
+    plant.run(ndjson(row(ts="2025-01-15T07:59:59.999999Z", value=2)), "older.ndjson")
+    assert [each["value"] for each in plant.rows()] == [1.0]
+    assert plant.report()["superseded"] == 1
+    plant.run(ndjson(row(ts="2025-01-15T08:00:00.000001Z", value=3)), "newer.ndjson")
+    assert [each["value"] for each in plant.rows()] == [3.0]
+    assert plant.violations() == []
+
+
+def test_one_key_in_two_sources_is_two_records(plant: Plant) -> None:
+    plant.run(ndjson(row(value=1)), source="north")
+    plant.run(ndjson(row(value=2)), source="south")
+    assert [(each["source"], each["value"]) for each in plant.rows()] == [("north", 1.0), ("south", 2.0)]
+
+
+# What lies in Redis, and what is said aloud
+
+
+def test_a_job_in_redis_is_compressed_json_and_no_pickle(plant: Plant) -> None:
+    sent = plant.send(ndjson(row()))
+    data = zlib.decompress(plant.redis.hget(f"rq:job:{sent.ids[0]}", "data"))
+    function, instance, args, kwargs = orjson.loads(data)
+    assert (function, instance, kwargs) == (PROCESS_BATCH, None, {})
+    assert args[0]["records"] == [orjson.dumps(row()).decode()]
+    for key in plant.redis.keys("rq:job:*"):
+        assert not any(value.startswith(b"\x80") for value in plant.redis.hgetall(key).values())
+
+
+def test_results_in_redis_hold_no_record(plant: Plant) -> None:
+    sent = plant.run(ndjson(row(name="a secret name"), row("b", name="a secret name", value="a secret")))
+    for id in sent.ids:
+        held = plant.redis.hgetall(f"rq:job:{id}")
+        assert b"data" in held
+        del held[b"data"]
+        assert "secret" not in repr(held) + repr(plant.redis.xrange(f"rq:results:{id}"))
+
+
+def test_no_value_of_a_record_is_logged(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bad = [row("secret-key", value="secret-value"), row("b", **{"secret": "\0"}), {"secret": 1}]
+    plant.run(ndjson(row("secret-key", name="secret-name"), *bad) + b'{"secret": "secret\n')
+    assert plant.report()["rejected"] == 4
+    assert "received 5, staged 1, rejected 4" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_the_files_of_the_database_are_its_owners_alone(plant: Plant) -> None:
+    plant.close()
+    plant.database.unlink()
+    plant.run(ndjson(row()))
+    assert plant.database.stat().st_mode & 0o077 == 0
+    with database.reading(plant.engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1

@@ -1,0 +1,201 @@
+"""Sending: not faster than the workers, and nothing twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis.exceptions import ConnectionError, OutOfMemoryError
+
+from producer import sending, waiting
+from producer.waiting import BatchesFailed, Progress
+from store.errors import NoWorker, QueueUnavailable
+from worker import receiving
+from worker.message import Message
+
+from .plant import Plant, ndjson, row
+
+
+def five(plant: Plant) -> list[Message]:
+    path = plant.file(ndjson(*(row(f"k{n}") for n in range(5))))
+    return plant.messages(path, batch_records=1)
+
+
+def send(plant: Plant, messages: list[Message] | Iterator[Message], max_pending: int = 1000) -> sending.Sent:
+    return sending.send_all(messages, plant.broker, plant.engine, max_pending, lambda _: None, lambda _: None)
+
+
+class Pauses:
+    """Stands for `time.sleep`: a worker takes one batch at every pause."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+        self.queued: list[int] = []
+
+    def __call__(self, _: float) -> None:
+        self.queued.append(self.plant.broker.waiting())
+        assert self.plant.redis.lpop("rq:queue:records") is not None
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_the_queue_never_holds_more_than_max_pending(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    pauses = Pauses(plant)
+    monkeypatch.setattr(sending.time, "sleep", pauses)
+    result = send(plant, five(plant), most)
+    assert result.sent == 5
+    assert max(pauses.queued) == most
+    assert plant.broker.waiting() <= most
+    assert result.waited_seconds >= 0
+
+
+def test_sending_does_not_wait_while_there_is_room(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = Pauses(plant)
+    monkeypatch.setattr(sending.time, "sleep", pauses)
+    send(plant, five(plant), 5)
+    assert pauses.queued == []
+
+
+def test_a_long_wait_without_a_worker_says_how_to_start_one(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(sending, "SAY_SO_AFTER_SECONDS", -1)
+    monkeypatch.setattr(sending.time, "sleep", Pauses(plant))
+    sending.send_all(five(plant), plant.broker, plant.engine, 2, lambda _: None, said.append)
+    assert said
+    assert all("worker up" in each for each in said)
+
+
+def test_batches_on_the_queue_are_not_sent_again(plant: Plant) -> None:
+    first, second = send(plant, five(plant)), send(plant, five(plant))
+    assert (first.sent, first.known) == (5, 0)
+    assert (second.sent, second.known, second.ids) == (0, 5, first.ids)
+    assert plant.broker.waiting() == 5
+
+
+def test_batches_that_were_processed_are_not_sent_again_though_redis_forgot_them(plant: Plant) -> None:
+    send(plant, five(plant))
+    plant.work()
+    plant.redis.flushall()
+    again = send(plant, five(plant))
+    assert (again.sent, again.known) == (0, 5)
+    assert plant.broker.waiting() == 0
+
+
+def test_batches_that_redis_lost_before_they_were_processed_are_sent_again(plant: Plant) -> None:
+    send(plant, five(plant))
+    plant.redis.flushall()
+    assert send(plant, five(plant)).sent == 5
+
+
+def test_sending_that_was_interrupted_goes_on_with_the_rest(plant: Plant) -> None:
+    messages = five(plant)
+
+    def interrupted() -> Iterator[Message]:
+        yield from messages[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        send(plant, interrupted(), max_pending=2)
+    sent = plant.broker.waiting()
+    assert sent == 2  # a group is sent at once or not at all
+    result = send(plant, messages)
+    assert (result.sent, result.known) == (5 - sent, sent)
+    plant.work()
+    plant.load()
+    assert plant.report()["input_records"] == plant.report()["target_rows"] == 5
+
+
+def test_progress_is_told_after_every_group(plant: Plant) -> None:
+    told: list[tuple[int, int]] = []
+    sending.send_all(
+        five(plant), plant.broker, plant.engine, 2,
+        lambda so_far: told.append((so_far.sent, so_far.records)) or plant.redis.delete("rq:queue:records"),
+        lambda _: None,
+    )  # fmt: skip
+    assert told == [(2, 2), (4, 4), (5, 5)]
+
+
+def test_groups_are_cut_by_bytes_too(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "GROUP_BYTES", 1)
+    assert [len(group) for group in sending.grouped(five(plant), 8)] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(ConnectionError("refused"), "cannot be reached"), (OutOfMemoryError(), "full")]
+)
+def test_a_redis_that_refuses_is_an_error_that_says_what_to_do(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    broker = plant.broker
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(broker.redis, "pipeline", refuse)
+    with pytest.raises(QueueUnavailable, match=said):
+        broker.send(five(plant))
+
+
+# Waiting for what was sent
+
+
+def test_waiting_needs_a_worker_and_a_loader(plant: Plant) -> None:
+    with pytest.raises(NoWorker, match=r"needs a running worker and a running loader.*worker up"):
+        waiting.need_workers(plant.broker)
+
+
+def test_waiting_ends_when_all_is_loaded(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = send(plant, five(plant))
+    steps = [plant.work, plant.load]
+    monkeypatch.setattr(waiting.time, "sleep", lambda _: steps.pop(0)())
+    told: list[Progress] = []
+    waiting.wait_until_loaded(sent.ids, plant.broker, plant.engine, told.append)
+    assert told == [Progress(0, False), Progress(5, False), Progress(5, True)]
+    outcome = waiting.summary(sent.ids, plant.engine)
+    assert (outcome["received"], outcome["staged"], outcome["reasons"]) == (5, 5, {})
+
+
+def test_waiting_ends_with_an_error_where_a_batch_failed_for_good(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[0]")
+    sent = send(plant, five(plant)[:1])
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(receiving, "store", fail)
+    plant.work()
+    with pytest.raises(BatchesFailed, match="1 of 1 batches failed"):
+        waiting.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
+
+
+def test_waiting_ends_with_an_error_where_the_workers_have_gone(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = send(plant, five(plant))
+    clock = iter(range(0, 1000, 15))
+    monkeypatch.setattr(waiting.time, "sleep", lambda _: None)
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: next(clock))
+    with pytest.raises(NoWorker, match="what was sent stays queued"):
+        waiting.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
+    assert plant.broker.waiting() == 5
+
+
+def test_batches_go_to_the_queue_with_what_they_need_to_survive(plant: Plant) -> None:
+    (message, *_) = five(plant)
+    before = time.time()
+    plant.broker.send([message])
+    job = plant.broker.queue().fetch_job(message.id)
+    assert job is not None
+    assert job.retries_left and job.retries_left >= len(plant.settings.retry_intervals_seconds)
+    assert job.retry_intervals == plant.settings.retry_intervals_seconds
+    assert (job.failure_ttl, job.result_ttl) == (365 * 86400, 3600)
+    assert job.description == "1 records of default"
+    assert job.created_at.timestamp() >= before - 1
+    assert Path(message.file).exists()

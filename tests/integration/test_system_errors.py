@@ -1,0 +1,205 @@
+"""A system error is never a dead letter: the transaction rolls back and the job is tried again."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+from rq import Queue
+from rq.registry import ScheduledJobRegistry
+
+from store import database, staging
+from store.errors import StoreUnavailable
+from worker import jobs, receiving
+from worker.broker import JsonSerializer
+from worker.recovery import enqueue_due
+
+from .plant import Plant, ndjson, row
+
+MIXED = ndjson(row(), {"key": "bad"})
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_BUSY_TIMEOUT_SECONDS", "0.05")
+    monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[60]")
+
+
+def scheduled(plant: Plant) -> list[str]:
+    registry = ScheduledJobRegistry(queue=plant.broker.queue())
+    return list(registry.get_job_ids(cleanup=False))
+
+
+def bring_back(plant: Plant) -> int:
+    """As if the wait for the next attempt were over."""
+    registry = ScheduledJobRegistry(queue=plant.broker.queue())
+    for id in scheduled(plant):
+        plant.redis.zadd(registry.key, {id: 1})
+    return enqueue_due(plant.redis, plant.broker.queue())
+
+
+def assert_untouched(plant: Plant) -> None:
+    found = plant.report()
+    assert (found["input_records"], found["pending"], found["dead_letters"]) == (0, 0, 0)
+    assert found["lineage_entries"] == 0
+
+
+def test_a_batch_that_meets_a_locked_database_is_scheduled_again_and_then_done(plant: Plant) -> None:
+    sent = plant.send(MIXED)
+    with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        plant.work()
+        assert scheduled(plant) == sent.ids
+        assert plant.status(sent.ids[0]) == "scheduled"
+        assert_untouched(plant)
+        other.execute("ROLLBACK")
+    plant.work()
+    assert_untouched(plant)  # the wait is not over
+    assert bring_back(plant) == 1
+    assert scheduled(plant) == []
+    plant.work()
+    found = plant.report()
+    assert (found["staged"], found["dead_letters"]) == (1, 1)
+    assert plant.status(sent.ids[0]) == "finished"
+    assert plant.violations() == []
+
+
+def test_a_scheduled_job_whose_time_has_not_come_stays(plant: Plant) -> None:
+    sent = plant.send(MIXED)
+    with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        plant.work()
+        other.execute("ROLLBACK")
+    assert enqueue_due(plant.redis, plant.broker.queue()) == 0
+    assert scheduled(plant) == sent.ids
+
+
+def test_a_database_file_that_is_deleted_under_a_worker_does_not_come_back_empty(plant: Plant) -> None:
+    plant.run(ndjson(row("before")))
+    plant.database.unlink()
+    (message,) = plant.messages(plant.file(MIXED))
+    plant.broker.send([message])
+    plant.work()
+    assert scheduled(plant) == [message.id]
+    assert not plant.database.exists()
+    with pytest.raises(StoreUnavailable, match="restore it"), jobs.workplace().database():
+        pass
+
+
+def test_a_database_file_that_is_replaced_under_a_worker_takes_no_record(plant: Plant) -> None:
+    plant.run(ndjson(row("before")))
+    plant.work()
+    plant.file(b"", "empty.db").replace(plant.database)
+    (message,) = plant.messages(plant.file(MIXED))
+    plant.broker.send([message])
+    plant.work()
+    assert scheduled(plant) == [message.id]
+    assert plant.database.stat().st_size == 0
+
+
+@pytest.mark.parametrize("step", ["staging", "dead letters", "lineage"])
+def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_half_written(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    module, name = {
+        "staging": (staging, "add"),
+        "dead letters": (receiving.dead_letters, "keep"),
+        "lineage": (receiving.lineage, "add_events"),
+    }[step]
+    sent = plant.send(MIXED)
+    with monkeypatch.context() as broken:
+        broken.setattr(module, name, fail)
+        plant.work()
+    assert scheduled(plant) == sent.ids
+    assert_untouched(plant)
+    bring_back(plant)
+    plant.work()
+    assert plant.report()["staged"] == 1
+    assert plant.violations() == []
+
+
+def test_a_locked_database_is_told_from_a_broken_one(plant: Plant) -> None:
+    here = jobs.workplace()
+    with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with (
+            here.database() as engine,
+            pytest.raises(StoreUnavailable, match="busy_timeout_seconds"),
+            database.transaction(engine),
+        ):
+            pass
+        other.execute("ROLLBACK")
+
+
+# Jobs that are not ours
+
+
+def test_a_job_that_names_another_function_fails_and_is_not_run(plant: Plant) -> None:
+    mark = plant.home / "ran"
+    queue = Queue("records", connection=plant.redis, serializer=JsonSerializer)
+    job = queue.enqueue("os.mkdir", str(mark))
+    plant.work()
+    assert plant.status(job.id) == "failed"
+    assert plant.broker.failed([job.id]) == {job.id}
+    assert not mark.exists()
+
+
+def test_a_job_that_is_a_pickle_is_not_read(plant: Plant) -> None:
+    mark = plant.home / "ran"
+    job = Queue("records", connection=plant.redis).enqueue("os.mkdir", str(mark))
+    plant.send(MIXED)
+    plant.work()
+    assert not mark.exists()
+    assert plant.status(job.id) != "finished"
+    assert plant.report()["input_records"] == 2  # it does not hold up what follows
+
+
+def test_a_callback_of_a_job_is_not_run(plant: Plant) -> None:
+    mark = plant.home / "ran"
+    sent = plant.send(MIXED)
+    for name in ("success_callback_name", "failure_callback_name"):
+        plant.redis.hset(f"rq:job:{sent.ids[0]}", name, "os.mkdir")
+    plant.work()
+    assert plant.status(sent.ids[0]) == "finished"
+    assert not mark.exists()
+
+
+def test_a_message_of_another_version_fails_and_is_kept(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[0]")
+    (message,) = plant.messages(plant.file(MIXED))
+    wire = message.to_wire() | {"v": 99}
+    monkeypatch.setattr(type(message), "to_wire", lambda _: wire)
+    plant.broker.send([message])
+    plant.work()
+    assert plant.broker.failed([message.id]) == {message.id}
+    assert plant.redis.exists(f"rq:job:{message.id}")
+    assert_untouched(plant)
+
+
+def test_a_batch_that_failed_for_good_is_sent_again_and_counts_as_failed_no_more(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[0]")
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    path = plant.file(MIXED)
+    with monkeypatch.context() as broken:
+        broken.setattr(receiving, "store", fail)
+        sent = plant.send(path)
+        plant.work()
+    assert plant.broker.failed(sent.ids) == set(sent.ids)
+    again = plant.send(path)
+    assert (again.sent, again.known) == (1, 0)
+    assert plant.broker.failed(sent.ids) == set()
+    plant.work()
+    assert plant.report()["staged"] == 1
+    assert plant.broker.failed(sent.ids) == set()

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.errors import MessageError
+from worker.message import Letter, Message, Opaque
+
+TEXT = st.text(st.characters(codec="utf-8"))
+RECORDS = TEXT | st.builds(Opaque, st.binary(), st.integers(0, 2**40), st.none() | st.just("ab" * 16))
+MESSAGES = st.lists(st.tuples(RECORDS, st.integers(1, 2**40)), min_size=1, max_size=5).flatmap(
+    lambda pairs: st.builds(
+        Message,
+        id=st.just("ab" * 16),
+        kind=st.sampled_from(["file", "replay"]),
+        source=TEXT,
+        file=TEXT,
+        format=st.sampled_from(["json", "csv"]),
+        header=st.none() | st.lists(TEXT),
+        delimiter=st.sampled_from(",\t;"),
+        records=st.just([record for record, _ in pairs]),
+        lines=st.just([line for _, line in pairs]) | st.just(range(7, 7 + len(pairs))),
+        fingerprint=TEXT,
+        letters=st.lists(st.builds(Letter, TEXT, st.integers(0, 2**62), st.booleans()), max_size=3),
+        size=st.integers(0, 2**40),
+        part_of=st.none() | TEXT,
+    )
+)
+
+
+def listed(message: Message) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in message.__slots__} | {"lines": list(message.lines)}
+
+
+@given(MESSAGES)
+def test_a_message_comes_off_the_wire_as_it_went_on(message: Message) -> None:
+    wire = orjson.loads(orjson.dumps(message.to_wire()))
+    assert listed(Message.from_wire(wire)) == listed(message)
+
+
+def sample(**changed: Any) -> dict[str, Any]:
+    message = Message("ab", "file", "s", "f", "json", None, ",", ["{}", "[]"], [4, 5], "x", [], 4)
+    return message.to_wire() | changed
+
+
+def test_consecutive_lines_travel_as_the_first_alone() -> None:
+    assert sample()["lines"] == 4
+    assert list(Message.from_wire(sample()).lines) == [4, 5]
+
+
+@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "1"}, {"v": 2}])
+def test_another_version_is_refused_by_its_name(wire: Any) -> None:
+    with pytest.raises(MessageError, match="use one Sluice version throughout"):
+        Message.from_wire(wire)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"records": None}, {"records": [{}]}, {"records": [{"base64": "%%", "size": 1, "digest": None}]},
+     {"letters": [[1]]}, {"records": [5]}],
+)  # fmt: skip
+def test_a_misshapen_message_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(MessageError, match="misshapen"):
+        Message.from_wire(sample(**changed))
+
+
+@pytest.mark.parametrize("name", ["id", "records", "lines", "letters", "header"])
+def test_a_message_that_lacks_something_is_refused(name: str) -> None:
+    wire = sample()
+    del wire[name]
+    with pytest.raises(MessageError, match=name):
+        Message.from_wire(wire)
