@@ -87,7 +87,11 @@ def keep(connection: Connection, rejected: Sequence[Rejected]) -> None:
     statement = statement.on_conflict_do_update(
         index_elements=["id"],
         set_={name: statement.excluded[name] for name in again}
-        | {"occurrences": dead_letters.c.occurrences + 1, "resolved_at": None},
+        | {
+            "occurrences": dead_letters.c.occurrences + 1,
+            "resolved_at": None,
+            "published_at": None,  # what the mirror has is out of date
+        },
     )
     compiled = statement.compile(dialect=connection.dialect)
     rows = [dict(zip(columns, (*row, row.seen_at, "open", 1, 0), strict=True)) for row in rejected]
@@ -117,6 +121,7 @@ def reject_again(connection: Connection, row: Rejected) -> None:
             event_id=row.event_id,
             last_seen_at=row.seen_at,
             occurrences=dead_letters.c.occurrences + 1,
+            published_at=None,
         )
     )
 

@@ -11,7 +11,7 @@ import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
@@ -111,11 +111,13 @@ def describe(room: type[RoomSettings], error: ValidationError) -> str:
     """The first thing wrong, in one line: where, which key, which value, what it should be."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    key = ".".join(path)
-    place = f"{config_path()}, the environment or an option: [{room.section}] {key}"
+    key, section, fields = ".".join(path), room.section, set(room.model_fields)
+    if path[0] == "sources" and len(path) > 2:
+        section, key = f"sources.{path[1]}", ".".join(path[2:])
+        fields = set(get_args(room.model_fields["sources"].annotation)[1].model_fields)
+    place = f"{config_path()}, the environment or an option: [{section}] {key}"
     if first["type"] == "extra_forbidden":
-        known = ", ".join(sorted(room.model_fields))
-        return f"{place} is not a key of this section (it has: {known})"
+        return f"{place} is not a key of this section (it has: {', '.join(sorted(fields))})"
     value = first.get("input")
     shown = "" if any(word in key.lower() for word in SECRET_WORDS) else f" = {value!r:.200}"
     return f"{place}{shown}: {first['msg']}"

@@ -93,11 +93,6 @@ def stored(connection: Connection) -> dict[str, str]:
     }
 
 
-def of_source(connection: Connection, source: str) -> str | None:
-    """One source's watermark, unchecked."""
-    return connection.execute(select(watermarks.c.value).where(watermarks.c.source == source)).scalar()
-
-
 def _last_moves(connection: Connection) -> dict[str, str]:
     return {source: move["value"] for source, move in _latest_moves(connection).items()}
 

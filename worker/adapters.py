@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import jmespath
+from jmespath.exceptions import JMESPathError
 
 from worker.contract import Contract
+from worker.rejection import Rejection, invalid
 from worker.settings import SourceSettings
 
 Getter = Callable[[dict[str, Any]], Any]
@@ -24,28 +26,68 @@ class Adapter:
     """One source's mapping, compiled; without one, records pass as they are."""
 
     def __init__(self, source: SourceSettings, contract: Contract) -> None:
-        named = dict(source.fields)
-        if named:
-            named |= {given: given for given in contract.inputs if given not in named}
-        self._getters = [(name, getter(expression)) for name, expression in named.items()]
+        inputs = {field: given for given, field in contract.inputs.items()}
+        named = {inputs.get(name, name): expression for name, expression in source.fields.items()}
+        # What the mapping looks at is taken apart; the rest of the record stays as it is.
+        self._consumed = {
+            root for expression in named.values() for root in roots(jmespath.compile(expression).parsed)
+        }
+        self._getters = [
+            (name, getter(expression, contract.inputs.get(name, name))) for name, expression in named.items()
+        ]
         self.read_time = time_reader(source)
 
     def adapt(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """The raw record under the contract's names; what a mapping does not find is absent."""
+        """The raw record under the contract's names; what a mapping does not find is absent.
+
+        Fields that no expression looks at pass as they are. Raises Rejection.
+        """
         if not self._getters:
             return raw
-        found = ((name, get(raw)) for name, get in self._getters)
-        return {name: value for name, value in found if value is not None}
+        adapted = {name: value for name, value in raw.items() if name not in self._consumed}
+        for name, get in self._getters:
+            value = get(raw)
+            if value is None:
+                adapted.pop(name, None)
+            else:
+                adapted[name] = value
+        return adapted
 
 
-def getter(expression: str) -> Getter:
+# Of these nodes of an expression all children look at the record; of any other the first alone does.
+SIDE_BY_SIDE = frozenset(
+    "function_expression multi_select_list multi_select_dict key_val_pair comparator or_expression "
+    "and_expression not_expression".split()
+)
+
+
+def roots(node: dict[str, Any]) -> Iterator[str]:
+    """The record's own fields that a parsed expression looks at."""
+    if node["type"] == "field":
+        yield node["value"]
+    children = node.get("children", [])
+    for child in children if node["type"] in SIDE_BY_SIDE else children[:1]:
+        yield from roots(child)
+
+
+def getter(expression: str, field: str) -> Getter:
     """A function that looks an expression up in a raw record; None where it finds nothing.
+
+    Raises Rejection where the record is not what the expression works on.
 
     A plain path of names, the usual mapping, is walked here: an interpreter of all of JMESPath takes
     about ten times as long, per field of every record.
     """
     if not PLAIN_PATH.fullmatch(expression):
-        search: Getter = jmespath.compile(expression).search
+        compiled = jmespath.compile(expression)
+
+        def search(raw: dict[str, Any]) -> Any:
+            try:
+                return compiled.search(raw)
+            except (JMESPathError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+                why = f"the source's expression for it cannot be evaluated: {type(error).__name__}"
+                raise Rejection(invalid(field, why)) from None
+
         return search
     names = expression.split(".")
     if len(names) == 1:

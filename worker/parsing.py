@@ -176,6 +176,10 @@ def check_extra(name: str, value: Any, level: int = 1) -> None:
     if isinstance(value, str):
         if why := bad_text(value):
             raise Rejection(invalid(name, why))
+    elif isinstance(value, float) and not math.isfinite(value):  # a mapping may compute one
+        raise Rejection(invalid(name, "the number is infinite or none"))
+    elif isinstance(value, int) and not INT64_MIN <= value <= INT64_MAX:
+        raise Rejection(invalid(name, "the integer does not fit into 64 bits"))
     elif isinstance(value, dict | list):
         if level >= MAX_DEPTH:
             raise Rejection(Fault("too_deep", name, f"nested more than {MAX_DEPTH} deep"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -30,11 +31,11 @@ class Verdict:
     seconds: float
 
 
-def look(engine: Engine, message: Message) -> tuple[bool, str | None]:
-    """(whether the batch was processed before, its source's watermark)."""
+def look(engine: Engine, message: Message, max_future: timedelta) -> tuple[bool, str | None]:
+    """(whether the batch was processed before, its source's watermark). Raises WatermarkCorrupt."""
     with database.reading(engine) as connection:
         processed = bool(batches.known(connection, [message.id]))
-        return processed, watermarks.of_source(connection, message.source)
+        return processed, watermarks.read_all(connection, max_future).get(message.source)
 
 
 def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> Batch | None:

@@ -107,7 +107,9 @@ class Validator:
 
     def _extras(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """The fields beyond the contract that are kept. Raises Rejection where they may not be there."""
-        beyond = {name: value for name, value in raw.items() if name not in self._inputs}
+        beyond = {
+            name: value for name, value in raw.items() if name not in self._inputs and value is not None
+        }
         if beyond and self._extra == "forbid":
             raise Rejection(
                 *(Fault("unexpected_field", legible(name), "not in the contract") for name in sorted(beyond))
