@@ -56,16 +56,16 @@ class Adapter:
 
 # Of these nodes of an expression all children look at the record; of any other the first alone does.
 SIDE_BY_SIDE = frozenset(
-    [
-        "function_expression",
-        "multi_select_list",
-        "multi_select_dict",
-        "key_val_pair",
-        "comparator",
-        "or_expression",
+    {
         "and_expression",
+        "comparator",
+        "function_expression",
+        "key_val_pair",
+        "multi_select_dict",
+        "multi_select_list",
         "not_expression",
-    ]
+        "or_expression",
+    }
 )
 
 
