@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from store import database, timestamps
 from store.crash_points import reach
-from store.errors import LockHeld, StoreUnavailable
+from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
 from store.settings import StoreSettings
 from worker import attempts, broker, dead_letter_queue, loader, receiving, stages
 from worker.contract import Contract, load_contract
@@ -135,11 +135,13 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
     database is away it waits here, and then on the queue, as long as that takes.
     """
     reach("job.begun")
+    if broker.DONE in wire:
+        return {"batch": wire[broker.DONE], "processed_before": True}
     here = workplace()
     message = Message.from_wire(wire)
     try:
         receipt = patiently(here.worker.patience_seconds, lambda: _process(here, message))
-    except StoreUnavailable as error:
+    except (StoreUnavailable, WatermarkCorrupt) as error:
         log.warning("batch %s goes back to the queue: %s", message.id, error)
         return Retry(max=FOR_EVER, interval=here.worker.retry_intervals_seconds)
     reach("job.done")
@@ -149,7 +151,7 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
 def _process(here: Workplace, message: Message) -> dict[str, Any]:
     redis = here.redis()
     with here.database() as engine:
-        processed, watermark = receiving.look(engine, message)
+        processed, watermark = receiving.look(engine, message, here.worker.max_future_skew)
         batch = None
         if not processed:
             deaths = attempts.begin(redis, message)
@@ -235,6 +237,10 @@ def load_staged() -> dict[str, Any]:
     """One run of the loader, and whatever the outbox still holds. A loader at work already is no error."""
     reach("load.begun")
     here = workplace()
+    return patiently(here.worker.patience_seconds, lambda: _load(here))
+
+
+def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
         dead_letter_queue.flush_outbox(here.redis(), engine)
         try:
