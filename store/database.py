@@ -48,7 +48,14 @@ ADVICE = (
 )
 
 # SQLite calls these operational too, and no waiting mends them.
-OUR_MISTAKES = ("no such column", "no such function", "near ", "table ", "incomplete input", "row value misused")
+OUR_MISTAKES = (
+    "no such column",
+    "no such function",
+    "near ",
+    "table ",
+    "incomplete input",
+    "row value misused",
+)
 
 
 def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
