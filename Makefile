@@ -34,7 +34,7 @@ fuzz: $(STAMP) ## throw random input at the readers and the judge, for ten minut
 	$(BIN)/python -m tests.fuzz $(or $(ARGS),--minutes 10)
 
 mutants: $(STAMP) ## take one mechanism after the other out, and show which test notices
-	$(BIN)/python tests/mutants.py $(ARGS)
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 # In a home of its own, with nobody's Redis, database or settings.
 demo: $(STAMP) ## real data from a file to the table, and what became of it

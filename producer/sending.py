@@ -47,6 +47,7 @@ def send_all(
     """Sends messages in groups, each group at once or not at all. A Redis that goes away is waited for."""
     result = Sent()
     make_patient(broker.redis, notice)
+    say_full = seldom(notice)
     for group in grouped(messages, min(GROUP_BATCHES, max_pending)):
         ids = [message.id for message in group]
         reach("send.begun")
@@ -57,7 +58,7 @@ def send_all(
         new = [message for message in group if message.id not in known]
         if new:
             result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
-            result.waited_seconds += wait_for_memory(broker, notice)
+            result.waited_seconds += wait_for_memory(broker, say_full)
             broker.send(new)
             reach("send.sent")
         result.ids += ids
@@ -105,14 +106,24 @@ def wait_for_memory(broker: Broker, notice: Notice) -> float:
     """Waits until Redis has memory to spare; the seconds it took."""
     started = time.monotonic()
     pause = FIRST_WAIT_SECONDS
-    said_at = -SAY_SO_EVERY_SECONDS
     while (full := broker.fullness()) > FULL_ENOUGH:
-        if time.monotonic() - started - said_at >= SAY_SO_EVERY_SECONDS:
-            said_at = time.monotonic() - started
-            notice(
-                f"Redis is full to {full:.0%} of its maxmemory: let workers drain it or raise the limit; "
-                f"sending goes on below {FULL_ENOUGH:.0%}"
-            )
+        notice(
+            f"Redis is full to {full:.0%} of its maxmemory: let workers drain it or raise the limit; "
+            f"sending goes on below {FULL_ENOUGH:.0%}"
+        )
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_WAIT_SECONDS)
     return time.monotonic() - started
+
+
+def seldom(notice: Notice, seconds: float = SAY_SO_EVERY_SECONDS) -> Notice:
+    """A notice that is given once in so many seconds, however often there is cause."""
+    silent_until = 0.0
+
+    def give(text: str) -> None:
+        nonlocal silent_until
+        if time.monotonic() >= silent_until:
+            silent_until = time.monotonic() + seconds
+            notice(text)
+
+    return give

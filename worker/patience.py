@@ -11,6 +11,7 @@ from redis import Redis
 from redis.backoff import AbstractBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, ReadOnlyError, TimeoutError
 from redis.retry import Retry
+from rq.exceptions import StopRequested
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.2, 5.0
 ANSWER_SECONDS = 15.0
@@ -32,8 +33,9 @@ class Patience(AbstractBackoff):
         return self  # redis copies it for every connection, and `give_up` is meant for all of them
 
     def compute(self, failures: int) -> float:
-        if self.give_up:
-            raise ConnectionError("Redis is away, and this process was asked to stop")
+        if self.give_up and failures > QUIET_TRIES:
+            # RQ's own word for it: its loops try again after a ConnectionError, and end at this.
+            raise StopRequested("Redis is away, and this process was asked to stop")
         pause = float(min(FIRST_SECONDS * 2.0 ** (failures - 1), LONGEST_SECONDS))
         if failures > QUIET_TRIES:
             self._say(f"Redis does not answer or is full: try {failures}, the next in {pause:.1f} s")

@@ -28,7 +28,7 @@ from rq.defaults import (
     DEFAULT_MAINTENANCE_TASK_INTERVAL,
     DEFAULT_WORKER_TTL,
 )
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import NoSuchJobError, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
@@ -149,7 +149,10 @@ class SluiceWorker(Worker):
     def teardown(self) -> None:
         if self._horse and not self.is_horse:
             self._horse.dismiss()
-        super().teardown()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(
+            StopRequested
+        ):  # Redis is away, and no goodbye possible; its key there expires
+            super().teardown()  # type: ignore[no-untyped-call]
 
     # --- recovery ---
 
@@ -181,6 +184,11 @@ class SluiceWorker(Worker):
         timer = threading.Timer(GRACE_SECONDS, self._end_horse)
         timer.daemon = True
         timer.start()
+
+    def set_shutdown_requested_date(self) -> None:
+        """A note for onlookers, made by the signal's handler: there, Redis' absence must not end the work."""
+        with contextlib.suppress(StopRequested):
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
 
     def _end_horse(self) -> None:
         if self._horse:

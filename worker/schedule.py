@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 
-from redis.exceptions import ConnectionError
 from rq import cron, cron_scheduler_registry
-from rq.exceptions import SchedulerNotFound
+from rq.exceptions import SchedulerNotFound, StopRequested
 
 from worker.broker import LOADER_QUEUE, SluiceQueue
 from worker.jobs import load_staged
@@ -32,7 +31,7 @@ def start_patiently(scheduler: cron.CronScheduler) -> None:
     # Schedulers that were killed are still listed; nothing else of RQ's takes them off.
     cron_scheduler_registry.cleanup(scheduler.connection)
     # Asked to stop while Redis is away, it cannot say goodbye; nor where Redis has forgotten it.
-    with contextlib.suppress(ConnectionError, SchedulerNotFound):
+    with contextlib.suppress(StopRequested, SchedulerNotFound):
         rqs_start(scheduler)
 
 

@@ -161,6 +161,8 @@ def the_second_batch_waits(site: Sandbox, how: Outage, said: str) -> None:
     site.ok("producer", "enqueue", site.file("first.ndjson", lines("a")))
     running = site.start("rq", "worker", env=OWN_TERMINALS)
     site.until(lambda: received(site) == RECORDS, "the first batch is processed")
+    with site.redis() as redis:  # a horse frozen while it holds the database would be an outage of its own
+        site.until(lambda: not redis.zcard("rq:wip:records"), "and acknowledged")
     everyone = [process := psutil.Process(running.process.pid), *process.children()]
     for each in everyone:
         each.suspend()

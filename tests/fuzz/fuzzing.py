@@ -13,13 +13,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from . import inputs, targets
+from . import files as file_targets
+from . import inputs, records
 
 CASES = Path(__file__).parent / "cases"
 
 Example = dict[str, Any]  # `data` and the target's options
 
-SOURCES = st.sampled_from(list(targets.SOURCES))
+SOURCES = st.sampled_from(list(records.SOURCES))
 
 
 def files(format: str) -> st.SearchStrategy[Example]:
@@ -39,7 +40,7 @@ def files(format: str) -> st.SearchStrategy[Example]:
 
 # Records as long as they may be, and one byte longer.
 LONG = st.builds(
-    lambda start, size, end: start + b"y" * (targets.LIMIT - size) + end,
+    lambda start, size, end: start + b"y" * (file_targets.LIMIT - size) + end,
     st.sampled_from([b'{"a":"', b'"', b"", b"["]),
     st.sampled_from([20, 0]),
     st.sampled_from([b'"},', b'"\n', b'",', b"\n", b",\n", b"]"]),
@@ -63,13 +64,13 @@ EXAMPLES: dict[str, st.SearchStrategy[Example]] = {
     ),
 }
 CHECKS: dict[str, Callable[..., None]] = {
-    "ndjson": targets.file,
-    "json": targets.file,
-    "csv": targets.file,
-    "record": targets.record,
-    "row": targets.row,
-    "message": targets.message,
-    "memory": targets.memory,
+    "ndjson": file_targets.file,
+    "json": file_targets.file,
+    "csv": file_targets.file,
+    "record": records.record,
+    "row": records.row,
+    "message": records.message,
+    "memory": file_targets.memory,
 }
 
 

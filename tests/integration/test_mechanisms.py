@@ -5,14 +5,19 @@ What is here was found by `make mutants`: taken out alone, no other test noticed
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
+from rq.registry import ScheduledJobRegistry
 
 from store import database, locks, target
 from store.errors import LockLost
-from worker import jobs, loader, stages
-from worker.recovery import recover_popped
+from worker import attempts, jobs, loader, stages
+from worker.broker import ATTEMPTS
+from worker.message import Message
+from worker.recovery import enqueue_due, recover_popped
 from worker.set_aside import SET_ASIDE_KEY
 
 from .plant import Plant, ndjson, row
@@ -107,3 +112,80 @@ def test_what_cannot_be_read_as_a_job_is_set_aside_and_stops_nobody(
     assert len(plant.rows("batches", "seq")) == 1
     assert plant.redis.lrange(SET_ASIDE_KEY, 0, -1) == [b"odd"]
     assert plant.redis.exists("rq:job:odd")  # nothing is dropped
+
+
+def test_what_another_serializer_left_in_a_job_of_ours_is_not_read(plant: Plant) -> None:
+    sent = plant.send(ndjson(row()))
+    strange = dict.fromkeys(
+        ["meta", "webhooks", "dependency_ids", "dependency_id", "group_id"], b"\x80\x05\xff."
+    )
+    plant.redis.hset(f"rq:job:{sent.ids[0]}", mapping=strange)  # type: ignore[arg-type]
+
+    plant.work()
+
+    assert len(plant.rows("batches", "seq")) == 1
+    assert plant.status(sent.ids[0]) == "finished"
+
+
+def test_a_batch_outlasts_a_database_that_is_away_for_longer_than_it_has_attempts(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_BUSY_TIMEOUT_SECONDS", "0.01")
+    monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[60]")
+    plant.run(ndjson(row("before")))  # a worker has made sure of the tables before it takes a batch
+    sent = plant.send(ndjson(row()), name="next.ndjson")
+    scheduled = ScheduledJobRegistry(queue=plant.broker.queue())  # type: ignore[no-untyped-call]
+    with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(ATTEMPTS + 2):
+            plant.work()
+            assert plant.status(sent.ids[0]) == "scheduled"
+            plant.redis.zadd(scheduled.key, {sent.ids[0]: 1})  # as if the wait were over
+            enqueue_due(plant.redis, plant.broker.queue())
+        other.execute("ROLLBACK")
+    plant.work()
+
+    assert len(plant.rows("batches", "seq")) == 2
+
+
+def suspected(plant: Plant, *keys: str) -> Message:
+    """A batch that has killed as many workers as are tolerated."""
+    [message] = plant.messages(plant.file(ndjson(*map(row, keys))))
+    plant.send_messages([message])
+    for _ in range(attempts.TOLERATED):
+        attempts.begin(plant.redis, message)
+    return message
+
+
+def test_a_batch_that_killed_its_workers_is_tried_in_halves(plant: Plant) -> None:
+    message = suspected(plant, "a", "b", "c")
+
+    plant.work()
+    plant.load()
+
+    kinds = {each["id"]: each["kind"] for each in plant.rows("batches", "seq")}
+    assert kinds == {message.id: "split", **dict.fromkeys(attempts.part_ids(message.id), "file")}
+    assert [each["key"] for each in plant.rows()] == ["a", "b", "c"]
+    assert plant.violations() == []
+
+
+def test_a_batch_that_was_cut_is_not_cut_or_judged_when_it_is_delivered_again(plant: Plant) -> None:
+    message = suspected(plant, "a", "b")
+    plant.work()
+
+    plant.broker.send([message])
+    plant.work()
+
+    assert len(plant.rows("batches", "seq")) == 3
+    assert plant.send_messages([message]).known == 1
+
+
+def test_a_single_record_that_killed_its_workers_is_poison_and_not_judged(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspected(plant, "a")
+    monkeypatch.setattr(stages, "judge_batch", None)
+
+    plant.work()
+
+    assert plant.reasons() == ["poison"]

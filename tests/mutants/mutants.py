@@ -1,49 +1,8 @@
-"""Takes one mechanism after the other out of a copy of the source, and shows which test notices.
-
-python tests/mutants.py                 # all of them: some ten minutes
-python tests/mutants.py --only inbox
-
-A mutant that no test notices is a mechanism that could be lost unseen. Exit code 1 where there is one.
-"""
+"""The mechanisms that can be taken out, and the edits that do it."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
-ROOMS = ("producer", "worker", "store", "tests", "data", "benchmarks")
-SECONDS = 600
-
-# Those that start no server and no process: the quickest to notice come first.
-TESTS = (
-    "tests/integration/test_mechanisms.py",
-    "tests/integration/test_jobs.py",
-    "tests/integration/test_dead_letter_queue.py",
-    "tests/integration/test_loader.py",
-    "tests/integration/test_replay.py",
-    "tests/integration/test_sending.py",
-    "tests/integration/test_rejections.py",
-    "tests/integration/test_system_errors.py",
-    "tests/integration/test_contracts.py",
-    "tests/unit/test_broker.py",
-    "tests/unit/test_stages.py",
-    "tests/unit/test_message.py",
-    "tests/integration/store/test_merging.py",
-    "tests/integration/store/test_watermarks.py",
-    "tests/integration/store/test_batches.py",
-    "tests/integration/store/test_dead_letters.py",
-    "tests/integration/store/test_database.py",
-    "tests/integration/test_convergence.py",
-)
 
 
 @dataclass(frozen=True)
@@ -252,76 +211,3 @@ MUTANTS = (
         ),
     ),
 )
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", action="append", help="mutants whose name has these letters")
-    options = parser.parse_args()
-    chosen = [each for each in MUTANTS if not options.only or any(part in each.name for part in options.only)]
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copy = Path(folder, "copy")
-        copy_tree(copy)
-        found = first_failure(copy)
-        if found is not None:
-            print(f"without a mutation this fails already: {found}")
-            return 1
-        unnoticed = 0
-        for each in chosen:
-            started = time.monotonic()
-            found = tried(copy, each)
-            unnoticed += found is None
-            seconds = time.monotonic() - started
-            print(f"{each.name:70} {seconds:4.0f} s  {found or 'NO TEST NOTICES'}", flush=True)
-    print(f"{len(chosen)} mutants, {unnoticed} unnoticed")
-    return int(unnoticed > 0)
-
-
-def copy_tree(copy: Path) -> None:
-    """The source as it stands, changes that are not committed too."""
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for name in ("pyproject.toml", "sluice.toml", "README.md"):
-        shutil.copy(ROOT / name, copy)
-
-
-def tried(copy: Path, each: Mutant) -> str | None:
-    """The first test that fails of a mutant; the copy is as it was afterwards."""
-    before = {edit.file: (copy / edit.file).read_text() for edit in each.edits}
-    try:
-        for edit in each.edits:
-            source = (copy / edit.file).read_text()
-            if source.count(edit.old) != 1:
-                raise SystemExit(
-                    f"{each.name}: {edit.file} has not exactly one {edit.old!r}: mend the mutant"
-                )
-            (copy / edit.file).write_text(source.replace(edit.old, edit.new))
-        return first_failure(copy)
-    finally:
-        for name, source in before.items():
-            (copy / name).write_text(source)
-
-
-def first_failure(copy: Path) -> str | None:
-    """The first test that fails in the copy, or what went wrong instead; None where all pass."""
-    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", "pyproject.toml"]
-    there = [name for name in TESTS if (copy / name).exists()]
-    # The copy comes before the installed package; no bytecode, for an edit within a second looks unchanged.
-    env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *words, *there],
-            cwd=copy, env=env, capture_output=True, text=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"not done within {SECONDS} s"
-    if done.returncode == 0:
-        return None
-    named = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    return named[1].removeprefix("tests/") if named else done.stdout[-300:]
-
-
-if __name__ == "__main__":
-    sys.exit(main())
