@@ -278,6 +278,7 @@ def add_contract_columns(engine: Engine, columns: Sequence[schema.ContractColumn
     with transaction(engine) as connection:
         for column in missing_columns(connection, columns):
             add_column(connection, column)
+        create_golden(connection)
 
 
 def missing_columns(
@@ -291,6 +292,27 @@ def missing_columns(
                 f"{kinds[column.name]}: keep the type, or give the field another name"
             )
     return [column for column in columns if column.name not in kinds]
+
+
+# The best source's row of each key; of sources of one priority the newest. `*` is what the target holds
+# when the view is made, so it is made again with every new column.
+GOLDEN = """
+CREATE VIEW golden AS
+SELECT {columns} FROM (
+  SELECT t.*, ROW_NUMBER() OVER (
+    PARTITION BY t.key ORDER BY COALESCE(p.priority, 2147483647), t.ts DESC, t.content_hash DESC, t.source
+  ) AS place
+  FROM target t LEFT JOIN source_priorities p ON p.source = t.source
+) AS ranked WHERE place = 1
+"""
+
+
+def create_golden(connection: Connection) -> None:
+    """The view `golden`, with today's columns."""
+    quote = connection.dialect.identifier_preparer.quote
+    names = [column["name"] for column in inspect(connection).get_columns("target")]
+    connection.exec_driver_sql("DROP VIEW IF EXISTS golden")
+    connection.exec_driver_sql(GOLDEN.format(columns=", ".join(quote(name) for name in names)))
 
 
 def add_column(connection: Connection, column: schema.ContractColumn) -> None:
