@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from store.errors import ConfigError
 
-SECTIONS = ("producer", "worker", "store", "sources")
+SECTIONS = ("producer", "worker", "store", "sources", "stages")
 SECRET_WORDS = ("url", "password", "secret")
 
 Settings = TypeVar("Settings", bound="RoomSettings")
@@ -160,6 +160,9 @@ class StoreSettings(RoomSettings):
         default=None,
         validation_alias=AliasChoices("SLUICE_DATABASE_URL", "database_url", "DATABASE_URL"),
         description="SQLAlchemy URL; default: SQLite in the state directory",
+    )
+    idle_after: Duration | None = Field(
+        default=None, description="a source that sent nothing for so long does not hold the pipeline's watermark"
     )
     busy_timeout_seconds: float = Field(default=30.0, gt=0, description="how long to wait for a lock")
     synchronous: Literal["FULL", "NORMAL", "EXTRA"] = Field(
