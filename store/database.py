@@ -6,18 +6,23 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import (
+    TIMESTAMP,
+    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     RowMapping,
     Table,
+    cast,
     create_engine,
     event,
+    extract,
     func,
     inspect,
     select,
@@ -158,13 +163,31 @@ def insert(connection: Connection, table: Table) -> Any:
 
 
 def member_of(
-    connection: Connection, column: ColumnElement[Any], values: Sequence[str]
+    connection: Connection, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
 ) -> ColumnElement[bool]:
     """`column` is one of `values`, however many, as one bound parameter."""
     if is_sqlite(connection):
         each = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
         return column.in_(select(each.c.value))
     return column == func.any(list(values))
+
+
+def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The greatest of two or more values of one row."""
+    return func.max(*values) if is_sqlite(connection) else func.greatest(*values)
+
+
+def least(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The least of two or more values of one row."""
+    return func.min(*values) if is_sqlite(connection) else func.least(*values)
+
+
+def microseconds(connection: Connection, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored timestamp as microseconds since 1970, exactly."""
+    if is_sqlite(connection):
+        seconds = cast(func.strftime("%s", func.substr(stored, 1, 19)), BigInteger)
+        return seconds * 1_000_000 + cast(func.substr(stored, 21, 6), BigInteger)
+    return cast(extract("epoch", cast(stored, TIMESTAMP(timezone=True))) * 1_000_000, BigInteger)
 
 
 def insert_tuples(
@@ -178,6 +201,16 @@ def insert_tuples(
     columns = ", ".join(quote(name) for name in names)
     marks = ", ".join([mark] * len(names))
     connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
+
+
+def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:
+    """A stored timestamp moved back by whole seconds, as stored text; null before the beginning of time."""
+    if is_sqlite(connection):
+        moved = func.strftime("%Y-%m-%dT%H:%M:%S", func.substr(stamp, 1, 19), f"-{seconds} seconds")
+    else:
+        at = func.to_timestamp(func.substr(stamp, 1, 19), 'YYYY-MM-DD"T"HH24:MI:SS')
+        moved = func.to_char(at - timedelta(seconds=seconds), 'YYYY-MM-DD"T"HH24:MI:SS')
+    return moved.concat(func.substr(stamp, 20))  # the fraction stays, to the microsecond
 
 
 # --- first use ----------------------------------------------------------------------------------------

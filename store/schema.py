@@ -169,7 +169,8 @@ watermark_history = Table(
     Column("run_seq", Serial, ForeignKey("run_log.seq")),  # null: moved by hand
     Column("lineage_id", BigInteger),  # the staged record that moved it
     Column("record_key", Name),
-    Column("why", Text, nullable=False),
+    Column("why", Text, nullable=False),  # load, repair, or what somebody gave as the reason
+    Column("by", Text),  # user@host; null: the loader, or a repair
     Column("at", Text, nullable=False),
     Index("watermark_history_by_source", "source", "id"),
     sqlite_autoincrement=True,
@@ -270,6 +271,7 @@ reconciled_mismatches = Table(
     Column("sources", Text, primary_key=True),  # JSON, as in `reconciliations`
     Column("key", Name, primary_key=True),
     Column("since_seq", Serial, ForeignKey("reconciliations.seq"), nullable=False),  # the first that found it
+    Index("reconciled_mismatches_by_seq", "since_seq"),
     sqlite_with_rowid=False,
 )
 

@@ -128,8 +128,11 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def duration(value: object) -> object:
     """`90`, `"90s"`, `"15m"`, `"1h"` or `"7d"` as a timedelta; what else pydantic takes, it takes."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
-        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())):
+        try:
+            return timedelta(seconds=float(match[1]) * UNITS[match[2] or "s"])
+        except OverflowError as error:
+            raise ValueError("longer than any length of time") from error
     return value
 
 
@@ -162,7 +165,8 @@ class StoreSettings(RoomSettings):
         description="SQLAlchemy URL; default: SQLite in the state directory",
     )
     idle_after: Duration | None = Field(
-        default=None, description="a source that sent nothing for so long does not hold the pipeline's watermark"
+        default=None,
+        description="a source that sent nothing for so long does not hold the pipeline's watermark",
     )
     busy_timeout_seconds: float = Field(default=30.0, gt=0, description="how long to wait for a lock")
     synchronous: Literal["FULL", "NORMAL", "EXTRA"] = Field(

@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from store import database, timestamps
 from store.crash_points import reach
-from store.errors import LockHeld, StoreUnavailable
+from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
 from store.settings import StoreSettings
 from worker import attempts, broker, dead_letter_queue, loader, receiving, stages
 from worker.contract import Contract, load_contract
@@ -139,7 +139,7 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
     message = Message.from_wire(wire)
     try:
         receipt = patiently(here.worker.patience_seconds, lambda: _process(here, message))
-    except StoreUnavailable as error:
+    except (StoreUnavailable, WatermarkCorrupt) as error:
         log.warning("batch %s goes back to the queue: %s", message.id, error)
         return Retry(max=FOR_EVER, interval=here.worker.retry_intervals_seconds)
     reach("job.done")
@@ -149,16 +149,17 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
 def _process(here: Workplace, message: Message) -> dict[str, Any]:
     redis = here.redis()
     with here.database() as engine:
-        processed, watermark = receiving.look(engine, message)
+        view = receiving.look(engine, message, here.worker.max_future_skew)
         batch = None
-        if not processed:
+        if not view.processed:
+            shares = here.worker.stages.shares() | view.flags
             deaths = attempts.begin(redis, message)
             suspect = attempts.is_suspect(message, deaths)
             if suspect and len(message.records) > 1:
                 return _split(here, engine, redis, message)
             judge = here.judge(message.source)
-            verdict = _judge(here, redis, message, watermark, poison=suspect)
-            batch = receiving.store(engine, message, judge, verdict)
+            verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
+            batch = receiving.store(engine, message, judge, verdict, shares)
         dead_letter_queue.flush_outbox(redis, engine)
     if batch is None:
         log.info("batch %s was processed before: nothing to do", message.id)
@@ -171,7 +172,13 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
 
 
 def _judge(
-    here: Workplace, redis: Redis, message: Message, watermark: str | None, *, poison: bool
+    here: Workplace,
+    redis: Redis,
+    message: Message,
+    watermark: str | None,
+    shares: dict[str, float],
+    *,
+    poison: bool,
 ) -> receiving.Verdict:
     """Judges the batch's records; a single one that killed its judges is not judged again, but poison."""
     judge = here.judge(message.source)
@@ -188,7 +195,7 @@ def _judge(
         judged = (
             stages.poisoned(message)
             if poison
-            else stages.judge_batch(message, judge, watermark, timestamps.now())
+            else stages.judge_batch(message, judge, watermark, timestamps.now(), shares)
         )
     except (MemoryError, BaseTimeoutException):
         raise  # the attempt stays counted
@@ -238,7 +245,7 @@ def load_staged() -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
         dead_letter_queue.flush_outbox(here.redis(), engine)
         try:
-            return loader.as_receipt(loader.load(engine, here.worker))
+            return loader.as_receipt(loader.load(engine, here.worker, idle_after=here.store.idle_after))
         except LockHeld as held:
             log.info("%s: this run is left to it", held)
             return {"number": None, "held": True}

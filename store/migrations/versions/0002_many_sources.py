@@ -22,13 +22,15 @@ SELECT 'stage-' || CAST(p.id AS TEXT) AS id, 'stage' AS step, p.key AS key, p.so
        CASE WHEN p.parent_id IS NULL THEN 'file' ELSE 'dead_letters' END AS from_place, 'staging' AS to_place,
        'ts ' || p.ts AS detail, b.id AS batch, CAST(NULL AS BIGINT) AS run, b.file AS file, p.line AS line,
        b.processed_at AS at,
-       CASE WHEN p.parent_id IS NULL THEN NULL ELSE 'event-' || CAST(p.parent_id AS TEXT) END AS parent_id
+       CASE WHEN p.parent_id IS NULL THEN NULL ELSE 'event-' || CAST(p.parent_id AS TEXT) END AS parent_id,
+       CAST(NULL AS TEXT) AS repeats_id, p.id AS number
   FROM passed p JOIN batches b ON b.seq = (p.id >> 20)
 UNION ALL
 SELECT 'load-' || CAST(r.id AS TEXT), 'load', r.key, r.source, 'staging',
        CASE r.outcome WHEN 3 THEN 'superseded' ELSE 'target' END,
        CASE r.outcome WHEN 1 THEN 'inserted' WHEN 2 THEN 'updated' ELSE 'superseded' END, b.id, r.run_seq,
-       b.file, r.line, COALESCE(l.finished_at, l.started_at), 'stage-' || CAST(r.id AS TEXT)
+       b.file, r.line, COALESCE(l.finished_at, l.started_at), 'stage-' || CAST(r.id AS TEXT),
+       CAST(NULL AS TEXT), r.id
   FROM record_lineage r JOIN batches b ON b.seq = (r.id >> 20) JOIN run_log l ON l.seq = r.run_seq
 UNION ALL
 SELECT 'event-' || CAST(e.id AS TEXT), e.step, e.record_key, e.source,
@@ -36,7 +38,8 @@ SELECT 'event-' || CAST(e.id AS TEXT), e.step, e.record_key, e.source,
        CASE e.step WHEN 'reject' THEN 'dead_letters' WHEN 'replay' THEN 'queue' ELSE 'nowhere' END,
        e.detail, b.id, CAST(NULL AS BIGINT), b.file, e.line, b.processed_at,
        CASE WHEN e.parent_id IS NOT NULL THEN 'event-' || CAST(e.parent_id AS TEXT)
-            WHEN e.repeats_id IS NOT NULL THEN 'stage-' || CAST(e.repeats_id AS TEXT) END
+            WHEN e.repeats_id IS NOT NULL THEN 'stage-' || CAST(e.repeats_id AS TEXT) END,
+       CASE WHEN e.repeats_id IS NOT NULL THEN 'stage-' || CAST(e.repeats_id AS TEXT) END, e.id
   FROM lineage_events e JOIN batches b ON b.seq = e.batch_seq
 """
 
@@ -46,6 +49,7 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("stages_run", sa.Text(), nullable=False, server_default="[]"))
     op.add_column("run_log", sa.Column("stage_seconds", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("lineage_events", sa.Column("repeats_id", sa.BigInteger()))
+    op.add_column("watermark_history", sa.Column("by", sa.Text()))
     op.create_table(
         "enqueues",
         sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
@@ -114,5 +118,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sources", "key"),
         sqlite_with_rowid=False,
     )
+    op.create_index("reconciled_mismatches_by_seq", "reconciled_mismatches", ["since_seq"])
     op.execute(LINEAGE_VIEW)
     database.create_golden(op.get_bind())
