@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3 python3.14 python3.13 python)
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup lint test demo bench clean
+.PHONY: help setup lint test chaos soak demo bench clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,12 @@ lint: $(STAMP) ## ruff, mypy --strict and the direction of imports
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+chaos: $(STAMP) ## kill everything at random under load, and look whether a record is lost or doubled
+	$(BIN)/python -m tests.chaos.chaos $(ARGS)
+
+soak: $(STAMP) ## ten minutes of load and kills, and look whether anything grows
+	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 # In a home of its own, with nobody's Redis, database or settings.
 demo: $(STAMP) ## real data from a file to the table, and what became of it

@@ -59,11 +59,12 @@ class RawBatch:
 class Gathering:
     """One record that arrives in pieces, held in memory up to a limit and only measured beyond it.
 
-    Of a record beyond the limit, trailing bytes among `strip` are not counted.
+    Of a record beyond the limit, trailing bytes among `strip` are not counted; one of blanks alone has no head.
     """
 
-    def __init__(self, limit: int, strip: bytes) -> None:
+    def __init__(self, limit: int, strip: bytes, blank: bytes = b" \t\n\r\v\f") -> None:
         self._limit = limit
+        self._blanks = blank
         self._keep = max(limit, HEAD_BYTES)
         self._strip = strip
         self._reset()
@@ -84,7 +85,7 @@ class Gathering:
             self._pieces.append(piece[: self._keep - self.size])
         if core:
             self._core_size = self.size + len(core)
-        self._blank = self._blank and (not piece or piece.isspace())
+        self._blank = self._blank and not piece.strip(self._blanks)
         self.size += len(piece)
 
     def _measure(self, piece: bytes, core: bytes) -> None:
@@ -106,8 +107,10 @@ class Gathering:
         return payload
 
     def _stripped(self, held: bytes) -> Payload:
-        if self._core_size <= self._limit or self._blank:
-            return b"" if self._blank else held[: self._core_size]
+        if self._blank:
+            return Oversize(b"", self.size, "")  # no record, but too long to be part of one
+        if self._core_size <= self._limit:
+            return held[: self._core_size]
         if self._core is None or self._core_size <= self._keep:
             return Oversize.of(held[: self._core_size])
         return Oversize(held[:HEAD_BYTES], self._core_size, self._core.hexdigest())

@@ -64,7 +64,8 @@ class CsvRows:
         for region in self._regions:
             if isinstance(region, Oversize):
                 yield from self._give_up()
-                yield Block([region], [self._line])
+                if region.head:
+                    yield Block([region], [self._line])
                 self._line += 1
             else:
                 yield from self._rows(region)
@@ -141,7 +142,10 @@ class CsvRows:
         lines: list[bytes] = []
         for region in self._regions:
             if isinstance(region, Oversize):
-                raise self._bad_header(self._length_problem)
+                if region.head or lines:
+                    raise self._bad_header(self._length_problem)
+                self._line += 1
+                continue
             lines += region.split(b"\n")
             if not self._quote_is_open(lines := self._without_blanks(lines)):
                 break

@@ -14,7 +14,7 @@ from store.errors import ConfigError, InputError
 Shape = Literal["array", "object", "lines", "empty"]
 
 _WHITESPACE = b" \t\n\r\v\f"
-_BLOCK_RECORDS = 1000
+_BLOCK_RECORDS, _BLOCK_BYTES = 1000, 1 << 20
 _SHOWN_KEYS = 10
 _NESTING = 5
 _END, _QUOTE, _BACKSLASH, _NEWLINE, _COLON = -1, ord('"'), ord("\\"), ord("\n"), ord(":")
@@ -202,14 +202,16 @@ def _elements(cursor: Cursor) -> Iterator[Block]:
     """Elements up to and past the closing bracket."""
     payloads: list[Payload] = []
     lines: list[int] = []
+    size = 0
     scan = _Scan(cursor)
     try:
         while (found := scan.next()) is not None:
             lines.append(found[0])
             payloads.append(found[1])
-            if len(payloads) >= _BLOCK_RECORDS:
+            size += len(found[1])
+            if len(payloads) >= _BLOCK_RECORDS or size >= _BLOCK_BYTES:
                 yield Block(payloads, lines)
-                payloads, lines = [], []
+                payloads, lines, size = [], [], 0
     except InputError:
         # The file cannot be read further: what was read before goes out first.
         yield Block(payloads, lines)

@@ -78,7 +78,7 @@ class RecordFile:
         self.size = source.size
         chunks = source.chunks()
         if kind == "csv":
-            rows = CsvRows(_whole_lines(chunks, limit), name=source.name, options=csv, limit=limit)
+            rows = CsvRows(_whole_lines(chunks, limit, csv.blank), name=source.name, options=csv, limit=limit)
             self.header = rows.header
             self._blocks = rows.blocks()
         elif kind == "json":
@@ -158,7 +158,8 @@ def _lines(chunks: Iterator[bytes], line: int, limit: int) -> Iterator[Block]:
     """NDJSON: one record a line."""
     for region in _whole_lines(chunks, limit):
         if isinstance(region, Oversize):
-            yield Block([region], [line])
+            if region.head:
+                yield Block([region], [line])
             line += 1
             continue
         lines = region.split(b"\n")
@@ -168,9 +169,11 @@ def _lines(chunks: Iterator[bytes], line: int, limit: int) -> Iterator[Block]:
         line += len(lines)
 
 
-def _whole_lines(chunks: Iterator[bytes], limit: int) -> Iterator[bytes | Oversize]:
+def _whole_lines(
+    chunks: Iterator[bytes], limit: int, blank: bytes = _WHITESPACE
+) -> Iterator[bytes | Oversize]:
     """Whole lines, joined by newlines, as many as a chunk has; or one line beyond the limit."""
-    begun = Gathering(limit, b"\r")
+    begun = Gathering(limit, b"\r", blank)
     for chunk in chunks:
         start = 0
         last = chunk.rfind(b"\n")

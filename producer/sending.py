@@ -12,11 +12,15 @@ from store import batches, database
 from store.crash_points import reach
 from worker.broker import RECORDS_QUEUE, Broker
 from worker.message import Message
+from worker.patience import make_patient
 
 GROUP_BATCHES = 8
 GROUP_BYTES = 4 << 20
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.02, 0.5
 SAY_SO_AFTER_SECONDS = 5.0
+SAY_SO_EVERY_SECONDS = 30.0
+# A full Redis denies workers even the taking of a batch: what would drain it must always have room.
+FULL_ENOUGH = 0.8
 
 Notice = Callable[[str], None]
 
@@ -40,8 +44,9 @@ def send_all(
     on_sent: Callable[[Sent], None],
     notice: Notice,
 ) -> Sent:
-    """Sends messages in groups, each group at once or not at all."""
+    """Sends messages in groups, each group at once or not at all. A Redis that goes away is waited for."""
     result = Sent()
+    make_patient(broker.redis, notice)
     for group in grouped(messages, min(GROUP_BATCHES, max_pending)):
         ids = [message.id for message in group]
         reach("send.begun")
@@ -52,6 +57,7 @@ def send_all(
         new = [message for message in group if message.id not in known]
         if new:
             result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
+            result.waited_seconds += wait_for_memory(broker, notice)
             broker.send(new)
             reach("send.sent")
         result.ids += ids
@@ -90,6 +96,23 @@ def wait_for_room(broker: Broker, room: int, notice: Notice) -> float:
                     f"{waiting} batches wait and no worker is running: start one with `worker up` or `rq worker`; "
                     "sending goes on as soon as there is room"
                 )
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_WAIT_SECONDS)
+    return time.monotonic() - started
+
+
+def wait_for_memory(broker: Broker, notice: Notice) -> float:
+    """Waits until Redis has memory to spare; the seconds it took."""
+    started = time.monotonic()
+    pause = FIRST_WAIT_SECONDS
+    said_at = -SAY_SO_EVERY_SECONDS
+    while (full := broker.fullness()) > FULL_ENOUGH:
+        if time.monotonic() - started - said_at >= SAY_SO_EVERY_SECONDS:
+            said_at = time.monotonic() - started
+            notice(
+                f"Redis is full to {full:.0%} of its maxmemory: let workers drain it or raise the limit; "
+                f"sending goes on below {FULL_ENOUGH:.0%}"
+            )
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_WAIT_SECONDS)
     return time.monotonic() - started

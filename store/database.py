@@ -52,6 +52,16 @@ ADVICE = (
     ("malformed", "the file is damaged: stop the workers, restore a backup, send the files again"),
 )
 
+# SQLite calls these operational too, and no waiting mends them.
+OUR_MISTAKES = (
+    "no such column",
+    "no such function",
+    "near ",
+    "table ",
+    "incomplete input",
+    "row value misused",
+)
+
 
 def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     """An engine for this process alone: engines do not survive a fork. Nothing is opened yet."""
@@ -135,6 +145,8 @@ def translate(engine: Engine, error: DBAPIError) -> Exception:
     where = engine.url.render_as_string(hide_password=True)
     if "not a database" in said:
         return ForeignDatabase(f"{where} is not a database of Sluice's: {said}; point database_url elsewhere")
+    if said.startswith(OUR_MISTAKES):
+        return error
     for word, advice in ADVICE:
         if word in said.lower():
             return StoreUnavailable(f"{where}: {said}: {advice}")

@@ -5,6 +5,8 @@ Jobs are JSON on every side, never pickle, and a job can name no function but ou
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from redis.exceptions import (
     ResponseError,
 )
 from rq import Queue, Retry
+from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry
 from rq.utils import now
@@ -37,11 +40,16 @@ RECORDS_QUEUE = "records"
 LOADER_QUEUE = "loader"
 PROCESS_BATCH = "worker.jobs.process_batch"
 LOAD_STAGED = "worker.jobs.load_staged"
+SET_ASIDE_KEY = "sluice:set-aside"  # a list of job ids
+JOB_ID = re.compile(rb"[A-Za-z0-9_-]+")
 ALLOWED = frozenset({PROCESS_BATCH, LOAD_STAGED})
 
 CONNECT_SECONDS = 5.0
 # More than it takes to find a record that kills its workers; the last interval is repeated.
 ATTEMPTS = 12
+
+
+log = logging.getLogger("sluice.broker")
 
 
 class JsonSerializer:
@@ -56,11 +64,17 @@ class JsonSerializer:
         return orjson.loads(data)
 
 
+DONE = "processed"  # in place of the records of a batch that was processed; its id
+
 NEVER_OURS = frozenset({b"meta", b"webhooks", b"dependency_ids", b"dependency_id", b"group_id"})
 
 
 class ForbiddenFunction(SluiceError):
     """A job names a function that is not one of ours: it fails without being run."""
+
+
+class NotAJob(ValueError):
+    """What lies under a job's id cannot be read as one."""
 
 
 class SluiceJob(Job):
@@ -79,7 +93,14 @@ class SluiceJob(Job):
     def restore(self, raw_data: Any) -> Any:
         """As RQ's, without what our jobs never have and another serializer might have written."""
         ours = {name: value for name, value in raw_data.items() if name not in NEVER_OURS}
+        if b"data" not in ours:
+            raise NotAJob("it has no data")
         return super().restore(ours)
+
+    def forget_records(self) -> None:
+        """Keeps of a processed batch its id alone: results outlive their batches, and would fill Redis."""
+        if self.func_name == PROCESS_BATCH:
+            self.data = JsonSerializer.dumps((PROCESS_BATCH, None, ({DONE: self.id},), {}))
 
     # Callbacks and webhooks name functions and addresses too; none of our jobs has any.
     def execute_success_callback(self, *_: Any, **__: Any) -> None: ...
@@ -97,6 +118,28 @@ class SluiceQueue(Queue):
         kwargs |= {"serializer": JsonSerializer, "job_class": SluiceJob}
         super().__init__(name, *args, **kwargs)
 
+    @classmethod
+    def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> Any:
+        """As RQ's; but an id that no job can have is set aside, where RQ's worker would die of it."""
+        while (found := super().lmove(connection, queue_key, timeout)) and not is_job_id(found[1]):
+            set_aside(connection, queue_key, found[1], "no job has such an id")
+        return found
+
+    @classmethod
+    def dequeue_any(  # type: ignore[override]  # what else it takes is handed on
+        cls, queues: Any, timeout: int | None, connection: Redis, **kwargs: Any
+    ) -> Any:
+        """As RQ's; but what cannot be read as a job is set aside, where RQ's worker would die of it."""
+        while True:
+            try:
+                return super().dequeue_any(queues, timeout, connection, **kwargs)
+            except (ValueError, TypeError, LookupError, ResponseError) as error:
+                job_id, queue = getattr(error, "job_id", None), getattr(error, "queue", None)
+                system = isinstance(error, ResponseError) and not str(error).startswith("WRONGTYPE")
+                if job_id is None or queue is None or system:
+                    raise
+                set_aside(connection, queue.key, job_id.encode(), _brief(error))
+
     def enqueue_call(self, func: Any, *args: Any, **kwargs: Any) -> Job:
         """As RQ's; but where a load already waits, another would find nothing left to do."""
         if self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
@@ -105,6 +148,20 @@ class SluiceQueue(Queue):
             return waiting
         reach("cron.ticked")
         return super().enqueue_call(func, *args, **kwargs)
+
+
+def is_job_id(found: bytes) -> bool:
+    """Whether RQ would take it for a job's id."""
+    return JOB_ID.fullmatch(found) is not None
+
+
+def set_aside(redis: Redis, queue_key: str, job_id: bytes, why: str) -> None:
+    """Moves what was popped and is no job to a list of its own, where it can be looked at."""
+    log.error("%.200r on %s is no job (%s): set aside on %s", job_id, queue_key, why, SET_ASIDE_KEY)
+    with translated(), redis.pipeline(transaction=True) as pipeline:
+        pipeline.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)  # type: ignore[arg-type]
+        pipeline.rpush(SET_ASIDE_KEY, job_id)
+        pipeline.execute()
 
 
 def redis_url(settings: WorkerSettings, home: Any) -> str:
@@ -156,7 +213,9 @@ def translated(url: str = "") -> Iterator[None]:
 
 def place(url: str) -> str:
     """` at host:port` of a URL, with neither user nor password."""
-    _, _, rest = url.rpartition("@") if "@" in url else url.partition("://")
+    rest, _, options = url.partition("://")[2].partition("?")
+    # Options may hold a password too; and one with a `?` in it would look like the beginning of options.
+    rest = "" if "@" in options else rest.rpartition("@")[2]
     return f" at {rest}" if rest else ""
 
 
@@ -204,6 +263,16 @@ class Broker:
         """Batches that no worker has taken yet."""
         with translated():
             return int(self.redis.llen(self.queue().key))
+
+    def fullness(self) -> float:
+        """The part of Redis' maxmemory that is in use; 0 where there is no limit, or it may not be asked."""
+        try:
+            with translated():
+                memory = self.redis.info("memory")
+        except (ResponseError, QueueUnavailable):
+            return 0.0
+        limit = int(memory.get("maxmemory", 0))
+        return int(memory["used_memory"]) / limit if limit else 0.0
 
     def on_their_way(self, ids: Sequence[str]) -> set[str]:
         """Those of the batch ids that are queued, being worked on, or waiting for another attempt."""

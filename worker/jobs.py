@@ -135,6 +135,8 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
     database is away it waits here, and then on the queue, as long as that takes.
     """
     reach("job.begun")
+    if broker.DONE in wire:
+        return {"batch": wire[broker.DONE], "processed_before": True}
     here = workplace()
     message = Message.from_wire(wire)
     try:
@@ -242,6 +244,10 @@ def load_staged() -> dict[str, Any]:
     """One run of the loader, and whatever the outbox still holds. A loader at work already is no error."""
     reach("load.begun")
     here = workplace()
+    return patiently(here.worker.patience_seconds, lambda: _load(here))
+
+
+def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
         dead_letter_queue.flush_outbox(here.redis(), engine)
         try:

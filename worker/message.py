@@ -10,6 +10,7 @@ from typing import Any, Literal
 from store.errors import MessageError
 
 VERSION = 1
+MAX_LINE = 2**62  # a column holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,11 @@ class Message:
                 "the job is kept and can be requeued"
             )
         try:
+            if type(wire["records"]) is not list:  # a text would pass for a list of its characters
+                raise TypeError("records are a list")
             records = [record if isinstance(record, str) else _raw(record) for record in wire["records"]]
             lines = wire["lines"]
-            return cls(
+            message = cls(
                 id=wire["id"],
                 kind=wire["kind"],
                 source=wire["source"],
@@ -93,16 +96,45 @@ class Message:
                 header=wire["header"],
                 delimiter=wire["delimiter"],
                 records=records,
-                lines=range(lines, lines + len(records)) if isinstance(lines, int) else lines,
+                lines=range(lines, lines + len(records)) if type(lines) is int else lines,
                 fingerprint=wire["fingerprint"],
                 letters=[Letter(*letter) for letter in wire["letters"]],
                 size=wire["size"],
                 part_of=wire["part_of"],
             )
+            message._check_shape()
         except (KeyError, TypeError, ValueError) as error:
             raise MessageError(
-                f"message is misshapen ({error!r}): the job is kept and can be requeued"
+                f"message is misshapen ({error!r:.200}): the job is kept and can be requeued"
             ) from error
+        return message
+
+    def _check_shape(self) -> None:
+        """Raises ValueError for what would be misread, or fail half-way, if it were taken at its word."""
+        texts = (self.id, self.source, self.file, self.delimiter, self.fingerprint)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("id, source, file, delimiter and fingerprint are text")
+        if self.kind not in ("file", "replay") or self.format not in ("json", "csv"):
+            raise ValueError("kind is file or replay, format json or csv")
+        if not self.records or len(self.lines) != len(self.records) or not all_are(int, self.lines):
+            raise ValueError("there is a record at least, and a line number for each")
+        if min(self.lines) < 1 or max(self.lines) > MAX_LINE:
+            raise ValueError("lines are counted from 1")
+        if not (self.header is None or (isinstance(self.header, list) and all_are(str, self.header))):
+            raise ValueError("header is a list of names")
+        if len(self.delimiter) != 1 or self.delimiter in "\r\n\0":
+            raise ValueError("delimiter is one character")
+        if not all(
+            (type(letter.id), type(letter.event_id), type(letter.edited)) == (str, int, bool)
+            for letter in self.letters
+        ):
+            raise ValueError("letters are id, entry and whether it was edited")
+        if type(self.size) is not int or not (self.part_of is None or isinstance(self.part_of, str)):
+            raise ValueError("size is a number, part_of an id")
+
+
+def all_are(kind: type, values: Sequence[object]) -> bool:
+    return isinstance(values, range) or set(map(type, values)) <= {kind}
 
 
 def _opaque(record: Opaque) -> dict[str, Any]:
@@ -110,4 +142,7 @@ def _opaque(record: Opaque) -> dict[str, Any]:
 
 
 def _raw(record: dict[str, Any]) -> Opaque:
-    return Opaque(base64.b64decode(record["base64"], validate=True), record["size"], record["digest"])
+    size, digest = record["size"], record["digest"]
+    if type(size) is not int or not (digest is None or isinstance(digest, str)):
+        raise ValueError("a record's size is a number, its digest text")
+    return Opaque(base64.b64decode(record["base64"], validate=True), size, digest)

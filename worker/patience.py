@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
@@ -22,25 +23,29 @@ PASSING = (ConnectionError, TimeoutError, socket.timeout, BusyLoadingError, OutO
 class Patience(AbstractBackoff):
     """The pauses between tries. `give_up` ends all waiting: the process has been asked to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = log.warning) -> None:
         self.give_up = False
+        self._say = say
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Patience:
+        return self  # redis copies it for every connection, and `give_up` is meant for all of them
 
     def compute(self, failures: int) -> float:
         if self.give_up:
             raise ConnectionError("Redis is away, and this process was asked to stop")
         pause = float(min(FIRST_SECONDS * 2.0 ** (failures - 1), LONGEST_SECONDS))
         if failures > QUIET_TRIES:
-            log.warning("Redis does not answer or is full: try %d, the next in %.1f s", failures, pause)
+            self._say(f"Redis does not answer or is full: try {failures}, the next in {pause:.1f} s")
         return pause
 
 
-def make_patient(client: Redis) -> Patience:
+def make_patient(client: Redis, say: Callable[[str], None] = log.warning) -> Patience:
     """Lets every command of this client wait for Redis to come back, however long it takes.
 
     A command whose answer was lost is sent again. For ours that is harmless: a batch queued twice is
     processed once, and a job moved to a worker that never heard of it is found by maintenance.
     """
-    patience = Patience()
+    patience = Patience(say)
     retry = Retry(patience, retries=-1, supported_errors=PASSING)
     pool: Any = client.connection_pool
     pool.connection_kwargs |= {"retry": retry, "socket_connect_timeout": LONGEST_SECONDS}

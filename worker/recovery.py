@@ -15,7 +15,7 @@ from rq.job import JobStatus
 from rq.registry import ScheduledJobRegistry, clean_registries
 from rq.utils import as_text, current_timestamp
 
-from worker.broker import SluiceJob, SluiceQueue
+from worker.broker import SluiceJob, SluiceQueue, is_job_id, set_aside
 
 LOCK_KEY = "sluice:maintenance:"
 LOCK_SECONDS = 10
@@ -63,7 +63,12 @@ def recover_popped(redis: Redis, queue: SluiceQueue, stuck_after: float) -> int:
 
     A job is popped and begun within milliseconds: one that lies between for seconds is lost.
     """
-    lying = [as_text(id) for id in redis.lrange(queue.intermediate_queue_key, 0, -1)]
+    lying = []
+    for found in redis.lrange(queue.intermediate_queue_key, 0, -1):
+        if is_job_id(found):  # type: ignore[arg-type]
+            lying.append(as_text(found))
+        else:
+            set_aside(redis, queue.key, found, "no job has such an id")  # type: ignore[arg-type]
     started = set(queue.started_job_registry.get_job_ids(cleanup=False)) if lying else set()
     seen_key = SEEN_KEY + queue.name
     recovered = 0

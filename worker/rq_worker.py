@@ -31,7 +31,7 @@ from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
-from rq.worker_registration import clean_worker_registry
+from rq.worker_registration import clean_worker_registry, register
 
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
@@ -127,6 +127,11 @@ class SluiceWorker(Worker):
         self.perform_job(job, self.queues[0])
         reach("job.acknowledged")
 
+    def handle_job_success(self, job: Job, queue: Queue, started_job_registry: Any) -> None:
+        if isinstance(job, SluiceJob):
+            job.forget_records()  # saved in the same transaction as the success
+        super().handle_job_success(job, queue, started_job_registry)
+
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Waits for the end of the job, or of the horse: (its process id, its exit status, its usage)."""
         if self._horse is None:
@@ -150,6 +155,9 @@ class SluiceWorker(Worker):
             ours = SluiceQueue(queue.name, connection=self.connection)
             recovery.maintain(self.connection, ours, self._abandoned_after)
             clean_worker_registry(queue)
+        if not self.connection.hexists(self.key, "birth"):  # Redis came back without what it knew
+            self.connection.hset(self.key, mapping=self.serialize())
+        register(self)
         self.last_cleaned_at = now()  # type: ignore[assignment]
 
     # --- a Redis that is away, and the end ---

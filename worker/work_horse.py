@@ -9,9 +9,11 @@ socket's; then the next job gets a new one.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import random
+import signal
 import socket
 import sys
 import traceback
@@ -22,6 +24,7 @@ DONE = b"."
 
 # A batch makes tens of thousands of tuples and no cycles; the default would look at all of them often.
 GC_THRESHOLDS = (50_000, 20, 50)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class WorkHorse:
@@ -67,10 +70,20 @@ class WorkHorse:
             os.waitpid(self.pid, 0)
 
 
+def _die_with_the_worker() -> None:
+    """A horse whose worker is gone is killed at once: nobody would hear of what it still does.
+
+    Elsewhere than on Linux it finishes the batch in hand, and ends when it cannot tell anybody.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _live(theirs: socket.socket, do_job: Callable[[str, str], None], prepare: Callable[[], None]) -> None:
     """The horse's life: it ends with the socket, that is with the worker, and never returns."""
     try:
         os.setpgrp()
+        _die_with_the_worker()
         random.seed()
         gc.set_threshold(*GC_THRESHOLDS)
         prepare()

@@ -11,6 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from store import database, schema
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
@@ -225,3 +226,11 @@ def test_a_contract_field_that_changed_its_type_is_refused(engine: Engine) -> No
         )
     with database.reading(engine) as connection:
         assert "new" not in [column.name for column in database.contract_columns(connection)]
+
+
+@pytest.mark.parametrize("statement", ["SELECT nothing_like_it FROM batches", "SELEKT 1"])
+def test_a_mistake_in_our_own_sql_is_not_taken_for_a_database_that_is_away(
+    engine: Engine, statement: str
+) -> None:
+    with pytest.raises(DBAPIError), database.reading(engine) as connection:
+        connection.exec_driver_sql(statement)
