@@ -88,6 +88,7 @@ def recent(connection: Connection, limit: int) -> list[dict[str, object]]:
             **database.as_dict(row),
             "reasons": orjson.loads(row["reasons"]),
             "seconds": orjson.loads(row["seconds"]),
+            "stages_run": orjson.loads(row["stages_run"]),
         }
         for row in rows
     ]

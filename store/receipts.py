@@ -65,7 +65,7 @@ def _of_batch(row: dict[str, Any]) -> Receipt:
         "records_in": row["received"],
         "records_out": row["staged"],
         "outcomes": {name: row[name] for name in names},
-        "stages_run": orjson.loads(row["stages_run"]),
+        "stages_run": _decoded(row["stages_run"]),
         "dedupe": _dedupe(row["duplicates"], row["staged"] + row["superseded"]),
         "rejects": _decoded(row["reasons"]),
         "late": row["late"],

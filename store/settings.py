@@ -112,10 +112,10 @@ def describe(room: type[RoomSettings], error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
     key, section, fields = ".".join(path), room.section, set(room.model_fields)
-    if path[0] == "sources" and len(path) > 2:
+    if path[0] == "sources" and len(path) > 1:
         section, key = f"sources.{path[1]}", ".".join(path[2:])
         fields = set(get_args(room.model_fields["sources"].annotation)[1].model_fields)
-    place = f"{config_path()}, the environment or an option: [{section}] {key}"
+    place = f"{config_path()}, the environment or an option: [{section}] {key}".rstrip()
     if first["type"] == "extra_forbidden":
         return f"{place} is not a key of this section (it has: {', '.join(sorted(fields))})"
     value = first.get("input")

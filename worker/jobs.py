@@ -21,14 +21,14 @@ from rq import Retry, get_current_job
 from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
-from store import database, timestamps
+from store import database, flags, priorities, reconciliation, timestamps
 from store.crash_points import reach
 from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
 from store.settings import StoreSettings
 from worker import attempts, broker, dead_letter_queue, loader, receiving, stages
 from worker.contract import Contract, load_contract
 from worker.message import Message
-from worker.settings import WorkerSettings
+from worker.settings import SourceSettings, WorkerSettings
 
 LOADER_PAGE_CACHE_MB = 64
 
@@ -73,15 +73,22 @@ class Workplace:
         place = cls(store, worker, load_contract(worker))
         engine = database.prepare(store)
         database.add_contract_columns(engine, place.contract.columns)
+        place.judges = {name: place._compiled(source) for name, source in worker.sources.items()}
+        with database.transaction(engine) as connection:
+            ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
+            priorities.replace(connection, ranked)
         engine.dispose()
         return place
 
     def judge(self, source: str) -> stages.Judge:
         """The judge of one source's records, compiled once."""
         if source not in self.judges:
-            settings = self.worker.source(source)
-            self.judges[source] = stages.judge_for(self.contract, settings, self.worker.max_future_skew)
+            self.judges[source] = self._compiled(self.worker.source(source))
         return self.judges[source]
+
+    def _compiled(self, source: SourceSettings) -> stages.Judge:
+        """Raises ConfigError for an adapter that cannot be imported: at the start, not per record."""
+        return stages.judge_for(self.contract, source, self.worker.max_future_skew)
 
     @contextmanager
     def database(self, page_cache_mb: int = 16) -> Iterator[Engine]:
@@ -255,3 +262,19 @@ def _load(here: Workplace) -> dict[str, Any]:
         except LockHeld as held:
             log.info("%s: this run is left to it", held)
             return {"number": None, "held": True}
+
+
+def reconcile_sources() -> dict[str, Any]:
+    """The periodic comparison of sources, kept with what is new since the last; only where its flag is on."""
+    here = workplace()
+    with here.database() as engine:
+        with database.reading(engine) as connection:
+            share = (here.worker.stages.shares() | flags.overrides(connection))["reconcile"]
+        if not share:
+            return {"off": True}
+        with database.transaction(engine) as connection:
+            result = reconciliation.reconcile_and_keep(
+                connection, tolerances=here.worker.reconcile_tolerances
+            )
+    log.info("reconciled: %d matched, %d mismatched", result.matched, result.mismatched)
+    return {"keys": result.keys, "matched": result.matched, "mismatched": result.mismatched}
