@@ -7,10 +7,10 @@ STAMP := .venv/.installed
 PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3 python3.14 python3.13 python)
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup lint test chaos soak demo bench clean
+.PHONY: help setup lint test fuzz mutants chaos soak demo bench clean
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make the environment, .venv, with the pinned packages
 	@echo "The environment is ready: . .venv/bin/activate"
@@ -29,6 +29,12 @@ chaos: $(STAMP) ## kill everything at random under load, and look whether a reco
 
 soak: $(STAMP) ## ten minutes of load and kills, and look whether anything grows
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
+
+fuzz: $(STAMP) ## throw random input at the readers and the judge, for ten minutes
+	$(BIN)/python -m tests.fuzz $(or $(ARGS),--minutes 10)
+
+mutants: $(STAMP) ## take one mechanism after the other out, and show which test notices
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 # In a home of its own, with nobody's Redis, database or settings.
 demo: $(STAMP) ## real data from a file to the table, and what became of it

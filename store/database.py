@@ -103,7 +103,9 @@ def parse_url(text: str) -> URL:
     """A SQLAlchemy URL. Raises ConfigError, without showing a password, for one that is none."""
     try:
         url = make_url(text)
-        url.get_dialect()
+        dialect = url.get_dialect()
+        if url.get_backend_name() == "sqlite":
+            dialect().create_connect_args(url)  # a SQLite URL has neither user nor host
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError(
             "database_url is not a URL of a known database: write it like sqlite:////data/sluice.db"

@@ -5,8 +5,6 @@ Jobs are JSON on every side, never pickle, and a job can name no function but ou
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,32 +23,28 @@ from redis.exceptions import (
     ResponseError,
 )
 from rq import Queue, Retry
-from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry
 from rq.utils import now
 
+from store.console import shown
 from store.crash_points import reach
 from store.errors import QueueUnavailable, SluiceError
 from worker import embedded_redis
 from worker.message import Message
+from worker.set_aside import NotAJob, is_job_id, set_aside
 from worker.settings import WorkerSettings
 
 RECORDS_QUEUE = "records"
 LOADER_QUEUE = "loader"
 PROCESS_BATCH = "worker.jobs.process_batch"
 LOAD_STAGED = "worker.jobs.load_staged"
-SET_ASIDE_KEY = "sluice:set-aside"  # a list of job ids
-JOB_ID = re.compile(rb"[A-Za-z0-9_-]+")
 RECONCILE = "worker.jobs.reconcile_sources"
 ALLOWED = frozenset({PROCESS_BATCH, LOAD_STAGED, RECONCILE})
 
 CONNECT_SECONDS = 5.0
 # More than it takes to find a record that kills its workers; the last interval is repeated.
 ATTEMPTS = 12
-
-
-log = logging.getLogger("sluice.broker")
 
 
 class JsonSerializer:
@@ -74,12 +68,13 @@ class ForbiddenFunction(SluiceError):
     """A job names a function that is not one of ours: it fails without being run."""
 
 
-class NotAJob(ValueError):
-    """What lies under a job's id cannot be read as one."""
-
-
 class SluiceJob(Job):
     """A job that runs our functions and nothing else, whatever was written to Redis."""
+
+    @Job.func_name.getter  # type: ignore[attr-defined,untyped-decorator]
+    def func_name(self) -> str:
+        """As RQ's, in a form that can be logged: RQ does, whether or not it is run."""
+        return shown(str(super().func_name))
 
     @property
     def func(self) -> Callable[..., Any] | None:
@@ -91,12 +86,13 @@ class SluiceJob(Job):
         found: Callable[..., Any] | None = super().func
         return found
 
-    def restore(self, raw_data: Any) -> Any:
+    def restore(self, raw_data: Any) -> None:
         """As RQ's, without what our jobs never have and another serializer might have written."""
         ours = {name: value for name, value in raw_data.items() if name not in NEVER_OURS}
         if b"data" not in ours:
             raise NotAJob("it has no data")
-        return super().restore(ours)
+        super().restore(ours)
+        self.description = shown(self.description or "")  # RQ logs it
 
     def forget_records(self) -> None:
         """Keeps of a processed batch its id alone: results outlive their batches, and would fill Redis."""
@@ -127,6 +123,14 @@ class SluiceQueue(Queue):
         return found
 
     @classmethod
+    def lpop(cls, queue_keys: Any, timeout: int | None, connection: Redis | None = None) -> Any:
+        """The same, for a Redis older than 6.2."""
+        while (found := super().lpop(queue_keys, timeout, connection)) and not is_job_id(found[1]):
+            if connection is not None:
+                set_aside(connection, str(found[0]), found[1], "no job has such an id")
+        return found
+
+    @classmethod
     def dequeue_any(  # type: ignore[override]  # what else it takes is handed on
         cls, queues: Any, timeout: int | None, connection: Redis, **kwargs: Any
     ) -> Any:
@@ -152,20 +156,6 @@ class SluiceQueue(Queue):
         return super().enqueue_call(func, *args, **kwargs)
 
 
-def is_job_id(found: bytes) -> bool:
-    """Whether RQ would take it for a job's id."""
-    return JOB_ID.fullmatch(found) is not None
-
-
-def set_aside(redis: Redis, queue_key: str, job_id: bytes, why: str) -> None:
-    """Moves what was popped and is no job to a list of its own, where it can be looked at."""
-    log.error("%.200r on %s is no job (%s): set aside on %s", job_id, queue_key, why, SET_ASIDE_KEY)
-    with translated(), redis.pipeline(transaction=True) as pipeline:
-        pipeline.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)  # type: ignore[arg-type]
-        pipeline.rpush(SET_ASIDE_KEY, job_id)
-        pipeline.execute()
-
-
 def redis_url(settings: WorkerSettings, home: Any) -> str:
     """Where the queue is: as configured, or the private server's socket, whether or not it runs."""
     return settings.redis_url or embedded_redis.url(home)
@@ -179,7 +169,7 @@ def connect(settings: WorkerSettings, home: Any) -> Redis:
     url = settings.redis_url or embedded_redis.ensure_running(home)
     with translated(url):
         client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
-        client.ping()
+        client.exists(f"rq:queue:{RECORDS_QUEUE}")  # more than a ping: whether this user may do anything here
     return client
 
 
@@ -192,7 +182,12 @@ def translated(url: str = "") -> Iterator[None]:
         raise QueueUnavailable(
             "Redis is full: let workers drain it or raise its maxmemory, then send again"
         ) from error
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+    except NoPermissionError as error:
+        raise QueueUnavailable(
+            f"Redis{place(url)} does not let the user of REDIS_URL do what is needed ({_brief(error)}): "
+            "give it the rights that docs/operations.md lists"
+        ) from error
+    except (AuthenticationError, AuthorizationError) as error:
         raise QueueUnavailable(
             f"Redis{place(url)} refused the login: check the user and password in REDIS_URL"
         ) from error

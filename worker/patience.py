@@ -13,6 +13,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError
 from redis.retry import Retry
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.2, 5.0
+ANSWER_SECONDS = 15.0
 QUIET_TRIES = 1  # a connection that was merely cut is made anew without a word
 
 log = logging.getLogger("sluice.redis")
@@ -49,6 +50,10 @@ def make_patient(client: Redis, say: Callable[[str], None] = log.warning) -> Pat
     retry = Retry(patience, retries=-1, supported_errors=PASSING)
     pool: Any = client.connection_pool
     pool.connection_kwargs |= {"retry": retry, "socket_connect_timeout": LONGEST_SECONDS}
+    if (
+        pool.connection_kwargs.get("socket_timeout") is None
+    ):  # a server that hangs would be waited for in silence
+        pool.connection_kwargs["socket_timeout"] = ANSWER_SECONDS
     pool.connection_kwargs.pop("retry_on_error", None)
     pool.disconnect()
     client.set_retry(retry)

@@ -11,6 +11,7 @@ without a scheduler of its own, and finds abandoned jobs within seconds instead 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -33,6 +34,7 @@ from rq.job import Job
 from rq.utils import now
 from rq.worker_registration import clean_worker_registry, register
 
+from store.console import shown
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
@@ -80,6 +82,7 @@ class SluiceWorker(Worker):
             if kwargs.get(name, default_of_rq) == default_of_rq:
                 kwargs[name] = default
         super().__init__(names, *args, **kwargs)
+        self.log.addFilter(legible)
         self._horse: WorkHorse | None = None
 
     @property
@@ -183,6 +186,13 @@ class SluiceWorker(Worker):
         if self._horse:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._horse.pid, signal.SIGKILL)
+
+
+def legible(record: logging.LogRecord) -> bool:
+    """A log filter: what a job's failure says may be a stranger's words, and a terminal would obey them."""
+    if record.levelno >= logging.ERROR:
+        record.msg, record.args = "\n".join(map(shown, record.getMessage().split("\n"))), ()
+    return True
 
 
 def refuse(error: SluiceError) -> NoReturn:

@@ -24,8 +24,9 @@ def start_patiently(scheduler: cron.CronScheduler) -> None:
     stop = scheduler._request_stop
 
     def give_up_and_stop(number: int, frame: object) -> None:
-        patience.give_up = True
-        stop(number, frame)  # type: ignore[no-untyped-call]
+        if not patience.give_up:  # a second signal would break off the goodbye that the first began
+            patience.give_up = True
+            stop(number, frame)  # type: ignore[no-untyped-call]
 
     scheduler._request_stop = give_up_and_stop  # type: ignore[method-assign]
     # Schedulers that were killed are still listed; nothing else of RQ's takes them off.

@@ -1,0 +1,100 @@
+"""A Redis of the test's own on a port: with a password, with users, behind TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from worker.embedded_redis import find_server
+
+from .sandbox import until
+
+# A key for these tests alone, worth nothing; made by
+# openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=localhost \
+#   -addext subjectAltName=DNS:localhost -keyout localhost.pem -out localhost.pem
+CERTIFICATE = Path(__file__).parent / "localhost.pem"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def redis_server(password: str, *options: str) -> Iterator[int]:
+    """The port of a server on 127.0.0.1; `options` are further lines of its configuration."""
+    port = free_port()
+    lines = [
+        f"port {port}",
+        "bind 127.0.0.1",
+        f"requirepass {password}",
+        "save ''",
+        "logfile /dev/null",
+        *options,
+    ]
+    with subprocess.Popen([str(find_server()), "-"], stdin=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        server.stdin.write("\n".join(lines).encode())
+        server.stdin.close()
+        try:
+            until(lambda: answers(port, password), "Redis listens")
+            yield port
+        finally:
+            server.terminate()
+
+
+def answers(port: int, password: str) -> bool:
+    with suppress(RedisError), Redis(port=port, password=password) as client:
+        return bool(client.ping())
+    return False
+
+
+@contextmanager
+def behind_tls(port: int) -> Iterator[int]:
+    """A port that speaks TLS and hands on to `port`: not every redis-server is built with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_accept, args=(listener, context, port), daemon=True).start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+
+
+def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None:
+    while True:
+        try:
+            plain, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=_serve, args=(plain, context, port), daemon=True).start()
+
+
+def _serve(plain: socket.socket, context: ssl.SSLContext, port: int) -> None:
+    with (
+        suppress(OSError),
+        plain,
+        context.wrap_socket(plain, server_side=True) as outside,
+        socket.create_connection(("127.0.0.1", port)) as inside,
+    ):
+        threading.Thread(target=_pump, args=(inside, outside), daemon=True).start()
+        _pump(outside, inside)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)

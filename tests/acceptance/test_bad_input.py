@@ -1,0 +1,172 @@
+"""Whatever is the caller's to mend: one line that says so, exit code 2, and nothing is sent."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from .sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
+
+RECORD = '{"key": "a", "name": "n", "value": 1, "ts": "2025-01-15T08:00:00Z"}\n'
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Sandbox]:
+    """Redis runs, one batch is queued, and no configuration is there."""
+    with sandbox() as box:
+        box.ok("producer", "enqueue", box.file("first.ndjson", RECORD))
+        box.file("good.ndjson", RECORD.replace('"a"', '"b"'))
+        box.file("empty.ndjson", "")
+        box.file("table.xyz", "a b c\n")
+        (box.folder / "folder.json").mkdir()
+        yield box
+        assert box.queued() == 1
+
+
+def refused(box: Sandbox, done: Done, *said: str) -> None:
+    """One line that has these words, exit code 2, and the queue and the store as they were."""
+    assert done.code == 2, done
+    assert done.err.count("\n") == 1, done.err
+    assert done.err.startswith("error: ")
+    assert done.out == ""
+    missing = [words for words in said if not re.search(words, done.err)]
+    assert not missing, f"{missing} not in: {done.err}"
+    assert box.queued() == 1
+    assert box.count("batches") == 0
+
+
+def closed_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.ndjson"], ["nowhere.ndjson: no such file", "check the path"]),
+        (["good.ndjson", "nowhere.ndjson"], ["nowhere.ndjson: no such file"]),
+        (["folder.json"], ["folder.json: is a directory", "give the files"]),
+        (["table.xyz"], ["table.xyz", "--format json, ndjson or csv"]),
+        (["good.ndjson", "--format", "parquet"], ["'parquet'", "json, ndjson or csv"]),
+        (["good.ndjson", "--source", "no such/name"], ["'no such/name'", "letters, digits"]),
+        (["good.ndjson", "--batch-records", "0"], ["batch_records = 0", "greater than or equal to 1"]),
+        (["good.ndjson", "--wait"], ["running worker", "running loader", "`worker up`"]),
+    ],
+    ids=" ".join,
+)
+def test_enqueue_refuses(site: Sandbox, words: list[str], said: list[str]) -> None:
+    refused(site, site.run("producer", "enqueue", *words), *said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "value"], ["'value'", "FIELD=VALUE"]),
+        (["--set", "=4"], ["'=4'", "FIELD=VALUE"]),
+        (["--payload", "{}"], ["--payload", "--id"]),
+        (["--id", "ffff"], ["'ffff'", "`store dead-letters`"]),
+    ],
+    ids=" ".join,
+)
+def test_replay_refuses(site: Sandbox, words: list[str], said: list[str]) -> None:
+    refused(site, site.run("producer", "replay", *words), *said)
+
+
+def test_an_empty_file_is_no_error_but_no_records(site: Sandbox) -> None:
+    sent = site.ok("producer", "enqueue", "empty.ndjson", "--json").json
+
+    assert (sent["records"], sent["batches"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[producer]\nbatch_records = 'many'", ["batch_records", "'many'"]),
+        ("[producer]\nbatch_size = 7", ["batch_size", "is not a key", "batch_records"]),
+        ("[sources.shop]\nfields.value = 'a..b'", ["sources.shop", "fields.value", "'a..b'"]),
+        ("[sources.shop]\nassume_tz = 'Mars/Base'", ["sources.shop", "assume_tz", "'Mars/Base'"]),
+        ("[redis]\nurl = 'x'", ["'redis'", r"\[producer\]"]),
+        ("[producer\n", ["sluice-bad.toml", "line 1"]),
+    ],
+)
+def test_a_bad_configuration_names_its_key_and_value(site: Sandbox, text: str, said: list[str]) -> None:
+    env = {"SLUICE_CONFIG": site.file("sluice-bad.toml", text)}
+
+    refused(site, site.run("producer", "enqueue", "good.ndjson", env=env), *said)
+
+
+def test_a_configuration_that_is_named_must_exist(site: Sandbox) -> None:
+    env = {"SLUICE_CONFIG": "nowhere.toml"}
+
+    refused(site, site.run("worker", "up", "--burst", env=env), "'nowhere.toml'", "SLUICE_CONFIG")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "producer enqueue good.ndjson",
+        "worker up --burst",
+        "worker status",
+        "rq worker",
+        "rq cron worker.schedule",
+    ],
+)
+def test_an_unreachable_redis_is_named_without_its_password(site: Sandbox, words: str) -> None:
+    port = closed_port()
+    env = {"REDIS_URL": f"redis://:open-sesame@127.0.0.1:{port}/0", **OWN_TERMINALS}
+
+    done = site.run(*words.split(), env=env)
+
+    refused(site, done, f"127.0.0.1:{port}", "cannot be reached", "REDIS_URL")
+    assert "open-sesame" not in done.err
+
+
+def test_an_address_that_is_none_is_refused(site: Sandbox) -> None:
+    refused(site, site.run("producer", "enqueue", "good.ndjson", env={"REDIS_URL": "localhost"}), "REDIS_URL")
+
+
+@pytest.mark.parametrize(
+    "words", ["producer enqueue good.ndjson", "worker up --burst", "store report", "rq worker --burst"]
+)
+def test_a_database_of_something_else_is_left_alone(site: Sandbox, words: str) -> None:
+    path = site.folder / "another.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS songs (title TEXT)")
+    before = path.read_bytes()
+
+    done = site.run(*words.split(), env={"DATABASE_URL": f"sqlite:///{path}", **OWN_TERMINALS})
+
+    refused(site, done, "another.db", "database_url")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite:///{site}/table.xyz", ["table.xyz", "is not a database"]),
+        ("sqlite:///{site}/table.xyz/s.db", ["table.xyz/s.db", "folder"]),
+        ("sqlite:///{site}/folder.json", ["folder.json", "database_url|folder"]),
+        ("oracle-of-delphi://x", ["database_url"]),
+    ],
+)
+def test_an_unusable_database_is_named(site: Sandbox, url: str, said: list[str]) -> None:
+    env = {"DATABASE_URL": url.format(site=site.folder)}
+
+    refused(site, site.run("producer", "enqueue", "good.ndjson", env=env), *said)
+
+
+def test_a_source_without_an_entry_is_warned_of_and_taken_as_it_is(box: Sandbox) -> None:
+    env = {"SLUICE_CONFIG": box.file("sluice.toml", "[sources.shop]\n[sources.usgs]\n")}
+
+    done = box.ok("producer", "enqueue", SAMPLE, "--source", "shpo", "--json", env=env)
+
+    assert done.json["records"] == 7
+    assert done.err.startswith("warning: source 'shpo'")
+    assert done.err.rstrip().endswith("shop, usgs")
+    assert done.err.count("\n") == 1

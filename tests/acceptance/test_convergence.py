@@ -1,0 +1,97 @@
+"""One digest, however the records were written, cut, shuffled, doubled and shared out."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import random
+from typing import Any
+
+import pytest
+
+from .sandbox import Sandbox, sandbox
+
+RECORDS: list[dict[str, Any]] = [
+    *(
+        {
+            "key": f"k{number % 60}",
+            "name": f"name, {number}",
+            "value": number / 4 - 10,
+            "ts": f"2025-01-15T{number % 24:02}:{number % 60:02}:00Z",
+            "site": f"hall {number % 3}",
+        }
+        for number in range(90)
+    ),
+    {"key": "k1", "name": "cloudy", "value": "cloudy", "ts": "2025-01-15T11:00:00Z", "site": "hall 1"},
+    {"key": "k2", "name": "blank", "value": 1.5, "ts": "", "site": "hall 2"},
+    {"key": "", "name": "nobody", "value": 2.5, "ts": "2025-01-15T11:00:00Z", "site": "hall 3"},
+    {"key": "k3", "name": "later", "value": 3.5, "ts": "2099-01-01T00:00:00Z", "site": "hall 3"},
+]
+OPEN_LETTERS = 4
+
+
+def as_json(records: list[dict[str, Any]]) -> bytes:
+    return json.dumps(records, indent=1).encode()
+
+
+def as_ndjson(records: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def as_csv(records: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(records[0]))
+    table.writeheader()
+    table.writerows(records)
+    return text.getvalue().encode()
+
+
+WRITERS = {".json": as_json, ".ndjson": as_ndjson, ".csv": as_csv}
+
+
+def written(suffix: str, seed: int) -> bytes:
+    """The records, shuffled, a third of them doubled, in the form a suffix names."""
+    chance = random.Random(seed)
+    records = RECORDS + chance.sample(RECORDS, len(RECORDS) // 3)
+    chance.shuffle(records)
+    plain = WRITERS[suffix.removesuffix(".gz")](records)
+    return gzip.compress(plain) if suffix.endswith(".gz") else plain
+
+
+@pytest.fixture(scope="module")
+def digest() -> str:
+    """Of the records as they stand above, in one batch."""
+    with sandbox() as box:
+        box.ok("producer", "enqueue", box.file("all.ndjson", as_ndjson(RECORDS)))
+        box.ok("worker", "up", "--burst", "--workers", "1")
+        assert box.report()["dead_letters"] == OPEN_LETTERS
+        return box.digest()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "batch_records", "workers"),
+    [
+        (".json", 5000, 1),
+        (".ndjson", 7, 3),
+        (".csv", 1, 3),
+        (".json.gz", 1, 1),
+        (".ndjson.gz", 5000, 3),
+        (".csv.gz", 7, 1),
+    ],
+)
+def test_the_digest_does_not_depend_on_the_way_here(
+    box: Sandbox, digest: str, suffix: str, batch_records: int, workers: int
+) -> None:
+    file = box.file(f"some{suffix}", written(suffix, seed=batch_records))
+
+    cut = ["--batch-records", str(batch_records), "--max-pending-batches", "1000"]
+    sent = box.ok("producer", "enqueue", file, *cut, "--json").json
+    box.ok("worker", "up", "--burst", "--workers", str(workers))
+
+    assert sent["records"] == len(RECORDS) + len(RECORDS) // 3
+    assert sent["batches"] == -(-sent["records"] // batch_records)
+    assert box.digest() == digest
+    box.ok("store", "check")
+    assert box.count("target") == 60

@@ -1,0 +1,211 @@
+"""Redis goes away, hangs, fills up or forgets everything under load: all wait, go on, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from .own_redis import OwnRedis, own_redis
+from .sandbox import OWN_TERMINALS, Running, Sandbox, sandbox
+
+# Thirty seconds, as long as a failover takes: REDIS_AWAY_SECONDS=35 pytest …
+AWAY_SECONDS = float(os.environ.get("REDIS_AWAY_SECONDS", "6"))
+RECORDS = 3000
+TRIES = re.compile("Redis does not answer or is full: try")
+CONTRACT = """
+import time
+from pydantic import field_validator
+from worker.contract import Event
+
+class Slowed(Event):
+    @field_validator("name")
+    @classmethod
+    def after_a_pause(cls, name):
+        time.sleep(0.001)
+        return name
+"""
+SETTINGS = {
+    "SLUICE_CONTRACT": "contract:Slowed",
+    "SLUICE_BATCH_RECORDS": "100",
+    "SLUICE_MAX_PENDING_BATCHES": "4",
+    "SLUICE_ABANDONED_AFTER_SECONDS": "2",
+}
+
+
+@pytest.fixture
+def redis() -> Iterator[OwnRedis]:
+    with own_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def site(redis: OwnRedis) -> Iterator[Sandbox]:
+    with sandbox(REDIS_URL=redis.url, **SETTINGS) as box:
+        box.file("contract.py", CONTRACT)
+        box.ok("store", "init")
+        yield box
+
+
+def lines(number: int = RECORDS, *, padding: int = 0) -> str:
+    """Records of which every hundredth is bad."""
+    rows = [
+        {"key": f"k{n}", "name": "n", "ts": "2025-01-15T08:00:00Z", "x": noise(n, padding)}
+        | ({"value": n} if n % 100 else {})
+        for n in range(number)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def noise(number: int, size: int) -> str:
+    """Text that does not compress."""
+    return (number.to_bytes(4, "big") * 8 + os.urandom(size)).hex() if size else ""
+
+
+def everybody(site: Sandbox) -> list[Running]:
+    """Two workers, the loader's and the cron, as a user starts them."""
+    words = [
+        ("rq", "worker"),
+        ("rq", "worker"),
+        ("rq", "worker", "loader"),
+        ("rq", "cron", "worker.schedule"),
+    ]
+    started = [site.start(*each, env=OWN_TERMINALS) for each in words]
+    site.until(lambda: site.workers() == 2 and site.workers("loader") == 1, "all work")
+    return started
+
+
+def loaded(site: Sandbox) -> int:
+    return int(site.count("target"))
+
+
+def all_is_there(site: Sandbox) -> bool:
+    """Every record was received once, and is in the target or a letter."""
+    [(received,)] = site.select("SELECT sum(received) FROM batches")
+    return received == RECORDS and loaded(site) == RECORDS * 99 // 100 and not site.count("staging")
+
+
+def assert_calm(everyone: list[Running]) -> None:
+    """Nobody died, nobody wrote a traceback, and a try is one line."""
+    for each in everyone:
+        said = each.out + each.err
+        assert each.is_alive, said
+        assert "Traceback" not in said
+        tries = len(TRIES.findall(said))
+        assert tries <= 2 * (AWAY_SECONDS + 10), said  # a worker's main connection, and the one for commands
+    assert sum(len(TRIES.findall(each.err)) for each in everyone) >= 1
+
+
+@pytest.mark.parametrize("how", ["refused", "hanging"])
+def test_a_redis_that_is_away_under_load_is_waited_for_by_everybody(
+    site: Sandbox, redis: OwnRedis, how: str
+) -> None:
+    everyone = everybody(site)
+    producer = site.start("producer", "enqueue", site.file("in.ndjson", lines()))
+    site.until(lambda: loaded(site) > 0, "records flow")
+
+    if how == "refused":
+        redis.kill()
+        time.sleep(AWAY_SECONDS)
+        redis.start()
+    else:
+        redis.hang()
+        time.sleep(AWAY_SECONDS)
+        redis.resume()
+
+    sent = producer.end()
+    assert sent.code == 0, sent.err
+    assert "Traceback" not in sent.err
+    site.until(lambda: all_is_there(site), "all is received and loaded")
+    if how == "refused":
+        assert_calm(everyone)
+    assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
+    site.ok("store", "check")
+
+
+def test_whoever_waits_for_redis_can_be_stopped(site: Sandbox, redis: OwnRedis) -> None:
+    everyone = everybody(site)
+    redis.kill()
+    site.until(lambda: all(TRIES.search(each.err) for each in everyone), "all have noticed")
+    for each in everyone:
+        each.process.send_signal(signal.SIGTERM)
+    done = [each.end(10) for each in everyone]
+    assert [each.err for each in done if "Traceback" in each.err] == []
+
+
+def test_a_cron_that_is_told_twice_to_stop_while_redis_hangs_says_goodbye_once(
+    site: Sandbox, redis: OwnRedis
+) -> None:
+    cron = site.start("rq", "cron", "worker.schedule", env=OWN_TERMINALS)
+    site.until(lambda: site.queued("loader") == 1, "it has sent a load")
+    redis.hang()
+    cron.process.send_signal(signal.SIGINT)  # a terminal sends this, and `worker up` the other
+    site.until(lambda: "received shutdown signal" in cron.out + cron.err, "the first was heard")
+    cron.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    redis.resume()
+    done = cron.end(10)
+    assert (done.code, "Traceback" in done.out + done.err) == (0, False)
+
+
+def test_a_redis_that_is_full_holds_up_the_producer_and_nobody_else(site: Sandbox, redis: OwnRedis) -> None:
+    site.env["SLUICE_MAX_PENDING_BATCHES"] = "1000"
+    path = site.file("in.ndjson", lines(padding=800))
+    with redis.client() as client:
+        limit = client.info("memory")["used_memory"] + (2 << 20)
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", limit)
+        producer = site.start("producer", "enqueue", path)
+        site.until(lambda: "Redis is full to" in producer.err, "the producer says why it waits")
+        queued = client.llen("rq:queue:records")
+        assert 0 < queued < RECORDS // 100
+
+        everyone = everybody(site)
+
+        sent = producer.end()
+        assert sent.code == 0, sent.err
+        site.until(lambda: all_is_there(site), "all is received and loaded")
+        assert client.info("memory")["used_memory"] < limit
+    assert sent.err.count("\n") <= 3
+    assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
+    site.ok("store", "check")
+
+
+def test_after_redis_has_lost_everything_the_same_file_brings_back_what_was_missing(
+    site: Sandbox, redis: OwnRedis
+) -> None:
+    site.env["SLUICE_MAX_PENDING_BATCHES"] = "1000"
+    path = site.file("in.ndjson", lines())
+    site.ok("producer", "enqueue", path)
+    everyone = everybody(site)
+    site.until(lambda: site.count("batches") >= 5, "some batches are processed")
+
+    redis.kill()
+    redis.lose_everything()
+    redis.start()
+
+    with redis.client() as client:
+        site.until(lambda: knows(client, everyone), "the workers are known again")
+        site.until(lambda: not client.zcard("rq:wip:records"), "nothing is in hand")
+    time.sleep(0.5)
+    processed = site.count("batches")
+    assert processed < RECORDS // 100
+    again = site.ok("producer", "enqueue", path, "--json", "--wait").json
+    assert (again["sent_batches"], again["known_batches"]) == (RECORDS // 100 - processed, processed)
+    site.until(lambda: all_is_there(site), "all is received and loaded")
+    assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
+    site.ok("store", "check", "--repair")
+    site.ok("store", "check")
+
+
+def knows(client: Redis, everyone: list[Running]) -> bool:
+    """Whether both workers are listed, with what says who they are."""
+    listed = client.smembers("rq:workers:records")
+    pids = {client.hget(key, "pid") for key in listed}
+    return {str(each.process.pid).encode() for each in everyone[:2]} <= pids

@@ -1,0 +1,114 @@
+"""The seven-record sample: exact numbers, sent again, mended and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .sandbox import SAMPLE, Sandbox, sandbox
+
+RECEIPT = {
+    "input_records": 7,
+    "staged": 5,
+    "duplicates": 0,
+    "superseded": 0,
+    "rejected": 2,
+    "skipped": 0,
+    "loaded": 5,
+    "inserted": 5,
+    "updated": 0,
+    "pending": 0,
+    "dead_letters": 2,
+    "lineage_entries": 12,
+    "watermark": "2025-01-15T12:00:00Z",
+    "reasons": {"invalid_value": 1, "missing_timestamp": 1},
+    "dedupe": {"hits": 0, "misses": 5, "hit_rate": 0.0},
+}
+
+
+def chain(entries: list[dict[str, Any]]) -> list[str]:
+    """The steps, each following the one before; it fails where an entry follows none of them."""
+    following = {entry["parent_id"]: entry for entry in entries}
+    steps, at = [], None
+    while found := following.pop(at, None):
+        steps.append(found["step"])
+        at = found["id"]
+    assert not following
+    return steps
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Sandbox]:
+    """The sample, sent and loaded. Tests leave it as it is."""
+    with sandbox() as box:
+        box.ok("producer", "enqueue", SAMPLE)
+        box.ok("worker", "up", "--burst")
+        yield box
+
+
+def test_the_receipt_has_exactly_these_numbers(loaded: Sandbox) -> None:
+    report = loaded.report()
+
+    assert {name: report[name] for name in RECEIPT} == RECEIPT
+    assert report["by_source"]["default"]["received"] == 7
+
+
+def test_sent_again_it_changes_nothing(loaded: Sandbox) -> None:
+    report, digest = loaded.report(), loaded.digest()
+
+    again = loaded.ok("producer", "enqueue", SAMPLE, "--json").json
+    loaded.ok("worker", "up", "--burst")
+
+    assert (again["records"], again["sent_batches"], again["known_batches"]) == (7, 0, 1)
+    assert loaded.report() == report
+    assert loaded.digest() == digest
+
+
+def test_each_dead_letter_names_its_reason_file_and_line_and_keeps_its_payload(loaded: Sandbox) -> None:
+    letters = loaded.ok("store", "dead-letters", "--json").json
+
+    assert [(letter["reason"], letter["file"], letter["line"]) for letter in letters] == [
+        ("invalid_value", SAMPLE, 6),
+        ("missing_timestamp", SAMPLE, 7),
+    ]
+    assert [letter["payload"] for letter in letters] == Path(SAMPLE).read_text().splitlines()[5:]
+    with loaded.redis() as client:
+        assert client.zcard("sluice:dlq") == 2
+
+
+def test_mended_letters_are_replayed_until_none_is_open(box: Sandbox) -> None:
+    box.ok("producer", "enqueue", SAMPLE)
+    box.ok("worker", "up", "--burst")
+
+    tried = box.ok("producer", "replay", "--dry-run", "--json").json
+    assert (tried["would_accept"], sorted(tried["letters"].values())) == (
+        0,
+        ["invalid_value", "missing_timestamp"],
+    )
+    tried = box.ok("producer", "replay", "--dry-run", "--set", "value=3.5", "--json").json
+    assert sorted(map(str, tried["letters"].values())) == ["None", "missing_timestamp"]
+    assert box.queued() == 0
+
+    sent = box.ok("producer", "replay", "--reason", "invalid_value", "--set", "value=3.5", "--json").json
+    assert (sent["letters"], sent["sent_batches"]) == (1, 1)
+    id = next(id for id, verdict in tried["letters"].items() if verdict)
+    box.ok("producer", "replay", "--id", id[:12], "--set", "ts=2025-01-15T11:30:00Z")
+    box.ok("worker", "up", "--burst")
+
+    report = box.report()
+    assert (report["dead_letters"], report["reasons"], report["target_rows"]) == (0, {}, 7)
+    assert box.ok("store", "dead-letters", "--json").json == []
+    assert len(box.ok("store", "dead-letters", "--status", "resolved", "--json").json) == 2
+    assert box.select("SELECT value FROM target WHERE key = 'sensor-6'") == [(3.5,)]
+    assert chain(box.ok("store", "lineage", "sensor-6", "--json").json) == [
+        "reject",
+        "replay",
+        "stage",
+        "load",
+    ]
+    with box.redis() as client:
+        assert client.zcard("sluice:dlq") == client.hlen("sluice:dlq:letters") == 0
+    box.ok("store", "check")
