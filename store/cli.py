@@ -81,13 +81,17 @@ def batches(limit: Limit = 20, as_json: Json = False) -> None:
     show(found, as_json, tables.batches)
 
 
-@app.command(epilog="Examples:\n\n  store runs\n\n  store runs --detail\n\n  store runs --detail --batches --json")
+@app.command(
+    epilog="Examples:\n\n  store runs\n\n  store runs --detail\n\n  store runs --detail --batches --json"
+)
 def runs(
     limit: Limit = 20,
     detail: Annotated[
         bool, typer.Option("--detail", help="The whole receipts of runs, batches and enqueues.")
     ] = False,
-    batches: Annotated[bool, typer.Option("--batches", help="With --detail: those of batches alone.")] = False,
+    batches: Annotated[
+        bool, typer.Option("--batches", help="With --detail: those of batches alone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The loader's latest runs: what each did, how long it took, why it failed."""

@@ -27,6 +27,11 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 
 
+@app.callback(epilog="Examples:\n\n  worker flags list\n\n  worker flags set dedupe=off --why 'a trial'")
+def stage_flags() -> None:
+    """Which stages run, and on what share of the records; read by the next batch."""
+
+
 @app.command("list", epilog="Examples:\n\n  worker flags list\n\n  worker flags list --json")
 def list_flags(as_json: Json = False) -> None:
     """Each stage's share of the records, where it comes from, and the latest changes."""
