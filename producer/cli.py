@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 import typer
@@ -16,7 +16,7 @@ from producer import replay as letters_back
 from producer import sending, waiting
 from producer.progress import Bar
 from producer.settings import ProducerSettings
-from store import console, database, dead_letters
+from store import console, database, dead_letters, enqueues, timestamps
 from store.console import counted, print_json, shown, warn
 from store.errors import ConfigError
 from store.settings import StoreSettings
@@ -164,11 +164,20 @@ def send_file(feed: feeds.Feed, path: str, office: Office, *, quiet: bool) -> Re
             waited_seconds=round(sent.waited_seconds, 3),
             ids=sent.ids,
         )
+    keep_receipt(receipt, office, "file")
     if not quiet:
         known = f", {receipt.known_batches:,} known already" if receipt.known_batches else ""
         counts = f"{counted(receipt.records, 'record')} in {counted(receipt.batches, 'batch', 'batches')}"
         print(f"{shown(path)}: {counts} to source {feed.name}{known}")
     return receipt
+
+
+def keep_receipt(receipt: Receipt, office: Office, kind: Literal["file", "replay"]) -> None:
+    """The store keeps what was sent, beside what became of it."""
+    values = {name: value for name, value in asdict(receipt).items() if name != "ids"}
+    row = enqueues.Enqueue(kind=kind, finished_at=timestamps.now_text(), **values)
+    with database.transaction(office.engine) as connection:
+        enqueues.record(connection, row)
 
 
 def report(receipts: list[Receipt], office: Office, wait: bool, as_json: bool) -> None:

@@ -10,9 +10,9 @@ from producer.batching import Oversize, Payload, RawBatch, cut
 from producer.readers import CsvOptions, RecordFile, format_of, open_records
 from producer.settings import ProducerSettings
 from store.errors import ConfigError
-from worker.contract import Contract
+from worker.contract import Contract, load_contract
 from worker.message import Message, Opaque, RawRecord
-from worker.settings import SourceSettings
+from worker.settings import SourceSettings, WorkerSettings
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -38,7 +38,7 @@ class Feed:
         """A file of this source. Raises InputError, ConfigError."""
         given = self.format or (self.source.format if format_of(path) is None else None)
         is_json = (given or format_of(path)) == "json"
-        options = CsvOptions(self.source.delimiter) if self.source.delimiter else CsvOptions()
+        options = CsvOptions(self.source.delimiter or ",", self.source.quotechar or '"')
         return open_records(
             path,
             format=given,
@@ -78,6 +78,14 @@ class Feed:
             letters=[],
             size=batch.size,
         )
+
+
+def messages_of(source: str, path: str) -> Iterator[Message]:
+    """A file's batches as they would be sent, for `worker sources try`."""
+    worker = WorkerSettings.load()
+    feed = Feed(source, worker.source(source), load_contract(worker), ProducerSettings.load())
+    with feed.open(path) as file:
+        yield from feed.messages(file, path)
 
 
 def as_records(payloads: list[Payload]) -> list[RawRecord]:

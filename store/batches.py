@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import orjson
@@ -41,6 +41,7 @@ class Batch:
     seconds: dict[str, float]
     watermark_before: str | None
     processed_at: str
+    stages_run: list[str] = field(default_factory=list)  # a stage that was off is absent
 
 
 def known(connection: Connection, ids: Sequence[str]) -> set[str]:
@@ -53,6 +54,7 @@ def record(connection: Connection, batch: Batch) -> int | None:
     """Writes the batch's row and returns its number; None where it is there already."""
     values = asdict(batch)
     values["reasons"] = orjson.dumps(batch.reasons).decode()
+    values["stages_run"] = orjson.dumps(batch.stages_run).decode()
     values["seconds"] = orjson.dumps(batch.seconds).decode()
     statement = (
         database.insert(connection, batches).values(values).on_conflict_do_nothing(index_elements=["id"])
@@ -86,6 +88,7 @@ def recent(connection: Connection, limit: int) -> list[dict[str, object]]:
             **database.as_dict(row),
             "reasons": orjson.loads(row["reasons"]),
             "seconds": orjson.loads(row["seconds"]),
+            "stages_run": orjson.loads(row["stages_run"]),
         }
         for row in rows
     ]

@@ -1,23 +1,19 @@
-"""`store report`, `batches`, `runs`, `lineage`, `dead-letters`, `watermark`, `check`, `digest`, `init`.
+"""`store report`, `batches`, `runs`, `lineage`, `dead-letters`, `check`, `digest`, `init`; the rest is registered.
 
 The database's libraries are slow to import, so each command imports them itself: `--help` is quick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from store import console
+from store import console, lineage_cli, reconcile_cli, time_cli, watermark_cli
+from store.command import Json, opened, reading, show
 from store.console import Exit, print_json
 from store.errors import UsageError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
 
 app = typer.Typer(
     name="store",
@@ -27,16 +23,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-watermark_app = typer.Typer(help="Show each source's watermark, or repair them.", rich_markup_mode="rich")
-app.add_typer(
-    watermark_app,
-    name="watermark",
-    epilog="Examples:\n\n  store watermark\n\n  store watermark --json\n\n  store watermark repair",
-)
+app.add_typer(watermark_cli.app, name="watermark", epilog=watermark_cli.EXAMPLES)
+app.command(epilog=lineage_cli.LINEAGE_EXAMPLES)(lineage_cli.lineage)
+app.command(epilog=lineage_cli.EXPLAIN_EXAMPLES)(lineage_cli.explain)
+app.command(epilog=lineage_cli.OPENLINEAGE_EXAMPLES)(lineage_cli.openlineage)
+app.command(epilog=time_cli.FRESHNESS_EXAMPLES)(time_cli.freshness)
+app.command(epilog=time_cli.LATENESS_EXAMPLES)(time_cli.lateness)
+app.command(epilog=reconcile_cli.EXAMPLES)(reconcile_cli.reconcile)
 
 LETTERS_IN_TABLE = 20
 
-Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 Limit = Annotated[int, typer.Option(help="How many, newest first.", min=1)]
 
 
@@ -46,38 +42,6 @@ class Status(StrEnum):
     OPEN = "open"
     RESOLVED = "resolved"
     ALL = "all"
-
-
-@contextmanager
-def opened() -> Iterator[Engine]:
-    """The database, made on first use."""
-    from store import database
-    from store.settings import StoreSettings
-
-    engine = database.prepare(StoreSettings.load())
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def reading() -> Iterator[Connection]:
-    """One consistent view of the data."""
-    from store import database
-
-    with opened() as engine, database.reading(engine) as connection:
-        yield connection
-
-
-def show(found: Any, as_json: bool, render: Callable[[Any], list[Any]]) -> None:
-    """The same data either way."""
-    from store import rendering
-
-    if as_json:
-        print_json(found)
-    else:
-        rendering.put(*render(found))
 
 
 @app.callback()
@@ -100,9 +64,10 @@ def init(as_json: Json = False) -> None:
 def report(as_json: Json = False) -> None:
     """The receipt of everything so far: what came in, and what became of it."""
     from store import looking, tables
+    from store.settings import StoreSettings
 
     with reading() as connection:
-        found = looking.report(connection)
+        found = looking.report(connection, StoreSettings.load().idle_after)
     show(found, as_json, tables.report)
 
 
@@ -116,47 +81,32 @@ def batches(limit: Limit = 20, as_json: Json = False) -> None:
     show(found, as_json, tables.batches)
 
 
-@app.command(epilog="Examples:\n\n  store runs\n\n  store runs --limit 5 --json")
-def runs(limit: Limit = 20, as_json: Json = False) -> None:
+@app.command(
+    epilog="Examples:\n\n  store runs\n\n  store runs --detail\n\n  store runs --detail --batches --json"
+)
+def runs(
+    limit: Limit = 20,
+    detail: Annotated[
+        bool, typer.Option("--detail", help="The whole receipts of runs, batches and enqueues.")
+    ] = False,
+    batches: Annotated[
+        bool, typer.Option("--batches", help="With --detail: those of batches alone.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """The loader's latest runs: what each did, how long it took, why it failed."""
-    from store import looking, tables
+    if batches and not detail:
+        raise UsageError("--batches goes with --detail: `store batches` lists batches")
+    from store import looking, receipt_tables, receipts, tables
 
+    if detail:
+        with reading() as connection:
+            kept = receipts.recent(connection, limit)
+        show({"batches": kept["batches"]} if batches else kept, as_json, receipt_tables.receipts)
+        return
     with reading() as connection:
         found = looking.recent_runs(connection, limit)
     show(found, as_json, tables.runs)
-
-
-@app.command(
-    epilog="Examples:\n\n"
-    "  store lineage ci37868143\n\n"
-    "  store lineage order-17 --source shop --json\n\n"
-    "  store lineage --file orders.csv --line 12\n\n"
-    "  store lineage --by-step"
-)
-def lineage(
-    key: Annotated[str | None, typer.Argument(help="A record's key.", show_default=False)] = None,
-    source: Annotated[str | None, typer.Option(help="Only this source's record of that key.")] = None,
-    file: Annotated[str | None, typer.Option(help="A file, named as it was sent; with --line.")] = None,
-    line: Annotated[int | None, typer.Option(help="A line of that file.", min=0)] = None,
-    by_step: Annotated[bool, typer.Option("--by-step", help="Count the entries of each step.")] = False,
-    as_json: Json = False,
-) -> None:
-    """What was done to a record, from its file and line to the target; or what became of a line."""
-    asked = [key is not None, file is not None or line is not None, by_step]
-    if sum(asked) != 1 or (file is None) != (line is None):
-        raise UsageError("give one of: a KEY, --file with --line, or --by-step")
-    if source is not None and key is None:
-        raise UsageError("--source goes with a KEY")
-    from store import looking, tables
-    from store.lineage import count_by_step
-
-    with reading() as connection:
-        if by_step:
-            show(count_by_step(connection), as_json, tables.steps)
-        elif file is not None and line is not None:
-            show(looking.lineage_of_line(connection, file, line), as_json, tables.lineage)
-        elif key is not None:
-            show(looking.lineage_of_key(connection, key, source), as_json, tables.lineage)
 
 
 @app.command(
@@ -200,34 +150,15 @@ def dead_letters(
     )
 
 
-@watermark_app.callback(invoke_without_command=True)
-def watermark(context: typer.Context, as_json: Json = False) -> None:
-    """Show each source's watermark: the greatest event time loaded, its age and its last move."""
-    if context.invoked_subcommand:
-        return
-    from store import looking, tables
-    from store.settings import ClockSettings
-
-    with reading() as connection:
-        found = looking.watermark(connection, ClockSettings.load().max_future_skew)
-    show(found, as_json, tables.watermark)
-
-
-@watermark_app.command(epilog="Examples:\n\n  store watermark repair\n\n  store watermark repair --json")
-def repair(as_json: Json = False) -> None:
-    """Restore each watermark that does not hold, from its history and the target."""
-    from store import database, looking, tables
-    from store.settings import ClockSettings
-
-    with opened() as engine, database.transaction(engine) as connection:
-        found = looking.repair(connection, ClockSettings.load().max_future_skew)
-    show(found, as_json, tables.repaired)
-
-
-@app.command(epilog="Examples:\n\n  store check\n\n  store check --repair\n\n  store check --json")
+@app.command(
+    epilog="Examples:\n\n  store check\n\n  store check --lineage\n\n  store check --repair\n\n  store check --json"
+)
 def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Make the Redis DLQ equal the open letters.")
+    ] = False,
+    lineage: Annotated[
+        bool, typer.Option("--lineage", help="Hold every record's chain of entries together too.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -238,7 +169,7 @@ def check(
     from store import looking, tables
 
     with reading() as connection:
-        found = looking.check(connection, repair)
+        found = looking.check(connection, repair, lineage)
     show(found, as_json, tables.check)
     if not found["holds"]:
         raise typer.Exit(Exit.FAILED)

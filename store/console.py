@@ -77,6 +77,11 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    sys.stdout.write(json_text(value) + "\n")
+
+
+def json_text(value: Any, *, indented: bool = True) -> str:
+    """JSON that cannot harm a terminal either."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None).decode()
     # JSON escapes most control characters; a terminal obeys these too. They stand in strings alone.
-    sys.stdout.write(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -6,18 +6,23 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import (
+    TIMESTAMP,
+    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     RowMapping,
     Table,
+    cast,
     create_engine,
     event,
+    extract,
     func,
     inspect,
     select,
@@ -172,13 +177,31 @@ def insert(connection: Connection, table: Table) -> Any:
 
 
 def member_of(
-    connection: Connection, column: ColumnElement[Any], values: Sequence[str]
+    connection: Connection, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
 ) -> ColumnElement[bool]:
     """`column` is one of `values`, however many, as one bound parameter."""
     if is_sqlite(connection):
         each = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
         return column.in_(select(each.c.value))
     return column == func.any(list(values))
+
+
+def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The greatest of two or more values of one row."""
+    return func.max(*values) if is_sqlite(connection) else func.greatest(*values)
+
+
+def least(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The least of two or more values of one row."""
+    return func.min(*values) if is_sqlite(connection) else func.least(*values)
+
+
+def microseconds(connection: Connection, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored timestamp as microseconds since 1970, exactly."""
+    if is_sqlite(connection):
+        seconds = cast(func.strftime("%s", func.substr(stored, 1, 19)), BigInteger)
+        return seconds * 1_000_000 + cast(func.substr(stored, 21, 6), BigInteger)
+    return cast(extract("epoch", cast(stored, TIMESTAMP(timezone=True))) * 1_000_000, BigInteger)
 
 
 def insert_tuples(
@@ -192,6 +215,16 @@ def insert_tuples(
     columns = ", ".join(quote(name) for name in names)
     marks = ", ".join([mark] * len(names))
     connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
+
+
+def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:
+    """A stored timestamp moved back by whole seconds, as stored text; null before the beginning of time."""
+    if is_sqlite(connection):
+        moved = func.strftime("%Y-%m-%dT%H:%M:%S", func.substr(stamp, 1, 19), f"-{seconds} seconds")
+    else:
+        at = func.to_timestamp(func.substr(stamp, 1, 19), 'YYYY-MM-DD"T"HH24:MI:SS')
+        moved = func.to_char(at - timedelta(seconds=seconds), 'YYYY-MM-DD"T"HH24:MI:SS')
+    return moved.concat(func.substr(stamp, 20))  # the fraction stays, to the microsecond
 
 
 # --- first use ----------------------------------------------------------------------------------------
@@ -292,6 +325,7 @@ def add_contract_columns(engine: Engine, columns: Sequence[schema.ContractColumn
     with transaction(engine) as connection:
         for column in missing_columns(connection, columns):
             add_column(connection, column)
+        create_golden(connection)
 
 
 def missing_columns(
@@ -305,6 +339,27 @@ def missing_columns(
                 f"{kinds[column.name]}: keep the type, or give the field another name"
             )
     return [column for column in columns if column.name not in kinds]
+
+
+# The best source's row of each key; of sources of one priority the newest. `*` is what the target holds
+# when the view is made, so it is made again with every new column.
+GOLDEN = """
+CREATE VIEW golden AS
+SELECT {columns} FROM (
+  SELECT t.*, ROW_NUMBER() OVER (
+    PARTITION BY t.key ORDER BY COALESCE(p.priority, 2147483647), t.ts DESC, t.content_hash DESC, t.source
+  ) AS place
+  FROM target t LEFT JOIN source_priorities p ON p.source = t.source
+) AS ranked WHERE place = 1
+"""
+
+
+def create_golden(connection: Connection) -> None:
+    """The view `golden`, with today's columns."""
+    quote = connection.dialect.identifier_preparer.quote
+    names = [column["name"] for column in inspect(connection).get_columns("target")]
+    connection.exec_driver_sql("DROP VIEW IF EXISTS golden")
+    connection.exec_driver_sql(GOLDEN.format(columns=", ".join(quote(name) for name in names)))
 
 
 def add_column(connection: Connection, column: schema.ContractColumn) -> None:

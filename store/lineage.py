@@ -1,11 +1,11 @@
-"""Lineage: what was done to each record, by what, following what."""
+"""Lineage: what was done to each record, by what, following what; where it is looked up, see `lineage_walks`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, bindparam, func, literal, select, text
+from sqlalchemy import Connection, Table, func, literal, select
 
 from store import database
 from store.schema import lineage_events, record_lineage, record_tables
@@ -22,6 +22,7 @@ EVENT_COLUMNS = (
     "batch_seq",
     "line",
     "parent_id",
+    "repeats_id",
 )
 
 
@@ -42,6 +43,14 @@ class Entry:
     line: int
     at: str
     parent_id: str | None
+    repeats_id: (
+        str | None
+    )  # the `stage` of what a duplicate repeats, or of what a superseded one is beaten by
+
+    @property
+    def number(self) -> int:
+        """What its id counts: a staged record, or an event."""
+        return int(self.id.partition("-")[2])
 
 
 ENTRY_COLUMNS = tuple(Entry.__dataclass_fields__)
@@ -62,44 +71,6 @@ def record_loads(connection: Connection, chunk: Table, run_seq: int) -> dict[str
     counted = connection.execute(select(outcome, func.count()).group_by(outcome))
     found = {number: count for number, count in counted}
     return {name: found.get(number, 0) for number, name in OUTCOMES.items()}
-
-
-def of_key(connection: Connection, key: str, source: str | None = None) -> list[Entry]:
-    """Every entry of a record key, oldest first, and those that they follow, whatever their key."""
-    if source:
-        found = _entries(connection, "key = :key AND source = :source", {"key": key, "source": source})
-    else:
-        # Naming the sources lets the lookup use the primary key, which begins with them.
-        found = _entries(connection, "key = :key AND source IN (SELECT source FROM batches)", {"key": key})
-    return _with_ancestors(connection, found)
-
-
-def _with_ancestors(connection: Connection, entries: list[Entry]) -> list[Entry]:
-    """A record that could not be read has no key: its `reject` and `replay` are found by what followed."""
-    known = {entry.id for entry in entries}
-    for entry in list(entries):
-        parent = entry.parent_id
-        while parent and parent not in known:
-            known.add(parent)
-            # Only these three can be missing: a `load` has its `stage`'s key.
-            steps = "id = :id AND step IN ('reject', 'skip', 'replay')"
-            above = _entries(connection, steps, {"id": parent})
-            entries += above
-            parent = above[0].parent_id if above else None
-    return sorted(entries, key=lambda entry: entry.at)
-
-
-def of_line(connection: Connection, file: str, line: int) -> list[Entry]:
-    """What became of one line of one file."""
-    return _entries(connection, "file = :file AND line = :line", {"file": file, "line": line})
-
-
-def _entries(connection: Connection, condition: str, parameters: dict[str, Any]) -> list[Entry]:
-    # `condition` is one of the constants above; values are bound.
-    columns = ", ".join(ENTRY_COLUMNS)
-    statement = text(f"SELECT {columns} FROM lineage WHERE {condition} ORDER BY at, id")  # noqa: S608
-    rows = connection.execute(statement.bindparams(*(bindparam(name) for name in parameters)), parameters)
-    return [Entry(*row) for row in rows]
 
 
 def count_by_step(connection: Connection) -> dict[str, int]:

@@ -13,7 +13,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from store import accounting, batches, dead_letters, lineage, run_log, timestamps, watermarks
+from store import (
+    accounting,
+    batches,
+    dead_letters,
+    lineage,
+    lineage_checks,
+    lineage_walks,
+    run_log,
+    timestamps,
+)
 from store import report as receipt
 from store.errors import SluiceError, UsageError
 
@@ -21,9 +30,9 @@ SEEN = ("Nothing is known of {}. Files and keys are named as they were sent: `st
         "`store dead-letters` what was rejected")  # fmt: skip
 
 
-def report(connection: Connection) -> dict[str, Any]:
+def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
     """The receipt of everything so far."""
-    found = _with_iso(receipt.report(connection), "watermark")
+    found = _with_iso(receipt.report(connection, idle_after), "watermark")
     found["watermarks"] = {name: timestamps.to_iso(value) for name, value in found["watermarks"].items()}
     found["by_source"] = {
         name: _with_iso(counters, "watermark") for name, counters in found["by_source"].items()
@@ -67,7 +76,7 @@ def _run(row: dict[str, Any]) -> dict[str, Any]:
 
 def lineage_of_key(connection: Connection, key: str, source: str | None) -> list[dict[str, Any]]:
     """Every entry of a record key. Raises SluiceError where there is none."""
-    found = lineage.of_key(connection, key, source)
+    found = lineage_walks.of_key(connection, key, source)
     if not found:
         raise SluiceError(SEEN.format(f"key {key!r}" + (f" of source {source!r}" if source else "")))
     return [_entry(entry) for entry in found]
@@ -75,9 +84,19 @@ def lineage_of_key(connection: Connection, key: str, source: str | None) -> list
 
 def lineage_of_line(connection: Connection, file: str, line: int) -> list[dict[str, Any]]:
     """What became of one line of one file. Raises SluiceError where that is unknown."""
-    found = lineage.of_line(connection, file, line)
+    found = lineage_walks.of_line(connection, file, line)
     if not found:
         raise SluiceError(SEEN.format(f"line {line} of {file!r}"))
+    return [_entry(entry) for entry in found]
+
+
+def lineage_of_id(connection: Connection, id: str) -> list[dict[str, Any]]:
+    """All that is linked with one entry or dead letter. Raises SluiceError where there is none."""
+    found = lineage_walks.of_id(connection, id)
+    if not found:
+        raise SluiceError(
+            f"no entry is {id!r}, and no dead letter's id begins so: `store lineage KEY --json` shows ids"
+        )
     return [_entry(entry) for entry in found]
 
 
@@ -114,40 +133,10 @@ def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:
     return _with_iso(asdict(letter), "first_seen_at", "last_seen_at", "resolved_at")
 
 
-def watermark(connection: Connection, max_future: timedelta) -> dict[str, Any]:
-    """The pipeline's watermark, and each source's with its age and last move."""
-    now = timestamps.now()
-    standings = watermarks.standings(connection, max_future)
-    pipeline = watermarks.pipeline(watermarks.stored(connection))
-    sources = [{**_standing(standing), "age_seconds": _age(standing, now)} for standing in standings]
-    return {"watermark": pipeline and timestamps.to_iso(pipeline), "sources": sources}
-
-
-def _standing(standing: watermarks.Standing) -> dict[str, Any]:
-    found = asdict(standing)
-    found["watermark"] = found.pop("value")
-    order = ("source", "watermark", "moved_at", "run", "record_key", "why", "problem")
-    return _with_iso({name: found[name] for name in order}, "watermark", "moved_at")
-
-
-def _age(standing: watermarks.Standing, now: Any) -> float | None:
-    try:
-        age: timedelta = now - timestamps.from_text(standing.value or "")
-    except ValueError:
-        return None
-    return round(age.total_seconds(), 3)
-
-
-def repair(connection: Connection, max_future: timedelta) -> dict[str, Any]:
-    """Restores the watermarks that do not hold: what each was, and is now."""
-    changed = watermarks.repair(connection, max_future)
-    rows = [{"source": source, "was": was, "watermark": value} for source, was, value in changed]
-    return {"repaired": [_with_iso(row, "was", "watermark") for row in rows]}
-
-
-def check(connection: Connection, repair: bool) -> dict[str, Any]:
-    """The laws, and where they do not hold: the store's own two, and those other rooms registered."""
-    laws = [*accounting.laws(connection), *(law(repair) for law in registered_checks())]
+def check(connection: Connection, repair: bool, with_lineage: bool = False) -> dict[str, Any]:
+    """The laws, and where they do not hold: the store's own, and those other rooms registered."""
+    chains = lineage_checks.laws(connection) if with_lineage else []
+    laws = [*accounting.laws(connection), *chains, *(law(repair) for law in registered_checks())]
     return {
         "holds": all(law.holds for law in laws),
         "laws": [

@@ -6,8 +6,10 @@ target holds against it. What follows is one statement each, in key order.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -33,6 +35,8 @@ from store.errors import SluiceError
 from store.schema import KIND_TYPES, ContractColumn, RecordTables, record_tables
 from store.watermarks import Move
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Merged:
@@ -41,6 +45,7 @@ class Merged:
     rows: int
     outcomes: dict[str, int]
     newest: list[Move]
+    seconds: dict[str, float]  # step -> seconds
 
 
 @lru_cache(maxsize=8)
@@ -75,20 +80,36 @@ def merge_chunk(
     tables, chunk = record_tables(columns), chunk_table(columns)
     connection.execute(CreateTable(chunk, if_not_exists=True))
     connection.execute(chunk.delete())
-    rows = _judge(connection, tables, chunk, last)
+    watch = Stopwatch()
+    rows = watch.took("judge", _judge(connection, tables, chunk, last))
     reach("load.judged")
-    outcomes = lineage.record_loads(connection, chunk, run_seq)
+    outcomes = watch.took("lineage", lineage.record_loads(connection, chunk, run_seq))
     reach("load.lineage_written")
-    written = target.merge(connection, tables, chunk)
+    written = watch.took("merge", target.merge(connection, tables, chunk))
     if written != outcomes["inserted"] + outcomes["updated"]:
         raise SluiceError(
             f"the merge wrote {written} rows where {outcomes} were due: the chunk is rolled back"
         )
     reach("load.merged")
     newest = _newest(connection, chunk)
-    staging.clear(connection, last)
+    watch.took("clear", staging.clear(connection, last))
     connection.execute(chunk.delete())
-    return Merged(rows, outcomes, newest)
+    return Merged(rows, outcomes, newest, watch.seconds)
+
+
+class Stopwatch:
+    """How long each step of a chunk took, one after another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def took(self, step: str, result: T) -> T:
+        """Notes the time since the step before, and passes the step's result on."""
+        now = time.perf_counter()
+        self.seconds[step] = round(now - self._since, 6)
+        self._since = now
+        return result
 
 
 def _judge(connection: Connection, tables: RecordTables, chunk: Table, last: staging.Bound) -> int:

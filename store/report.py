@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -9,7 +10,7 @@ from sqlalchemy import Connection
 from store import accounting, dead_letters, lineage, run_log, staging, target, watermarks
 
 
-def report(connection: Connection) -> dict[str, Any]:
+def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
     """All that is counted. `input_records` = staged + duplicates + superseded + rejected + skipped."""
     totals = accounting.totals(connection)
     loads = run_log.totals(connection)
@@ -35,7 +36,7 @@ def report(connection: Connection) -> dict[str, Any]:
         "dead_letters": dead_letters.count_open(connection),
         "replayed": steps["replay"],
         "lineage_entries": sum(steps.values()),
-        "watermark": watermarks.pipeline(marks),
+        "watermark": watermarks.pipeline(marks, watermarks.idle_sources(connection, idle_after)),
         "watermarks": marks,
         "reasons": dead_letters.counts_by_reason(connection),
         "by_source": by_source(connection),

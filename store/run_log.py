@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, func, select
 
 from store import database, timestamps
@@ -35,9 +36,14 @@ def start(connection: Connection, holder: str, watermark: str | None) -> int:
 
 
 def add_chunk(
-    connection: Connection, seq: int, outcomes: Mapping[str, int], watermark: str | None, seconds: float
+    connection: Connection,
+    seq: int,
+    outcomes: Mapping[str, int],
+    watermark: str | None,
+    seconds: float,
+    stage_seconds: Mapping[str, float] | None = None,
 ) -> None:
-    """Adds one merged chunk to a run, in the chunk's transaction."""
+    """Adds one merged chunk to a run, in the chunk's transaction; `stage_seconds` are the run's so far."""
     connection.execute(
         run_log.update()
         .where(run_log.c.seq == seq)
@@ -45,6 +51,7 @@ def add_chunk(
             chunks=run_log.c.chunks + 1,
             seconds=run_log.c.seconds + seconds,
             watermark_after=watermark,
+            stage_seconds=orjson.dumps(dict(stage_seconds or {})).decode(),
             finished_at=timestamps.now_text(),
             **{name: run_log.c[name] + number for name, number in outcomes.items()},
         )

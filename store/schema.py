@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 VERSION_TABLE = "sluice_schema"
 
 # A staged record's id is its batch's number and its place in the batch, so no counter is needed and
@@ -76,6 +76,9 @@ batches = Table(
     Column("seconds", Text, nullable=False),  # JSON: stage -> seconds; a stage that did not run is absent
     Column("watermark_before", Text),
     Column("processed_at", Text, nullable=False),
+    Column(
+        "stages_run", Text, nullable=False, server_default="[]"
+    ),  # JSON: names; a stage that is off is absent
     # split: it killed its workers and was cut into two batches of their own; it received nothing itself
     CheckConstraint("kind IN ('file', 'replay', 'split')", name="batches_kind"),
     sqlite_autoincrement=True,
@@ -127,6 +130,7 @@ lineage_events = Table(
     Column("batch_seq", Serial, ForeignKey("batches.seq"), nullable=False),
     Column("line", BigInteger, nullable=False),
     Column("parent_id", BigInteger),
+    Column("repeats_id", BigInteger),  # the staged record that this one repeats or is beaten by
     CheckConstraint("step IN ('reject', 'skip', 'replay')", name="lineage_events_step"),
     Index("lineage_events_by_key", "record_key"),
     Index("lineage_events_by_dead_letter", "dead_letter_id"),
@@ -165,7 +169,8 @@ watermark_history = Table(
     Column("run_seq", Serial, ForeignKey("run_log.seq")),  # null: moved by hand
     Column("lineage_id", BigInteger),  # the staged record that moved it
     Column("record_key", Name),
-    Column("why", Text, nullable=False),
+    Column("why", Text, nullable=False),  # load, repair, or what somebody gave as the reason
+    Column("by", Text),  # user@host; null: the loader, or a repair
     Column("at", Text, nullable=False),
     Index("watermark_history_by_source", "source", "id"),
     sqlite_autoincrement=True,
@@ -187,9 +192,87 @@ run_log = Table(
     Column("watermark_before", Text),
     Column("watermark_after", Text),
     Column("error", Text),
+    Column("stage_seconds", Text, nullable=False, server_default="{}"),  # JSON: step of the merge -> seconds
     # running -> succeeded | failed; running -> interrupted: found by the next run after a crash
     CheckConstraint("status IN ('running', 'succeeded', 'failed', 'interrupted')", name="run_log_status"),
     sqlite_autoincrement=True,
+)
+
+enqueues = Table(
+    "enqueues",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("batches", BigInteger, nullable=False),
+    Column("sent_batches", BigInteger, nullable=False),
+    Column("known_batches", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("waited_seconds", Double, nullable=False),
+    Column("finished_at", Text, nullable=False),
+    CheckConstraint("kind IN ('file', 'replay')", name="enqueues_kind"),
+    sqlite_autoincrement=True,
+)
+
+flags = Table(
+    "flags",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("share", Double, nullable=False),  # 0 off, 1 on, between: of the records whose hash falls there
+)
+
+flag_history = Table(
+    "flag_history",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("name", Name, nullable=False),
+    Column("previous", Double),
+    Column("share", Double),  # null: back to what the configuration says
+    Column("why", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+source_priorities = Table(
+    "source_priorities",
+    metadata,
+    Column("source", Name, primary_key=True),
+    Column("priority", Integer, nullable=False),  # 1 is the best; a source without one comes last
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("sources", Text, nullable=False),  # JSON: names, in order
+    Column("tolerances", Text, nullable=False),  # JSON: field -> greatest difference that still matches
+    Column("since", Text),
+    Column("keys", BigInteger, nullable=False),
+    Column("matched", BigInteger, nullable=False),
+    Column("mismatched", BigInteger, nullable=False),
+    Column("single_source", Text, nullable=False),  # JSON: source -> keys that it alone has
+    Column(
+        "new_mismatches", BigInteger, nullable=False
+    ),  # keys that matched, or were not there, the last time
+    Column("seconds", Double, nullable=False),
+    Column("at", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Which keys the latest reconciliation of some sources found in disagreement: what the next one compares with.
+reconciled_mismatches = Table(
+    "reconciled_mismatches",
+    metadata,
+    Column("sources", Text, primary_key=True),  # JSON, as in `reconciliations`
+    Column("key", Name, primary_key=True),
+    Column("since_seq", Serial, ForeignKey("reconciliations.seq"), nullable=False),  # the first that found it
+    Index("reconciled_mismatches_by_seq", "since_seq"),
+    sqlite_with_rowid=False,
 )
 
 locks = Table(

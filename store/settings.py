@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from store.errors import ConfigError
 
-SECTIONS = ("producer", "worker", "store", "sources")
+SECTIONS = ("producer", "worker", "store", "sources", "stages")
 SECRET_WORDS = ("url", "password", "secret")
 
 Settings = TypeVar("Settings", bound="RoomSettings")
@@ -112,10 +112,10 @@ def describe(room: type[RoomSettings], error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
     key, section, fields = ".".join(path), room.section, set(room.model_fields)
-    if path[0] == "sources" and len(path) > 2:
+    if path[0] == "sources" and len(path) > 1:
         section, key = f"sources.{path[1]}", ".".join(path[2:])
         fields = set(get_args(room.model_fields["sources"].annotation)[1].model_fields)
-    place = f"{config_path()}, the environment or an option: [{section}] {key}"
+    place = f"{config_path()}, the environment or an option: [{section}] {key}".rstrip()
     if first["type"] == "extra_forbidden":
         return f"{place} is not a key of this section (it has: {', '.join(sorted(fields))})"
     value = first.get("input")
@@ -128,8 +128,11 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def duration(value: object) -> object:
     """`90`, `"90s"`, `"15m"`, `"1h"` or `"7d"` as a timedelta; what else pydantic takes, it takes."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
-        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())):
+        try:
+            return timedelta(seconds=float(match[1]) * UNITS[match[2] or "s"])
+        except OverflowError as error:
+            raise ValueError("longer than any length of time") from error
     return value
 
 
@@ -160,6 +163,10 @@ class StoreSettings(RoomSettings):
         default=None,
         validation_alias=AliasChoices("SLUICE_DATABASE_URL", "database_url", "DATABASE_URL"),
         description="SQLAlchemy URL; default: SQLite in the state directory",
+    )
+    idle_after: Duration | None = Field(
+        default=None,
+        description="a source that sent nothing for so long does not hold the pipeline's watermark",
     )
     busy_timeout_seconds: float = Field(default=30.0, gt=0, description="how long to wait for a lock")
     synchronous: Literal["FULL", "NORMAL", "EXTRA"] = Field(

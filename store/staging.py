@@ -17,13 +17,13 @@ LATE, STALE = 1, 2  # bits of `flags`
 Bound = tuple[str, str, bytes]
 
 
-def contents(connection: Connection, source: str, keys: Sequence[str]) -> set[tuple[str, bytes]]:
-    """(key, content hash) of what is staged for these keys."""
+def contents(connection: Connection, source: str, keys: Sequence[str]) -> dict[tuple[str, bytes], int]:
+    """(key, content hash) -> id of what is staged for these keys."""
     staging = record_tables().staging
-    statement = select(staging.c.key, staging.c.content_hash).where(
+    statement = select(staging.c.key, staging.c.content_hash, staging.c.id).where(
         staging.c.source == source, database.member_of(connection, staging.c.key, keys)
     )
-    return {(key, content) for key, content in connection.execute(statement)}
+    return {(key, content): id for key, content, id in connection.execute(statement)}
 
 
 def add(connection: Connection, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:

@@ -11,12 +11,9 @@ from typing import Any
 
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
-from store import timestamps
 from store.console import shown
 from store.rendering import (
-    ISO_TIME,
     MOST_IN_CELL,
     Kind,
     cell,
@@ -126,52 +123,6 @@ def runs(found: list[dict[str, Any]]) -> list[Any]:
     return [table("Loader runs, newest first", columns, rows), *errors]
 
 
-def lineage(found: list[dict[str, Any]]) -> list[Any]:
-    """One tree for every line that the records came from; each entry under the one it follows."""
-    known = {entry["id"] for entry in found}
-    trees: dict[tuple[str, str, int], Tree] = {}
-    branches: dict[str, Tree] = {}
-    waiting = sorted(found, key=lambda entry: entry["at"])
-    while waiting:
-        left = []
-        for entry in waiting:
-            parent = entry["parent_id"]
-            if parent in known and parent not in branches:
-                left.append(entry)
-                continue
-            place = (entry["source"], entry["file"], entry["line"])
-            if parent not in branches and place not in trees:
-                trees[place] = Tree(
-                    Text(short(f"{place[1]}:{place[2]}", 200) + f"  source {short(place[0])}")
-                )
-            branches[entry["id"]] = (branches.get(parent) or trees[place]).add(_step(entry))
-        if len(left) == len(waiting):
-            break  # parents in a circle, which only tampering makes
-        waiting = left
-    return list(trees.values())
-
-
-def _step(entry: dict[str, Any]) -> Text:
-    by = f"run {entry['run']}" if entry["run"] is not None else f"batch {entry['batch'][:8]}"
-    detail = ISO_TIME.sub(lambda found: moment(timestamps.to_iso(found[0])), short(entry["detail"]))
-    key = f" of key {short(entry['key'])}" if entry["key"] is not None and entry["step"] != "load" else ""
-    said = f"{entry['step']}{key}: {entry['from']} → {entry['to']}, {detail} ({by}, {second(entry['at'])})"
-    return Text(shown(said))
-
-
-def steps(found: dict[str, int]) -> list[Any]:
-    """Lineage entries by step."""
-    if not any(found.values()):
-        return [EMPTY]
-    return [
-        table(
-            "Lineage entries",
-            {"step": "text", "number": "number"},
-            [*found.items(), ("all", sum(found.values()))],
-        )
-    ]
-
-
 def dead_letters(found: list[dict[str, Any]], matching: int, status: str) -> list[Any]:
     """Dead letters, a line each."""
     if not found:
@@ -239,43 +190,6 @@ def payload(letter: dict[str, Any], most: int) -> str:
         return short(letter["payload"], most)
     head = base64.b64decode(letter["payload"][: 4 * most])
     return short(head.decode("utf-8", "backslashreplace"), most)
-
-
-def watermark(found: dict[str, Any]) -> list[Any]:
-    """Each source's watermark, its age and its last move."""
-    if not found["sources"]:
-        return [
-            "No watermark yet: nothing is loaded. `worker up --burst` processes what is queued and loads it."
-        ]
-    rows = (
-        [
-            each["source"],
-            moment(each["watermark"]),
-            span(each["age_seconds"]),
-            second(each["moved_at"]),
-            f"run {each['run']}" if each["run"] is not None else each["why"],
-            each["record_key"],
-            "CORRUPT" if each["problem"] else "holds",
-        ]
-        for each in found["sources"]
-    )
-    columns: dict[str, Kind] = {"source": "text", "watermark": "fixed", "age": "number", "moved": "fixed",
-                                "by": "fixed", "record": "text", "state": "fixed"}  # fmt: skip
-    problems = [shown(each["problem"]) for each in found["sources"] if each["problem"]]
-    pipeline = moment(found["watermark"])
-    return [table("Watermarks", columns, rows), "", shown(f"The pipeline's: {pipeline}"), *problems]
-
-
-def repaired(found: dict[str, Any]) -> list[Any]:
-    """What a repair changed."""
-    if not found["repaired"]:
-        return ["Every watermark holds: nothing to repair."]
-    return [
-        shown(
-            f"{each['source']}: was {moment(each['was']) or 'gone'}, is {moment(each['watermark']) or 'none'}"
-        )
-        for each in found["repaired"]
-    ]
 
 
 def check(found: dict[str, Any]) -> list[Any]:

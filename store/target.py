@@ -10,13 +10,13 @@ from store import database
 from store.schema import RecordTables, record_tables
 
 
-def current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, bytes]]:
-    """key -> (ts, content hash) of what the target holds for these keys."""
+def current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, bytes, int]]:
+    """key -> (ts, content hash, lineage id) of what the target holds for these keys."""
     target = record_tables().target
-    statement = select(target.c.key, target.c.ts, target.c.content_hash).where(
+    statement = select(target.c.key, target.c.ts, target.c.content_hash, target.c.lineage_id).where(
         target.c.source == source, database.member_of(connection, target.c.key, keys)
     )
-    return {key: (ts, content) for key, ts, content in connection.execute(statement)}
+    return {key: (ts, content, id) for key, ts, content, id in connection.execute(statement)}
 
 
 def merge(connection: Connection, tables: RecordTables, chunk: Table) -> int:

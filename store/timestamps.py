@@ -44,3 +44,12 @@ def now() -> datetime:
 def now_text() -> str:
     """The present as stored text."""
     return to_text(now())
+
+
+def from_iso(text: str) -> datetime:
+    """What somebody typed, in UTC: a date or a time, without an offset taken as UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    try:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"beyond the years 1 to 9999: {text!r}") from error

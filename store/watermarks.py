@@ -1,8 +1,12 @@
-"""`watermarks`: per source the greatest event time loaded. Only forward, and every move is kept."""
+"""`watermarks`: per source the greatest event time loaded. Only forward, and every move is kept.
+
+A loader's run moves it forward; a person may `set` it forward or `rewind` it, saying why; a repair brings it
+back to where it should be. What was last moved is told by the moves' ids, never by the clock, which may be set back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,8 +14,17 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from store import database, target, timestamps
 from store.errors import WatermarkCorrupt
-from store.schema import watermark_history, watermarks
+from store.schema import batches, watermark_history, watermarks
 
+# Standing's fields, and the columns of the history that they are read from.
+LAST_MOVE = {
+    "moved_at": "at",
+    "run": "run_seq",
+    "record_key": "record_key",
+    "lineage_id": "lineage_id",
+    "why": "why",
+    "by": "by",
+}
 REPAIR = "run `store watermark repair`, which restores it from its history and the target"
 
 
@@ -32,9 +45,11 @@ class Standing:
     source: str
     value: str | None
     moved_at: str | None
-    run: int | None  # none: moved by a repair
+    run: int | None  # none: moved by a person or a repair
     record_key: str | None
+    lineage_id: int | None
     why: str | None
+    by: str | None
     problem: str | None
 
 
@@ -50,7 +65,10 @@ def check(source: str, value: str | None, last_move: str | None, latest: datetim
             f"the watermark of {source!r} is {value!r}, which is no timestamp: {REPAIR}"
         ) from error
     if moment > latest:
-        raise WatermarkCorrupt(f"the watermark of {source!r} is {value}, which lies in the future: {REPAIR}")
+        raise WatermarkCorrupt(
+            f"the watermark of {source!r} is {value}, which lies in the future of this machine's clock, "
+            f"{timestamps.now_text()}: if the clock is wrong, set it; if it is right, {REPAIR}"
+        )
     if last_move is None:
         raise WatermarkCorrupt(f"the watermark of {source!r} is {value}, but nothing ever moved it: {REPAIR}")
     if value != last_move:
@@ -62,7 +80,7 @@ def check(source: str, value: str | None, last_move: str | None, latest: datetim
 def read_all(connection: Connection, max_future: timedelta) -> dict[str, str]:
     """source -> watermark, each checked. Raises WatermarkCorrupt."""
     latest = timestamps.now() + max_future
-    last, values = _last_moves(connection), stored(connection)
+    last, values = last_moves(connection), stored(connection)
     for source in sorted(set(values) | set(last)):
         check(source, values.get(source), last.get(source), latest)
     return values
@@ -81,8 +99,8 @@ def standings(connection: Connection, max_future: timedelta) -> list[Standing]:
             check(source, value, last, latest)
         except WatermarkCorrupt as error:
             problem = str(error)
-        how = [move[name] for name in ("at", "run_seq", "record_key", "why")] if move else [None] * 4
-        found.append(Standing(source, value, how[0], how[1], how[2], how[3], problem))
+        how = {field: move[name] if move else None for field, name in LAST_MOVE.items()}
+        found.append(Standing(source=source, value=value, problem=problem, **how))
     return found
 
 
@@ -93,7 +111,8 @@ def stored(connection: Connection) -> dict[str, str]:
     }
 
 
-def _last_moves(connection: Connection) -> dict[str, str]:
+def last_moves(connection: Connection) -> dict[str, str]:
+    """source -> what it was last moved to."""
     return {source: move["value"] for source, move in _latest_moves(connection).items()}
 
 
@@ -103,20 +122,50 @@ def _latest_moves(connection: Connection) -> dict[str, RowMapping]:
     return {move["source"]: move for move in connection.execute(statement).mappings()}
 
 
-def pipeline(values: Mapping[str, str]) -> str | None:
-    """The pipeline's watermark: the least over its sources."""
-    return min(values.values(), default=None)
+def pipeline(values: Mapping[str, str], idle: Collection[str] = ()) -> str | None:
+    """The pipeline's watermark: the least over its active sources; over all of them where all are idle."""
+    active = [value for source, value in values.items() if source not in idle]
+    return min(active or values.values(), default=None)
+
+
+def idle_sources(connection: Connection, idle_after: timedelta | None) -> frozenset[str]:
+    """Sources of which no batch was processed for so long; none where idleness is not looked for."""
+    if idle_after is None:
+        return frozenset()
+    last = last_batches(connection)
+    try:
+        since = timestamps.to_text(timestamps.now() - idle_after)
+    except OverflowError:  # before the beginning of time
+        return frozenset()
+    return frozenset(source for source in {*stored(connection), *last} if last.get(source, "") < since)
+
+
+def last_batches(connection: Connection) -> dict[str, str]:
+    """source -> when its latest batch was processed."""
+    latest = select(func.max(batches.c.seq)).group_by(batches.c.source)
+    rows = connection.execute(
+        select(batches.c.source, batches.c.processed_at).where(batches.c.seq.in_(latest))
+    )
+    return {source: at for source, at in rows}
 
 
 def advance(connection: Connection, move: Move, current: str | None, run_seq: int) -> bool:
     """Moves a source's watermark forward in the loader's transaction; False where it would not move."""
     if current is not None and move.value <= current:
         return False
-    _write(connection, move, current, run_seq, "load")
+    write(connection, move, current, run_seq, "load")
     return True
 
 
-def _write(connection: Connection, move: Move, previous: str | None, run_seq: int | None, why: str) -> None:
+def write(
+    connection: Connection,
+    move: Move,
+    previous: str | None,
+    run_seq: int | None,
+    why: str,
+    by: str | None = None,
+) -> None:
+    """Moves a watermark, wherever to, and keeps the move."""
     at = timestamps.now_text()
     values = {"source": move.source, "value": move.value, "updated_at": at}
     statement = database.insert(connection, watermarks).values(values)
@@ -130,6 +179,7 @@ def _write(connection: Connection, move: Move, previous: str | None, run_seq: in
             lineage_id=move.lineage_id,
             record_key=move.record_key,
             why=why,
+            by=by,
             at=at,
         )
     )
@@ -138,10 +188,11 @@ def _write(connection: Connection, move: Move, previous: str | None, run_seq: in
 def repair(connection: Connection, max_future: timedelta) -> list[tuple[str, str | None, str | None]]:
     """Restores every watermark that does not hold; (source, was, is) of each that was changed.
 
-    What a source's watermark should be is the greatest of its sound moves and of what the target holds.
+    What a source's watermark should be is the greatest of its sound moves and of what the target holds;
+    after somebody has rewound it, of the moves since.
     """
     latest = timestamps.now() + max_future
-    current, last = stored(connection), _last_moves(connection)
+    current, last = stored(connection), last_moves(connection)
     changed: list[tuple[str, str | None, str | None]] = []
     for source in sorted(set(current) | set(last)):
         value = current.get(source)
@@ -155,11 +206,18 @@ def repair(connection: Connection, max_future: timedelta) -> list[tuple[str, str
 
 
 def _greatest_sound(connection: Connection, source: str, latest: datetime) -> str | None:
-    history = connection.execute(
-        select(watermark_history.c.value).where(watermark_history.c.source == source)
-    ).scalars()
-    candidates = [*history, target.newest(connection, source)]
-    return max((value for value in candidates if value and _is_sound(value, latest)), default=None)
+    own = watermark_history.c.source == source
+    rewinds = watermark_history.c.by.is_not(None) & (watermark_history.c.value < watermark_history.c.previous)
+    rewound = connection.execute(select(func.max(watermark_history.c.id)).where(own, rewinds)).scalar()
+    since = select(watermark_history.c.value).where(own, watermark_history.c.id >= (rewound or 0))
+    moves = list(connection.execute(since).scalars())
+    if rewound and (found := _greatest(moves, latest)):
+        return found
+    return _greatest([*moves, target.newest(connection, source)], latest)
+
+
+def _greatest(values: Iterable[str | None], latest: datetime) -> str | None:
+    return max((value for value in values if value and _is_sound(value, latest)), default=None)
 
 
 def _is_sound(value: str, latest: datetime) -> bool:
@@ -174,7 +232,7 @@ def _restore(connection: Connection, source: str, was: str | None, sound: str | 
         connection.execute(watermarks.delete().where(watermarks.c.source == source))
         connection.execute(watermark_history.delete().where(watermark_history.c.source == source))
     else:
-        _write(connection, Move(source, sound, None, None), was, None, "repair")
+        write(connection, Move(source, sound, None, None), was, None, "repair")
 
 
 def history(connection: Connection, source: str | None, limit: int) -> list[dict[str, object]]:

@@ -11,11 +11,13 @@ from zoneinfo import ZoneInfo
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from worker.contract import Contract
-from worker.rejection import Rejection, invalid
+from store.errors import ConfigError
+from worker.contract import Contract, load_attribute
+from worker.rejection import NOT_DATA, Fault, Rejection, invalid
 from worker.settings import SourceSettings
 
 Getter = Callable[[dict[str, Any]], Any]
+Function = Callable[[dict[str, Any]], dict[str, Any]]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -35,6 +37,10 @@ class Adapter:
         self._getters = [
             (name, getter(expression, contract.inputs.get(name, name))) for name, expression in named.items()
         ]
+        self._constants = {inputs.get(name, name): value for name, value in source.constants.items()}
+        self._defaults = {inputs.get(name, name): value for name, value in source.defaults.items()}
+        self._function = load_function(source.adapter) if source.adapter else None
+        self.changes_records = bool(self._getters or self._constants or self._defaults or self._function)
         self.read_time = time_reader(source)
 
     def adapt(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -42,8 +48,10 @@ class Adapter:
 
         Fields that no expression looks at pass as they are. Raises Rejection.
         """
-        if not self._getters:
+        if not self.changes_records:
             return raw
+        if self._function:
+            return call(self._function, raw)
         adapted = {name: value for name, value in raw.items() if name not in self._consumed}
         for name, get in self._getters:
             value = get(raw)
@@ -51,7 +59,36 @@ class Adapter:
                 adapted.pop(name, None)
             else:
                 adapted[name] = value
-        return adapted
+        for name, value in self._defaults.items():
+            if adapted.get(name) in (None, ""):
+                adapted[name] = value
+        return adapted | self._constants
+
+
+def load_function(name: str) -> Function:
+    """A source's own adapter. Raises ConfigError where there is no such function."""
+    found = load_attribute("adapter", name, "adapters:shop")
+    if not callable(found):
+        raise ConfigError(f"adapter = {name!r} is no function")
+    function: Function = found
+    return function
+
+
+def call(function: Function, raw: dict[str, Any]) -> dict[str, Any]:
+    """A source's own adapter, on a copy. Raises Rejection with the type and message of what it raised."""
+    try:
+        adapted = function(dict(raw))
+    except (*NOT_DATA, Rejection):
+        raise
+    except Exception as error:
+        fault = Fault("adapter_failed", None, f"{type(error).__name__}: {error}"[:500])
+        raise Rejection(fault) from None
+    if not isinstance(adapted, dict) or not all(isinstance(name, str) for name in adapted):
+        kind = type(adapted).__name__
+        raise Rejection(
+            Fault("adapter_failed", None, f"the adapter returned no dict of named fields, but {kind}")
+        )
+    return adapted
 
 
 # Of these nodes of an expression all children look at the record; of any other the first alone does.
@@ -117,14 +154,17 @@ def time_reader(source: SourceSettings) -> Callable[[Any], datetime]:
     if source.ts_unit:
         per_second = UNITS_PER_SECOND[source.ts_unit]
         return lambda value: from_epoch(value, per_second)
-    zone = (
-        None
-        if source.assume_tz == "reject"
-        else UTC
-        if source.assume_tz == "UTC"
-        else ZoneInfo(source.assume_tz)
-    )
+    zone = zone_of(source)
+    if layout := source.ts_format:
+        return lambda value: from_layout(value, layout, zone)
     return lambda value: from_iso(value, zone)
+
+
+def zone_of(source: SourceSettings) -> tzinfo | None:
+    """The zone of a ts without offset; None where that is refused."""
+    if source.assume_tz == "reject":
+        return None
+    return UTC if source.assume_tz == "UTC" else ZoneInfo(source.assume_tz)
 
 
 def from_epoch(value: Any, per_second: int) -> datetime:
@@ -153,15 +193,29 @@ def from_iso(value: Any, zone: tzinfo | None) -> datetime:
         raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z")
     try:
         moment = datetime.fromisoformat(value[:-1] + "Z" if value[-1] == "z" else value)
-        if moment.tzinfo is None:
-            if zone is None:
-                raise ValueError("has no offset, and this source's assume_tz is reject")
-            moment = moment.replace(tzinfo=zone)
+    except ValueError:
+        raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z") from None
+    return in_utc(moment, zone)
+
+
+def from_layout(value: Any, layout: str, zone: tzinfo | None) -> datetime:
+    """Text in strptime's `layout`; one without an offset is read in `zone`."""
+    if not isinstance(value, str):
+        raise ValueError(f"should be text like {layout}")
+    try:
+        moment = datetime.strptime(value, layout)
+    except ValueError:
+        raise ValueError(f"should be text like {layout}") from None
+    return in_utc(moment, zone)
+
+
+def in_utc(moment: datetime, zone: tzinfo | None) -> datetime:
+    """A moment with its offset honoured, or read in `zone`, or refused where that is None."""
+    if moment.tzinfo is None:
+        if zone is None:
+            raise ValueError("has no offset, and this source's assume_tz is reject")
+        moment = moment.replace(tzinfo=zone)
+    try:
         return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("lies outside the years 1 to 9999") from None
-    except ValueError as error:
-        said = str(error)
-        raise ValueError(
-            said if said.startswith("has no") else "should be ISO 8601, like 2025-01-15T12:00:00Z"
-        ) from None

@@ -39,7 +39,8 @@ RECORDS_QUEUE = "records"
 LOADER_QUEUE = "loader"
 PROCESS_BATCH = "worker.jobs.process_batch"
 LOAD_STAGED = "worker.jobs.load_staged"
-ALLOWED = frozenset({PROCESS_BATCH, LOAD_STAGED})
+RECONCILE = "worker.jobs.reconcile_sources"
+ALLOWED = frozenset({PROCESS_BATCH, LOAD_STAGED, RECONCILE})
 
 CONNECT_SECONDS = 5.0
 # More than it takes to find a record that kills its workers; the last interval is repeated.
@@ -146,7 +147,8 @@ class SluiceQueue(Queue):
 
     def enqueue_call(self, func: Any, *args: Any, **kwargs: Any) -> Job:
         """As RQ's; but where a load already waits, another would find nothing left to do."""
-        if self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
+        is_load = getattr(func, "__name__", func) == LOAD_STAGED.rpartition(".")[2]
+        if is_load and self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
             waiting = self.create_job(func)
             waiting.enqueued_at = now()
             return waiting

@@ -14,7 +14,7 @@ from rich.table import Table
 from store import console, database, dead_letters, locks, staging
 from store.console import Exit, counted, print_json
 from store.settings import StoreSettings
-from worker import broker, dead_letter_queue, embedded_redis, jobs, loader
+from worker import broker, dead_letter_queue, embedded_redis, flags_cli, jobs, loader, sources_cli
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
 from worker.settings import WorkerSettings
 
@@ -26,6 +26,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(flags_cli.app)
+app.add_typer(sources_cli.app)
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 
@@ -98,7 +101,7 @@ def load(as_json: Json = False) -> None:
     log_to_stderr("WARNING")
     place = jobs.workplace()
     with place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
-        run = loader.load(engine, place.worker)
+        run = loader.load(engine, place.worker, idle_after=place.store.idle_after)
         dead_letter_queue.flush_outbox(broker.connect(place.worker, place.store.home), engine)
     if as_json:
         print_json(asdict(run))

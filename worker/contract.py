@@ -112,23 +112,27 @@ def _check_columns(name: str, fields: list[str]) -> None:
 
 
 def _import(name: str) -> type[BaseModel]:
-    module_name, _, attribute = name.partition(":")
-    if not attribute:
-        raise ConfigError(f'contract = {name!r} should be "module:Model", like "worker.contract:Event"')
-    here = str(Path.cwd())
-    if here not in sys.path:  # a contract usually lies beside sluice.toml, and commands do not look there
-        sys.path.insert(0, here)
-    try:
-        model = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # it is the user's module: whatever it raises, the setting names it
-        raise ConfigError(
-            f"contract = {name!r} cannot be imported: {error or type(error).__name__}"
-        ) from error
+    model = load_attribute("contract", name, "worker.contract:Event")
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise ConfigError(
             f"contract = {name!r} is not a pydantic model: derive it from worker.contract.Record"
         )
     return model
+
+
+def load_attribute(setting: str, name: str, example: str) -> Any:
+    """What `module:name` names, looked for in the working directory too. Raises ConfigError."""
+    module_name, _, attribute = name.partition(":")
+    if not attribute:
+        raise ConfigError(f'{setting} = {name!r} should be "module:name", like "{example}"')
+    here = str(Path.cwd())
+    if here not in sys.path:  # such a module usually lies beside sluice.toml, and commands do not look there
+        sys.path.insert(0, here)
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # it is the user's module: whatever it raises, the setting names it
+        said = str(error) or type(error).__name__
+        raise ConfigError(f"{setting} = {name!r} cannot be imported: {said}") from error
 
 
 def _input_name(field: str, info: Any) -> str:

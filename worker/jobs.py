@@ -21,14 +21,14 @@ from rq import Retry, get_current_job
 from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
-from store import database, timestamps
+from store import database, flags, priorities, reconciliation, timestamps
 from store.crash_points import reach
 from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
 from store.settings import StoreSettings
 from worker import attempts, broker, dead_letter_queue, loader, receiving, stages
 from worker.contract import Contract, load_contract
 from worker.message import Message
-from worker.settings import WorkerSettings
+from worker.settings import SourceSettings, WorkerSettings
 
 LOADER_PAGE_CACHE_MB = 64
 
@@ -73,15 +73,22 @@ class Workplace:
         place = cls(store, worker, load_contract(worker))
         engine = database.prepare(store)
         database.add_contract_columns(engine, place.contract.columns)
+        place.judges = {name: place._compiled(source) for name, source in worker.sources.items()}
+        with database.transaction(engine) as connection:
+            ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
+            priorities.replace(connection, ranked)
         engine.dispose()
         return place
 
     def judge(self, source: str) -> stages.Judge:
         """The judge of one source's records, compiled once."""
         if source not in self.judges:
-            settings = self.worker.source(source)
-            self.judges[source] = stages.judge_for(self.contract, settings, self.worker.max_future_skew)
+            self.judges[source] = self._compiled(self.worker.source(source))
         return self.judges[source]
+
+    def _compiled(self, source: SourceSettings) -> stages.Judge:
+        """Raises ConfigError for an adapter that cannot be imported: at the start, not per record."""
+        return stages.judge_for(self.contract, source, self.worker.max_future_skew)
 
     @contextmanager
     def database(self, page_cache_mb: int = 16) -> Iterator[Engine]:
@@ -151,16 +158,17 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
 def _process(here: Workplace, message: Message) -> dict[str, Any]:
     redis = here.redis()
     with here.database() as engine:
-        processed, watermark = receiving.look(engine, message, here.worker.max_future_skew)
+        view = receiving.look(engine, message, here.worker.max_future_skew)
         batch = None
-        if not processed:
+        if not view.processed:
+            shares = here.worker.stages.shares() | view.flags
             deaths = attempts.begin(redis, message)
             suspect = attempts.is_suspect(message, deaths)
             if suspect and len(message.records) > 1:
                 return _split(here, engine, redis, message)
             judge = here.judge(message.source)
-            verdict = _judge(here, redis, message, watermark, poison=suspect)
-            batch = receiving.store(engine, message, judge, verdict)
+            verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
+            batch = receiving.store(engine, message, judge, verdict, shares)
         dead_letter_queue.flush_outbox(redis, engine)
     if batch is None:
         log.info("batch %s was processed before: nothing to do", message.id)
@@ -173,7 +181,13 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
 
 
 def _judge(
-    here: Workplace, redis: Redis, message: Message, watermark: str | None, *, poison: bool
+    here: Workplace,
+    redis: Redis,
+    message: Message,
+    watermark: str | None,
+    shares: dict[str, float],
+    *,
+    poison: bool,
 ) -> receiving.Verdict:
     """Judges the batch's records; a single one that killed its judges is not judged again, but poison."""
     judge = here.judge(message.source)
@@ -190,7 +204,7 @@ def _judge(
         judged = (
             stages.poisoned(message)
             if poison
-            else stages.judge_batch(message, judge, watermark, timestamps.now())
+            else stages.judge_batch(message, judge, watermark, timestamps.now(), shares)
         )
     except (MemoryError, BaseTimeoutException):
         raise  # the attempt stays counted
@@ -244,7 +258,23 @@ def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
         dead_letter_queue.flush_outbox(here.redis(), engine)
         try:
-            return loader.as_receipt(loader.load(engine, here.worker))
+            return loader.as_receipt(loader.load(engine, here.worker, idle_after=here.store.idle_after))
         except LockHeld as held:
             log.info("%s: this run is left to it", held)
             return {"number": None, "held": True}
+
+
+def reconcile_sources() -> dict[str, Any]:
+    """The periodic comparison of sources, kept with what is new since the last; only where its flag is on."""
+    here = workplace()
+    with here.database() as engine:
+        with database.reading(engine) as connection:
+            share = (here.worker.stages.shares() | flags.overrides(connection))["reconcile"]
+        if not share:
+            return {"off": True}
+        with database.transaction(engine) as connection:
+            result = reconciliation.reconcile_and_keep(
+                connection, tolerances=here.worker.reconcile_tolerances
+            )
+    log.info("reconciled: %d matched, %d mismatched", result.matched, result.mismatched)
+    return {"keys": result.keys, "matched": result.matched, "mismatched": result.mismatched}

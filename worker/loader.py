@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
@@ -39,7 +41,9 @@ class Run:
     seconds: float
 
 
-def load(engine: Engine, settings: WorkerSettings, holder: str | None = None) -> Run:
+def load(
+    engine: Engine, settings: WorkerSettings, holder: str | None = None, idle_after: timedelta | None = None
+) -> Run:
     """Merges all that is staged, or as much as `load_run_seconds` allow.
 
     Raises LockHeld where another loader works, WatermarkCorrupt, StoreUnavailable. A run that fails is
@@ -50,27 +54,28 @@ def load(engine: Engine, settings: WorkerSettings, holder: str | None = None) ->
         locks.acquire(connection, LOCK, holder, settings.load_lease_seconds)
     reach("load.locked")
     try:
-        return _run(engine, settings, holder)
+        return _run(engine, settings, holder, idle_after)
     finally:
         with database.transaction(engine) as connection:
             locks.release(connection, LOCK, holder)
 
 
-def _run(engine: Engine, settings: WorkerSettings, holder: str) -> Run:
+def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: timedelta | None) -> Run:
     started = time.monotonic()
     with database.reading(engine) as connection:
         if staging.count(connection) == 0:
-            mark = watermarks.pipeline(watermarks.stored(connection))
+            mark = _pipeline(connection, watermarks.stored(connection), idle_after)
             return Run(None, 0, 0, 0, 0, 0, mark, mark, 0.0)
     with database.transaction(engine) as connection:
-        before = watermarks.pipeline(watermarks.stored(connection))
+        before = _pipeline(connection, watermarks.stored(connection), idle_after)
         number = run_log.start(connection, holder, before)
     reach("load.run_started")
     chunks: list[merging.Merged] = []
+    spent: Counter[str] = Counter()
     after = before
     try:
         while time.monotonic() - started < settings.load_run_seconds:
-            loaded = _load_chunk(engine, settings, holder, number)
+            loaded = _load_chunk(engine, settings, holder, number, spent, idle_after)
             if loaded is None:
                 break
             merged, after = loaded
@@ -96,7 +101,12 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str) -> Run:
 
 
 def _load_chunk(
-    engine: Engine, settings: WorkerSettings, holder: str, number: int
+    engine: Engine,
+    settings: WorkerSettings,
+    holder: str,
+    number: int,
+    spent: Counter[str],
+    idle_after: timedelta | None,
 ) -> tuple[merging.Merged, str | None] | None:
     """One chunk, one transaction: merge, lineage, staging cleared, watermarks, run log.
 
@@ -114,12 +124,18 @@ def _load_chunk(
         reach("load.staging_cleared")
         _advance(connection, merged.newest, marks, number)
         reach("load.watermark_moved")
-        mark = watermarks.pipeline(marks)
-        run_log.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started)
+        mark = _pipeline(connection, marks, idle_after)
+        spent.update(merged.seconds)
+        run_log.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started, spent)
         reach("load.run_logged")
     reach("load.committed")
     log.info("loaded a chunk of %d records in run %d", merged.rows, number)
     return merged, mark
+
+
+def _pipeline(connection: Connection, marks: dict[str, str], idle_after: timedelta | None) -> str | None:
+    """The pipeline's watermark: sources that have been idle for long do not hold it back."""
+    return watermarks.pipeline(marks, watermarks.idle_sources(connection, idle_after))
 
 
 def _advance(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,15 +12,25 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine
 
-from store import batches, database, dead_letters, hashing, lineage, staging, target, timestamps, watermarks
+from store import (
+    batches,
+    database,
+    dead_letters,
+    flags,
+    hashing,
+    lineage,
+    staging,
+    target,
+    timestamps,
+    watermarks,
+)
 from store.batches import Batch
 from store.crash_points import reach
 from store.dead_letters import Rejected
 from store.schema import event_id, staged_id
-from store.staging import LATE, STALE
 from worker import stages
 from worker.message import Message
-from worker.stages import Bad, Deduped, Judge, Judged, Valid
+from worker.stages import Bad, Deduped, Judge, Judged, Repeat, Valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +42,26 @@ class Verdict:
     seconds: float
 
 
-def look(engine: Engine, message: Message, max_future: timedelta) -> tuple[bool, str | None]:
-    """(whether the batch was processed before, its source's watermark). Raises WatermarkCorrupt."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a batch needs to know of the store before it is judged."""
+
+    processed: bool  # by an earlier delivery
+    watermark: str | None  # of its source
+    flags: dict[str, float]  # stage -> share, where it was set by hand
+
+
+def look(engine: Engine, message: Message, max_future: timedelta) -> View:
+    """The store as it stands when the batch begins. Raises WatermarkCorrupt."""
     with database.reading(engine) as connection:
         processed = bool(batches.known(connection, [message.id]))
-        return processed, watermarks.read_all(connection, max_future).get(message.source)
+        mark = watermarks.read_all(connection, max_future).get(message.source)
+        return View(processed, mark, flags.overrides(connection))
 
 
-def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> Batch | None:
+def store(
+    engine: Engine, message: Message, judge: Judge, verdict: Verdict, shares: Mapping[str, float]
+) -> Batch | None:
     """Stores what became of each record, in one transaction; None where it was processed before.
 
     The judging was done outside, so the write lock is held for the writing alone.
@@ -48,12 +71,10 @@ def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> B
     with database.transaction(engine) as connection:
         locked_at = time.monotonic()
         reach("batch.begun")
-        deduped = _dedupe(connection, message.source, judged)
-        seconds = {
-            "judge": round(verdict.seconds, 6),
-            "lock": round(locked_at - asked_at, 6),
-            "dedupe": round(time.monotonic() - locked_at, 6),
-        }
+        deduped = _dedupe(connection, message, judged, shares.get("dedupe", 1.0))
+        seconds = judged.seconds | {"lock": round(locked_at - asked_at, 6)}
+        if shares.get("dedupe", 1.0):
+            seconds["dedupe"] = round(time.monotonic() - locked_at, 6)
         batch = _receipt(message, judge, judged, deduped, verdict.watermark, seconds)
         number = batches.record(connection, batch)
         if number is None:
@@ -82,16 +103,23 @@ def store_split(engine: Engine, message: Message) -> None:
         seconds={},
         watermark_before=None,
         processed_at=timestamps.now_text(),
+        stages_run=[],
         **zeros,
     )
     with database.transaction(engine) as connection:
         batches.record(connection, row)
 
 
-def _dedupe(connection: Connection, source: str, judged: Judged) -> Deduped:
+def _dedupe(connection: Connection, message: Message, judged: Judged, share: float) -> Deduped:
     keys = list({each.record.key for each in judged.valid})
-    held = target.current(connection, source, keys)
-    return stages.dedupe(judged.valid, held, staging.contents(connection, source, keys))
+    held = target.current(connection, message.source, keys) if share else {}
+    staged = staging.contents(connection, message.source, keys)
+    return stages.dedupe(
+        judged.valid,
+        held,
+        staged,
+        lambda each: share == 1.0 or stages.falls_in(share, message.records[each.place]),
+    )
 
 
 def _receipt(
@@ -122,6 +150,7 @@ def _receipt(
         seconds=seconds,
         watermark_before=watermark,
         processed_at=timestamps.now_text(),
+        stages_run=[name for name in seconds if name != "lock"],
     )
 
 
@@ -139,7 +168,8 @@ def _write(
     parents = {place: event_id(number, place, "replay") for place in range(len(message.letters))}
     if replaying:
         _write_replays(connection, message, number)
-        accepted = [*deduped.staged, *deduped.duplicates, *deduped.superseded, *judged.skipped]
+        known = [repeat.valid for repeat in (*deduped.duplicates, *deduped.superseded)]
+        accepted = [*deduped.staged, *known, *judged.skipped]
         dead_letters.resolve(connection, [message.letters[each.place].id for each in accepted], at)
     names = [column.name for column in judge.contract.columns]
     rows = [_staged_row(message, each, number, parents.get(each.place)) for each in deduped.staged]
@@ -156,7 +186,9 @@ def _write(
         _reject_event(row, bad, number, parents.get(bad.place))
         for row, bad in zip(rejected, judged.bad, strict=True)
     ]
-    events += [_skip_event(message, each, number, parents.get(each.place)) for each in judged.skipped]
+    events += [_skip_event(message, each, number, parents.get(each.place), "late") for each in judged.skipped]
+    events += [_repeat_event(message, each, number, parents, "duplicate") for each in deduped.duplicates]
+    events += [_repeat_event(message, each, number, parents, "superseded") for each in deduped.superseded]
     lineage.add_events(connection, events)
 
 
@@ -231,6 +263,7 @@ def _write_replays(connection: Connection, message: Message, number: int) -> Non
                 number,
                 message.lines[place],
                 letter.event_id,
+                None,
             )
             for place, letter in enumerate(message.letters)
         ],
@@ -239,11 +272,21 @@ def _write_replays(connection: Connection, message: Message, number: int) -> Non
 
 def _reject_event(row: Rejected, bad: Bad, number: int, parent: int | None) -> tuple[Any, ...]:
     detail = ", ".join(dict.fromkeys(fault.reason for fault in bad.faults))
-    return row.event_id, "reject", row.source, row.record_key, row.id, detail, number, row.line, parent
+    return row.event_id, "reject", row.source, row.record_key, row.id, detail, number, row.line, parent, None
 
 
-def _skip_event(message: Message, each: Valid, number: int, parent: int | None) -> tuple[Any, ...]:
-    detail = "late" if each.flags & LATE else "stale" if each.flags & STALE else ""
+def _repeat_event(
+    message: Message, repeat: Repeat, number: int, parents: dict[int, int], detail: str
+) -> tuple[Any, ...]:
+    """A record that is not staged again; its entry follows the entry of what it repeats or is beaten by."""
+    place = repeat.valid.place
+    of = repeat.of if repeat.of is not None else staged_id(number, repeat.of_place or 0)
+    return _skip_event(message, repeat.valid, number, parents.get(place), detail, of)
+
+
+def _skip_event(
+    message: Message, each: Valid, number: int, parent: int | None, detail: str, repeats: int | None = None
+) -> tuple[Any, ...]:
     place = each.place
     return (
         event_id(number, place, "skip"),
@@ -255,4 +298,5 @@ def _skip_event(message: Message, each: Valid, number: int, parent: int | None) 
         number,
         message.lines[place],
         parent,
+        repeats,
     )

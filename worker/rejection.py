@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rq.timeouts import BaseTimeoutException
+
+from store.errors import SluiceError
+
 FIELD_WORDS = {"ts": "timestamp"}  # `missing_timestamp`, not `missing_ts`
+
+
+# What may be raised while a record is judged, and says nothing about the record.
+NOT_DATA = (MemoryError, RecursionError, BaseTimeoutException, SluiceError)
 
 
 @dataclass(frozen=True, slots=True)

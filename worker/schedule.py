@@ -12,7 +12,7 @@ from rq import cron, cron_scheduler_registry
 from rq.exceptions import SchedulerNotFound, StopRequested
 
 from worker.broker import LOADER_QUEUE, SluiceQueue
-from worker.jobs import load_staged
+from worker.jobs import load_staged, reconcile_sources
 from worker.patience import make_patient
 from worker.settings import WorkerSettings
 
@@ -50,4 +50,13 @@ cron.register(
     result_ttl=settings.result_ttl_seconds,
     failure_ttl=settings.result_ttl_seconds,  # the next tick is the retry
     name="sluice-loader",
+)
+cron.register(
+    reconcile_sources,
+    queue_name=LOADER_QUEUE,
+    interval=settings.reconcile_every_seconds,
+    job_timeout=settings.job_timeout_seconds,
+    result_ttl=settings.result_ttl_seconds,
+    failure_ttl=settings.result_ttl_seconds,
+    name="sluice-reconcile",
 )

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from store.settings import Duration, RoomSettings
 
@@ -23,7 +31,16 @@ class SourceSettings(BaseModel):
     records: str | None = Field(default=None, description="path of the array of records in a JSON document")
     format: Literal["json", "ndjson", "csv"] | None = Field(default=None, description="where the suffix lies")
     delimiter: str | None = Field(default=None, description="of CSV files")
+    quotechar: str | None = Field(default=None, description="of CSV files")
     fields: dict[str, str] = Field(default={}, description="contract field -> JMESPath into the raw record")
+    constants: dict[str, Any] = Field(default={}, description="contract field -> the value all records get")
+    defaults: dict[str, Any] = Field(
+        default={}, description="contract field -> the value of records without one"
+    )
+    adapter: str | None = Field(default=None, description='"module:function": raw dict in, contract dict out')
+    ts_format: str | None = Field(
+        default=None, description="strptime's format of ts, where it is not ISO 8601"
+    )
     ts_unit: Literal["s", "ms", "us", "ns"] | None = Field(default=None, description="ts is an epoch number")
     assume_tz: str = Field(default="UTC", description='zone of a ts without offset; "reject" rejects it')
     extra: Extra | None = Field(default=None, description="fields beyond the contract, for this source")
@@ -31,6 +48,7 @@ class SourceSettings(BaseModel):
     late: Literal["load", "dead_letter", "skip"] = "load"
     max_age: Duration | None = Field(default=None, description="older records are stale")
     stale: Literal["flag", "dead_letter"] = "flag"
+    priority: int | None = Field(default=None, ge=1, description="for `golden`: 1 is the best source")
 
     @field_validator("fields")
     @classmethod
@@ -45,6 +63,14 @@ class SourceSettings(BaseModel):
                 ) from error
         return fields
 
+    @model_validator(mode="after")
+    def one_way_to_adapt(self) -> Self:
+        if self.adapter and (self.fields or self.constants or self.defaults):
+            raise ValueError("adapter is a function: it does what fields, constants and defaults would")
+        if self.ts_unit and self.ts_format:
+            raise ValueError("ts_unit is for numbers and ts_format for text: name one of them")
+        return self
+
     @field_validator("assume_tz")
     @classmethod
     def zone_exists(cls, name: str) -> str:
@@ -56,6 +82,37 @@ class SourceSettings(BaseModel):
                     f'assume_tz = {name!r} is no time zone (like "Europe/Oslo") nor "reject"'
                 ) from error
         return name
+
+
+def share(value: object) -> object:
+    """`true` is all records and `false` none; a number between is a share of them."""
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and value.lower() in SWITCHES:
+        return SWITCHES[value.lower()]
+    return value
+
+
+SWITCHES = {"on": 1.0, "true": 1.0, "off": 0.0, "false": 0.0}
+Share = Annotated[float, BeforeValidator(share), Field(ge=0, le=1)]
+
+
+class StageSettings(BaseModel):
+    """`[stages]`: which stages run, and on what share of the records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adapt: Share = Field(default=1.0, description="a source's mapping; off, records pass as they are")
+    validate_: Share = Field(
+        default=1.0, alias="validate", description="the contract; off, what the table needs"
+    )
+    freshness: Share = Field(default=1.0, description="late and stale")
+    dedupe: Share = Field(default=1.0, description="against the target")
+    reconcile: Share = Field(default=0.0, description="the periodic comparison of sources")
+
+    def shares(self) -> dict[str, float]:
+        """stage -> share, by the stages' own names."""
+        return self.model_dump(by_alias=True)
 
 
 class WorkerSettings(RoomSettings):
@@ -97,12 +154,18 @@ class WorkerSettings(RoomSettings):
     load_chunk_records: int = Field(default=100_000, ge=1, description="rows merged in one transaction")
     load_lease_seconds: float = Field(default=60.0, gt=0, description="the loader's lock runs out after this")
     load_run_seconds: float = Field(default=60.0, gt=0, description="a run ends after this; the next goes on")
+    reconcile_every_seconds: int = Field(default=300, ge=1, description="the periodic comparison's interval")
+    reconcile_tolerances: dict[str, float] = Field(
+        default={}, description="field -> difference that still matches"
+    )
+    stages: StageSettings = Field(default=StageSettings(), description="see [stages]")
     sources: dict[str, SourceSettings] = Field(default={}, description="one entry a feed")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """[worker], and [sources], which the producer reads too."""
-        return {**config.get("worker", {}), **({"sources": config["sources"]} if "sources" in config else {})}
+        """[worker], with [sources] and [stages], which stand beside it."""
+        beside = {name: config[name] for name in ("sources", "stages") if name in config}
+        return {**config.get("worker", {}), **beside}
 
     def source(self, name: str) -> SourceSettings:
         """A source's settings; a source without an entry is a passthrough."""

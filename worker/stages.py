@@ -8,10 +8,11 @@ Each record leaves with exactly one outcome: staged, duplicate, superseded, reje
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from store import hashing, timestamps
 from store.staging import LATE, STALE
@@ -70,31 +71,94 @@ class Judged:
     skipped: list[Valid] = field(default_factory=list)
     late: int = 0
     stale: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds; one that was off is absent
 
 
-def judge_batch(message: Message, judge: Judge, watermark: str | None, now: datetime) -> Judged:
+T = TypeVar("T")
+U = TypeVar("U")
+Placed = list[tuple[int, T]]  # (place in the batch, what the record has become)
+
+ALL_ON: Mapping[str, float] = {"adapt": 1.0, "validate": 1.0, "freshness": 1.0, "dedupe": 1.0}
+
+
+class Passage:
+    """One batch on its way through the stages."""
+
+    def __init__(self, message: Message, shares: Mapping[str, float]) -> None:
+        self.message = message
+        self.shares = shares
+        self.judged = Judged()
+
+    def stage(self, name: str, items: Placed[T], on: Callable[[T], U], off: Callable[[T], U]) -> Placed[U]:
+        """Applies a stage to its share of the records, `off` to the others; the rejected leave."""
+        started = time.perf_counter()
+        share = self.shares.get(name, 1.0)
+        passed: Placed[U] = []
+        for place, item in items:
+            try:
+                if share == 1.0 or falls_in(share, self.message.records[place]):
+                    passed.append((place, on(item)))
+                else:
+                    passed.append((place, off(item)))
+            except Rejection as rejection:
+                self.reject(place, rejection, item)
+        if share:
+            self.judged.seconds[name] = round(time.perf_counter() - started, 6)
+        return passed
+
+    def reject(self, place: int, rejection: Rejection, item: object) -> None:
+        record = self.message.records[place]
+        key = _key(item) if isinstance(item, dict) else item.key if isinstance(item, Accepted) else None
+        self.judged.bad.append(Bad(place, rejection.faults, said(record, self.message), key))
+
+
+def falls_in(share: float, record: RawRecord) -> bool:
+    """Whether a record belongs to a share of all records: the same ones on every machine."""
+    if share in (0.0, 1.0):
+        return bool(share)
+    return int(as_bytes(record)[:8], 16) < share * 2**32
+
+
+def judge_batch(
+    message: Message,
+    judge: Judge,
+    watermark: str | None,
+    now: datetime,
+    shares: Mapping[str, float] = ALL_ON,
+) -> Judged:
     """Parse, adapt, validate and freshness for every record of a batch."""
-    judged = Judged()
-    clock = Clock.at(judge, watermark, now)
-    for place, record in enumerate(message.records):
-        raw: dict[str, Any] | None = None
-        try:
-            raw = parse(record, message)
-            raw = judge.adapter.adapt(raw)
-            accepted = judge.validator.validate(raw)
-            flags = clock.flags(accepted)
-        except Rejection as rejection:
-            judged.bad.append(Bad(place, rejection.faults, said(record, message), _key(raw)))
-            continue
-        valid = Valid(place, accepted, flags)
-        if flags:
-            judged.late += bool(flags & LATE)
-            judged.stale += bool(flags & STALE)
-        if flags & LATE and judge.source.late == "skip":
-            judged.skipped.append(valid)
-        else:
-            judged.valid.append(valid)
+    passage, clock = Passage(message, shares), Clock.at(judge, watermark, now)
+    raw = passage.stage("parse", list(enumerate(message.records)), lambda each: parse(each, message), _never)
+    if judge.adapter.changes_records:
+        raw = passage.stage("adapt", raw, judge.adapter.adapt, _as_it_is)
+    elif shares.get("adapt", 1.0):
+        passage.judged.seconds["adapt"] = 0.0
+    check = judge.validator
+    valid = passage.stage(
+        "validate",
+        raw,
+        lambda each: clock.not_later(check.validate(each)),
+        lambda each: clock.not_later(check.accept_unvalidated(each)),
+    )
+    flagged = passage.stage(
+        "freshness", valid, lambda each: (each, clock.flags(each)), lambda each: (each, 0)
+    )
+    judged = passage.judged
+    for place, (record, flags) in flagged:
+        judged.late += bool(flags & LATE)
+        judged.stale += bool(flags & STALE)
+        skips = flags & LATE and judge.source.late == "skip"
+        (judged.skipped if skips else judged.valid).append(Valid(place, record, flags))
+    judged.bad.sort(key=lambda bad: bad.place)
     return judged
+
+
+def _as_it_is(raw: dict[str, Any]) -> dict[str, Any]:
+    return raw
+
+
+def _never(record: RawRecord) -> dict[str, Any]:
+    raise AssertionError("a record is always parsed")
 
 
 def poisoned(message: Message) -> Judged:
@@ -165,10 +229,14 @@ class Clock:
             stale_rejects=source.stale == "dead_letter",
         )
 
-    def flags(self, record: Accepted) -> int:
-        """LATE and STALE. Raises Rejection for what time alone makes a dead letter."""
+    def not_later(self, record: Accepted) -> Accepted:
+        """The record, unless it lies in the future: no stage that is off lets such a one move a watermark."""
         if record.ts > self.latest:
             raise Rejection(Fault("future_timestamp", "ts", "later than now and max_future_skew"))
+        return record
+
+    def flags(self, record: Accepted) -> int:
+        """LATE and STALE. Raises Rejection for what time alone makes a dead letter."""
         flags = 0
         if self.late_before and (
             record.ts < self.late_before or (self.late_includes and record.ts == self.late_before)
@@ -194,30 +262,49 @@ def before(moment: datetime, span: timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """A record that is not staged, and the staged id of what it repeats or is beaten by."""
+
+    valid: Valid
+    of: int | None  # None: of one at an earlier place in the same batch, `of_place`
+    of_place: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Deduped:
     """A batch's valid records, each with its outcome."""
 
     staged: list[Valid]
-    duplicates: list[Valid]
-    superseded: list[Valid]
+    duplicates: list[Repeat]
+    superseded: list[Repeat]
 
 
 def dedupe(
-    valid: list[Valid], held: Mapping[str, tuple[str, bytes]], staged: set[tuple[str, bytes]]
+    valid: list[Valid],
+    held: Mapping[str, tuple[str, bytes, int]],
+    staged: Mapping[tuple[str, bytes], int],
+    share: Callable[[Valid], bool],
 ) -> Deduped:
-    """Sorts out what is already in the target (`held`), in staging, or earlier in the batch."""
+    """Sorts out what is already in the target (`held`), in staging, or earlier in the batch.
+
+    Outside its share a record is not held against the target; staging holds one row a content in any case.
+    """
     outcome = Deduped([], [], [])
-    seen = set(staged)
+    seen: dict[tuple[str, bytes], int] = {}  # content -> place
     for each in valid:
         record = each.record
         content = (record.key, record.content_hash)
-        current = held.get(record.key)
-        if content in seen or (current is not None and current[1] == record.content_hash):
-            outcome.duplicates.append(each)
-        elif current is not None and current > (record.ts, record.content_hash):
-            outcome.superseded.append(each)
+        current = held.get(record.key) if share(each) else None
+        if content in seen:
+            outcome.duplicates.append(Repeat(each, None, seen[content]))
+        elif content in staged:
+            outcome.duplicates.append(Repeat(each, staged[content], None))
+        elif current is not None and current[1] == record.content_hash:
+            outcome.duplicates.append(Repeat(each, current[2], None))
+        elif current is not None and current[:2] > (record.ts, record.content_hash):
+            outcome.superseded.append(Repeat(each, current[2], None))
         else:
-            seen.add(content)
+            seen[content] = each.place
             outcome.staged.append(each)
     return outcome
 

@@ -191,7 +191,7 @@ class Supervisor:
         with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
             while not self._stopping:
                 try:
-                    run = loader.load(engine, self.place.worker)
+                    run = loader.load(engine, self.place.worker, idle_after=self.place.store.idle_after)
                 except LockHeld:
                     if once:
                         return

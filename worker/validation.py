@@ -10,16 +10,12 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
-from rq.timeouts import BaseTimeoutException
 
 from store import hashing, timestamps
-from store.errors import SluiceError
-from worker.contract import Contract
+from worker.contract import IDENTITY, Contract
 from worker.parsing import INT64_MAX, INT64_MIN, UNSTORABLE, Unusable, bad_text, check_extra
-from worker.rejection import Fault, Rejection, invalid, legible, missing
+from worker.rejection import NOT_DATA, Fault, Rejection, invalid, legible, missing
 
-# What may be raised while a record is judged, and says nothing about the record.
-NOT_DATA = (MemoryError, RecursionError, BaseTimeoutException, SluiceError)
 SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -68,7 +64,26 @@ class Validator:
         except Exception as error:
             raise self._rejection(raw, error) from None
         extra = self._extras(raw) if len(raw) > len(given) else None
-        return self._accept(model, extra)
+        return self._accept(model.__dict__, extra)
+
+    def accept_unvalidated(self, raw: dict[str, Any]) -> Accepted:
+        """The record with nothing checked but what the tables need: a key, a time, values their columns hold.
+
+        Raises Rejection.
+        """
+        given = {field: raw.get(name) for name, field in self._inputs.items()}
+        faults = [missing(field) for field in IDENTITY if _is_blank(given[field])]
+        if not faults and not isinstance(given["key"], str):
+            faults = [invalid("key", "should be text")]
+        if faults:
+            raise Rejection(*faults)
+        try:
+            given["ts"] = self._read_time(given["ts"])
+        except ValueError as error:
+            raise Rejection(invalid("ts", str(error))) from None
+        for field, kind in self._columns:
+            given[field] = fitting(field, given[field], kind)
+        return self._accept(given, self._extras(raw))
 
     def _rejection(self, raw: dict[str, Any], first: Exception) -> Rejection:
         """Everything that is wrong with a record that is; `first` is what was noticed first.
@@ -144,8 +159,7 @@ class Validator:
         fields = list(self._contract.kinds)
         return (True, 0) if fault.field not in fields else (False, fields.index(fault.field))
 
-    def _accept(self, model: Any, extra: dict[str, Any] | None) -> Accepted:
-        fields = model.__dict__
+    def _accept(self, fields: dict[str, Any], extra: dict[str, Any] | None) -> Accepted:
         key, ts = fields["key"], timestamps.to_text(fields["ts"])
         if type(key) is not str:  # a contract may have numbers or UUIDs for keys; the column is text
             key = str(to_jsonable_python(key))
@@ -161,6 +175,21 @@ class Validator:
         body = {**extra, **fields, "ts": ts} if extra else {**fields, "ts": ts}
         kept = orjson.dumps(extra, option=SORTED).decode() if extra else None
         return Accepted(key, ts, hashing.digest(canonical(body)), kept, tuple(values))
+
+
+def fitting(name: str, value: Any, kind: str) -> Any:
+    """A value nobody validated, as its column can hold it. Raises Rejection."""
+    if _is_blank(value):
+        return None
+    if kind in ("real", "integer") and isinstance(value, str):
+        try:
+            value = float(value) if kind == "real" else int(value)
+        except ValueError:
+            raise Rejection(invalid(name, "should be a number")) from None
+    expected: Any = {"real": (int, float), "integer": int, "boolean": bool, "text": str}.get(kind, object)
+    if not isinstance(value, expected) or (isinstance(value, bool) and kind in ("real", "integer")):
+        raise Rejection(invalid(name, f"should be {kind}"))
+    return float(value) if kind == "real" else value
 
 
 def stored(name: str, value: Any, kind: str) -> Any:

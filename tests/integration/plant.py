@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from producer import enqueue, replay, sending
 from producer.replay import Edit
 from producer.settings import ProducerSettings
-from store import accounting, database, dead_letters, lineage, report
+from store import accounting, database, dead_letters, lineage, lineage_walks, report
 from store.dead_letters import DeadLetter
 from store.settings import StoreSettings
 from worker import dead_letter_queue, jobs
@@ -192,7 +192,7 @@ class Plant:
     def chain(self, key: str) -> list[lineage.Entry]:
         """Every entry of a key and of what it follows, in the order they follow each other."""
         with database.reading(self.engine) as connection:
-            entries = {entry.id: entry for entry in lineage.of_key(connection, key)}
+            entries = {entry.id: entry for entry in lineage_walks.of_key(connection, key)}
 
         def depth(entry: lineage.Entry) -> int:
             return 1 + depth(entries[entry.parent_id]) if entry.parent_id in entries else 0

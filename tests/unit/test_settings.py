@@ -94,7 +94,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known_ones(
 
 def test_an_unknown_key_of_a_source_is_named_with_its_source(configure: Configure) -> None:
     configure("[sources.shop]\nnope = 1\n")
-    assert "[sources.shop] nope is not a key of this section (it has: allowed_lateness" in error(
+    assert "[sources.shop] nope is not a key of this section (it has: adapter, allowed_lateness" in error(
         WorkerSettings
     )
 

@@ -118,6 +118,10 @@ def valid(place: int, key: str, ts: str, content: bytes) -> Valid:
     return Valid(place, Accepted(key, ts, content, None, ()), 0)
 
 
+def always(_: Valid) -> bool:
+    return True
+
+
 def places(*outcomes: list[Valid]) -> list[list[int]]:
     return [[each.place for each in outcome] for outcome in outcomes]
 
@@ -129,21 +133,34 @@ def test_the_same_content_earlier_in_the_batch_in_staging_or_in_the_target_is_a_
         valid(2, "b", "2", b"y"),
         valid(3, "c", "2", b"z"),
     ]
-    found = dedupe(given, {"c": ("2", b"z")}, {("b", b"y")})
-    assert places(found.staged, found.duplicates, found.superseded) == [[0], [1, 2, 3], []]
+    found = dedupe(given, {"c": ("2", b"z", 70)}, {("b", b"y"): 80}, always)
+    assert places(found.staged) == [[0]]
+    assert [(each.valid.place, each.of, each.of_place) for each in found.duplicates] == [
+        (1, None, 0),
+        (2, 80, None),
+        (3, 70, None),
+    ]
+    assert found.superseded == []
 
 
 def test_what_is_older_than_the_target_is_superseded_and_equal_times_go_by_content() -> None:
-    held = {"a": ("2", b"m")}
+    held = {"a": ("2", b"m", 70)}
     given = [
         valid(n, "a", ts, c) for n, (ts, c) in enumerate([("1", b"z"), ("2", b"a"), ("2", b"z"), ("3", b"a")])
     ]
-    found = dedupe(given, held, set())
-    assert places(found.staged, found.duplicates, found.superseded) == [[2, 3], [], [0, 1]]
+    found = dedupe(given, held, {}, always)
+    assert places(found.staged) == [[2, 3]]
+    assert [(each.valid.place, each.of) for each in found.superseded] == [(0, 70), (1, 70)]
+
+
+def test_outside_its_share_a_record_is_not_held_against_the_target() -> None:
+    held = {"a": ("2", b"m", 70)}
+    found = dedupe([valid(0, "a", "1", b"z"), valid(1, "a", "1", b"z")], held, {}, lambda _: False)
+    assert (places(found.staged), [each.of_place for each in found.duplicates]) == ([[0]], [0])
 
 
 def test_one_content_under_two_keys_is_two_records() -> None:
-    found = dedupe([valid(0, "a", "1", b"x"), valid(1, "b", "1", b"x")], {}, set())
+    found = dedupe([valid(0, "a", "1", b"x"), valid(1, "b", "1", b"x")], {}, {}, always)
     assert places(found.staged) == [[0, 1]]
 
 

@@ -86,6 +86,7 @@ def a_batch(id: str = "b1", **changed: Any) -> Batch:
         seconds={},
         watermark_before=None,
         processed_at=timestamps.now_text(),
+        stages_run=["dedupe"],
     )
     return replace(empty, **changed)
 
@@ -115,17 +116,19 @@ class Ledger:
         with database.transaction(self.engine) as connection:
             held = target.current(connection, source, keys)
             seen = staging.contents(connection, source, keys)
-            fresh, superseded = [], 0
+            fresh, repeats, superseded = [], [], 0
             for place, each in valid:
                 version = (each.stored_ts, each.content_hash)
                 content = (each.key, each.content_hash)
-                if content in seen or held.get(each.key) == version:
-                    continue
-                if each.key in held and held[each.key] > version:
+                *current, of = held.get(each.key, ("", b"", 0))
+                if content in seen or tuple(current) == version:
+                    repeats.append((place, each, "duplicate", seen.get(content, of)))
+                elif tuple(current) > version:
                     superseded += 1
-                    continue
-                seen.add(content)
-                fresh.append((place, each))
+                    repeats.append((place, each, "superseded", of))
+                else:
+                    seen[content] = -1 - place  # of this batch, whose number is not known yet
+                    fresh.append((place, each))
             batch = a_batch(
                 id or os.urandom(8).hex(),
                 source=source,
@@ -179,8 +182,27 @@ class Ledger:
                         number,
                         row.line,
                         None,
+                        None,
                     )
                     for row in rows
+                ],
+            )
+            lineage.add_events(
+                connection,
+                [
+                    (
+                        event_id(number, place, "skip"),
+                        "skip",
+                        source,
+                        each.key,
+                        None,
+                        detail,
+                        number,
+                        first_line + place,
+                        parents[place],
+                        staged_id(number, -1 - of) if of < 0 else of,
+                    )
+                    for place, each, detail, of in repeats
                 ],
             )
         return number

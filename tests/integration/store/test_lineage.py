@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from store import database, dead_letters, lineage
+from store import database, dead_letters, lineage, lineage_walks
 from store.lineage import Entry
 from store.schema import event_id, staged_id
 from tests.integration.store.conftest import Bad, Ledger, Record
@@ -10,12 +10,12 @@ FIVE = [Record(key, "2025-01-15") for key in "abcde"]
 
 def of_key(ledger: Ledger, key: str, source: str | None = None) -> list[Entry]:
     with database.reading(ledger.engine) as connection:
-        return lineage.of_key(connection, key, source)
+        return lineage_walks.of_key(connection, key, source)
 
 
 def of_line(ledger: Ledger, file: str, line: int) -> list[Entry]:
     with database.reading(ledger.engine) as connection:
-        return lineage.of_line(connection, file, line)
+        return lineage_walks.of_line(connection, file, line)
 
 
 def by_step(ledger: Ledger) -> dict[str, int]:
@@ -30,7 +30,7 @@ def replay(ledger: Ledger, letter_batch: int, place: int, record: Record) -> int
     (letter,) = ledger.rows("SELECT id FROM dead_letters")[0]
     with database.transaction(ledger.engine) as connection:
         row = (parent, "replay", "shop", None, letter, "sent back", number, 7,
-               event_id(letter_batch, place, "reject"))  # fmt: skip
+               event_id(letter_batch, place, "reject"), None)  # fmt: skip
         lineage.add_events(connection, [row])
         dead_letters.resolve(connection, [letter], "2025-01-15T12:00:00.000000Z")
     return ledger.receive([record], parents=[parent], kind="replay", first_line=7)

@@ -26,14 +26,23 @@ LOOKS = [
     ("lineage", "--by-step"),
     ("lineage", "a"),
     ("lineage", "--file", "a.json", "--line", "6"),
+    ("lineage", "--id", "stage-1048576"),
+    ("explain", "a"),
+    ("runs", "--detail"),
+    ("check", "--lineage"),
     ("dead-letters",),
     ("watermark",),
     ("watermark", "repair"),
+    ("watermark", "history"),
+    ("freshness",),
+    ("lateness",),
+    ("reconcile",),
     ("check",),
     ("digest",),
     ("init",),
 ]
-COMMANDS = ["init", "report", "batches", "runs", "lineage", "dead-letters", "watermark", "check", "digest"]
+COMMANDS = ["init", "report", "batches", "runs", "lineage", "explain", "openlineage", "dead-letters", "watermark",
+            "freshness", "lateness", "reconcile", "check", "digest"]  # fmt: skip
 
 
 class Ended(NamedTuple):
@@ -162,7 +171,9 @@ def test_every_timestamp_in_json_is_iso_8601(sample: Ledger, store: Store, argum
         assert not value.endswith(("0Z", ".Z")) or "." not in value
 
 
-@pytest.mark.parametrize("arguments", [look for look in LOOKS if look[-1] not in ("a", "6")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [look for look in LOOKS if look[-1] not in ("a", "6", "stage-1048576")], ids=" ".join
+)
 def test_every_command_copes_with_an_empty_store(store: Store, arguments: Sequence[str]) -> None:
     plain, as_json = store(*arguments), store(*arguments, "--json")
     assert (plain.code, as_json.code, plain.err, as_json.err) == (0, 0, "", "")
@@ -425,6 +436,11 @@ def hostile(ledger: Ledger) -> Ledger:
         ("dead-letters", "--id", "LETTER"),
         ("watermark",),
         ("watermark", "repair"),
+        ("watermark", "history"),
+        ("watermark", "set", HOSTILE, "2025-01-02", "--why", HOSTILE),
+        ("freshness",),
+        ("lateness",),
+        ("lateness", "x" + HOSTILE),
         ("check",),
     ],
     ids=lambda arguments: " ".join(arguments[:1]),
@@ -530,7 +546,7 @@ def test_help_does_not_load_the_database_libraries(own_process: None) -> None:
 
 
 def test_an_interrupted_command_ends_with_130(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("store.looking.report", interrupted)

@@ -1,0 +1,100 @@
+"""Rows put straight into the target, and what a naive reader of them says about their agreement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from store import comparison, database, hashing, reconciliation, schema
+from store.reconciliation import Difference, Result
+
+FIELDS = ("name", "value", "size")
+
+
+class Holding(NamedTuple):
+    """What one source says of one key."""
+
+    source: str
+    key: str
+    value: float | None = 1.0
+    name: str | None = "pump"
+    size: int | None = 7
+    ts: str = "2025-01-15T12:00:00.000000Z"
+
+
+def put(engine: Engine, rows: Sequence[Holding]) -> None:
+    """Rows of the target, each with its place as its lineage id."""
+    with database.transaction(engine) as connection:
+        table = schema.record_tables(database.contract_columns(connection)).target
+        for place, row in enumerate(rows):
+            content = hashing.digest(repr(row).encode())
+            given = {**row._asdict(), "content_hash": content, "lineage_id": place}
+            statement = database.insert(connection, table).values(given)
+            changed = {name: given[name] for name in (*FIELDS, "ts", "content_hash", "lineage_id")}
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["source", "key"], set_=changed)
+            )
+
+
+def reconciled(
+    engine: Engine,
+    tolerances: Mapping[str, float] | None = None,
+    sources: Sequence[str] | None = None,
+    since: str | None = None,
+) -> tuple[Result, list[Difference]]:
+    """The counts and the rows, as `store reconcile` has them."""
+    with database.reading(engine) as connection:
+        asked = comparison.compared(connection, sources, tolerances, since)
+        rows = list(reconciliation.differences(connection, asked))
+        return reconciliation.reconcile(connection, asked), rows
+
+
+def kept(engine: Engine, **asked: Any) -> Result:
+    """A reconciliation that is kept."""
+    with database.transaction(engine) as connection:
+        return reconciliation.reconcile_and_keep(connection, **asked)
+
+
+def differ(one: Any, other: Any, tolerance: float | None) -> bool:
+    if one is None or other is None or isinstance(one, str) or not tolerance:
+        return bool(one != other)
+    slack = 0 if isinstance(one, int) else math.ulp(1.0) * (abs(one) + abs(other))
+    return bool(abs(one - other) > tolerance + slack)
+
+
+class Verdict(NamedTuple):
+    """What the oracle says."""
+
+    matched: int
+    mismatched: list[str]
+    single: dict[str, int]
+    rows: list[tuple[str, str, str, str]]  # key, field, one source, the other
+    fields: dict[str, int]
+
+
+def oracle(
+    rows: Sequence[Holding], tolerances: Mapping[str, float], since: str | None, sources: Sequence[str]
+) -> Verdict:
+    """Every key, every two of its holders and every field, one after another."""
+    matched, single, found = 0, dict.fromkeys(sources, 0), []
+    for key in sorted({row.key for row in rows}):
+        holders = sorted(row for row in rows if row.key == key and row.source in sources)
+        if not holders or (since is not None and max(row.ts for row in holders) < since):
+            continue
+        if len(holders) == 1:
+            single[holders[0].source] += 1
+            continue
+        apart = [
+            (key, field, one.source, other.source)
+            for one, other in combinations(holders, 2)
+            for field in FIELDS
+            if differ(getattr(one, field), getattr(other, field), tolerances.get(field))
+        ]
+        matched += not apart
+        found += apart
+    by_field = {field: len({row[0] for row in found if row[1] == field}) for field in FIELDS}
+    return Verdict(matched, sorted({row[0] for row in found}), single, found, by_field)

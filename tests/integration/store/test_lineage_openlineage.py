@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from store import database, openlineage
+from store.errors import ConfigError, SluiceError, UsageError
+from tests.integration.store.conftest import Ledger, Record
+
+URI = {"type": "string", "format": "uri", "pattern": "^[a-z]+:.+"}
+TEXT = {"type": "string"}
+FACETS = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {"_producer": URI, "_schemaURL": URI},
+        "required": ["_producer", "_schemaURL"],
+    },
+}
+ROWS = {"type": "object", "properties": {"rowCount": {"type": "integer"}}, "required": ["rowCount"]}
+DATASET = {
+    "type": "object",
+    "properties": {
+        "namespace": TEXT,
+        "name": TEXT,
+        "facets": FACETS,
+        "inputFacets": FACETS,
+        "outputFacets": FACETS,
+    },
+    "required": ["namespace", "name"],
+}
+# What the specification, 2-0-2, asks of a run event, in our words; its classes check the rest when one is made.
+RUN_EVENT = {
+    "type": "object",
+    "properties": {
+        "eventType": {"enum": ["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"]},
+        "eventTime": {"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT.+Z$"},
+        "producer": URI,
+        "schemaURL": URI,
+        "run": {
+            "type": "object",
+            "properties": {"runId": {"type": "string", "format": "uuid"}, "facets": FACETS},
+            "required": ["runId"],
+        },
+        "job": {
+            "type": "object",
+            "properties": {"namespace": TEXT, "name": TEXT, "facets": FACETS},
+            "required": ["namespace", "name"],
+        },
+        "inputs": {"type": "array", "items": DATASET},
+        "outputs": {"type": "array", "items": DATASET},
+    },
+    "required": ["eventTime", "producer", "schemaURL", "run", "job"],
+}
+
+
+def export(ledger: Ledger, first: int = 1, last: int | None = None) -> list[Any]:
+    """The events, each held against the specification."""
+    with database.reading(ledger.engine) as connection:
+        made = [
+            json.loads(event) for event in openlineage.events(connection, "sluice", first=first, last=last)
+        ]
+    validator = Draft202012Validator(RUN_EVENT, format_checker=FormatChecker())
+    for event in made:
+        validator.validate(event)
+    return made
+
+
+def rows(dataset: Any, kind: str) -> int:
+    return int(dataset[f"{kind}Facets"][f"{kind}Statistics"]["rowCount"])
+
+
+@pytest.fixture
+def loaded(ledger: Ledger) -> Ledger:
+    """Two runs: one over two files, one that updates a row."""
+    ledger.receive([Record("a", "2025-01-01"), Record("b", "2025-01-01")], file="one.json")
+    ledger.receive([Record("a", "2025-01-02")], file="two.json")
+    ledger.load()
+    ledger.receive([Record("a", "2025-01-03")], file="two.json")
+    ledger.load()
+    return ledger
+
+
+def test_a_run_is_a_start_and_an_end_with_its_files_and_the_rows_it_wrote(loaded: Ledger) -> None:
+    start, end = export(loaded, 1, 1)
+    assert (start["eventType"], end["eventType"]) == ("START", "COMPLETE")
+    assert start["run"]["runId"] == end["run"]["runId"]
+    assert end["job"]["namespace"] == "sluice"
+    assert end["job"]["name"] == "sluice.load"
+    assert {each["name"]: rows(each, "input") for each in end["inputs"]} == {"one.json": 2, "two.json": 1}
+    (target,) = end["outputs"]
+    assert rows(target, "output") == 2  # of three staged rows, one was beaten
+    assert {"key", "ts", "value"} <= {field["name"] for field in target["facets"]["schema"]["fields"]}
+
+
+def test_every_run_has_an_id_of_its_own_that_stays(loaded: Ledger) -> None:
+    ids = [event["run"]["runId"] for event in export(loaded)]
+    assert len(ids) == 4
+    assert len(set(ids)) == 2
+    assert [event["run"]["runId"] for event in export(loaded)] == ids
+
+
+def test_runs_before_the_first_asked_for_are_left_out(loaded: Ledger) -> None:
+    assert export(loaded, 2) == export(loaded)[2:]
+    assert export(loaded, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "kinds"),
+    [("failed", ["START", "FAIL"]), ("interrupted", ["START", "ABORT"]), ("running", ["START"])],
+)
+def test_how_a_run_ended_is_the_kind_of_its_event(loaded: Ledger, status: str, kinds: list[str]) -> None:
+    loaded.tamper(
+        "UPDATE run_log SET status = :status, error = 'the disk is full' WHERE seq = 2", status=status
+    )
+    made = export(loaded, 2)
+    assert [event["eventType"] for event in made] == kinds
+    if len(made) == 2:
+        assert made[1]["run"]["facets"]["errorMessage"]["message"] == "the disk is full"
+
+
+def test_a_run_that_is_not_there_is_an_error(loaded: Ledger) -> None:
+    with pytest.raises(SluiceError, match="there is no run 9"):
+        export(loaded, 9, 9)
+
+
+def test_without_the_extra_the_error_says_what_to_install(
+    loaded: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openlineage.client.serde", None)
+    with pytest.raises(ConfigError, match=r"pip install 'sluice\[openlineage\]'"):
+        export(loaded)
+
+
+def test_a_file_gets_one_event_a_line(tmp_path: Path) -> None:
+    openlineage.write(['{"a": 1}', '{"b": 2}'], tmp_path / "runs.ndjson")
+    assert (tmp_path / "runs.ndjson").read_text() == '{"a": 1}\n{"b": 2}\n'
+    with pytest.raises(UsageError, match="cannot be written"):
+        openlineage.write([], tmp_path / "no" / "folder")
+
+
+# --- over HTTP -----------------------------------------------------------------------------------------
+
+
+class Collector:
+    """An endpoint that keeps what it is sent, and answers as it is told."""
+
+    def __init__(self, *answers: int) -> None:
+        self.answers = list(answers)
+        self.bodies: list[Any] = []
+        self.headers: list[dict[str, str]] = []
+        self.methods: list[str] = []
+        self.url = ""
+
+
+@contextmanager
+def collecting(*answers: int) -> Iterator[Collector]:
+    kept = Collector(*answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            kept.bodies.append(json.loads(body))
+            kept.headers.append(dict(self.headers))
+            kept.methods.append(self.command)
+            self.send_response(kept.answers.pop(0) if kept.answers else 201)
+            self.send_header("Location", kept.url)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            kept.methods.append(self.command)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    kept.url = f"http://127.0.0.1:{server.server_port}/api/v1/lineage"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield kept
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_events_are_posted_in_order_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", "hush")
+    with collecting() as kept:
+        openlineage.send(['{"n": 1}', '{"n": 2}'], kept.url)
+    assert kept.bodies == [{"n": 1}, {"n": 2}]
+    assert {header["Authorization"] for header in kept.headers} == {"Bearer hush"}
+    assert {header["Content-Type"] for header in kept.headers} == {"application/json"}
+
+
+@pytest.mark.parametrize("answer", [302, 400, 401, 500])
+def test_an_answer_that_is_no_success_stops_and_says_how_far_it_got(
+    monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", "hush")
+    with (
+        collecting(201, answer) as kept,
+        pytest.raises(SluiceError, match=f"answered {answer}: 1 of 3 events sent") as raised,
+    ):
+        openlineage.send(['{"n": 1}'] * 3, kept.url + "?token=hush")
+    assert kept.methods == ["POST", "POST"]
+    assert "hush" not in str(raised.value)
+    assert raised.value.exit_code == 1
+
+
+def test_an_endpoint_that_is_not_there_is_an_error_without_the_secrets() -> None:
+    with collecting() as kept:
+        pass
+    with pytest.raises(SluiceError, match="cannot be reached") as raised:
+        openlineage.send(["{}"], kept.url + "?token=hush")
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost", "ftp://host/x", "file:///etc/passwd", "http://", "http://u:hush@host/", "http://h:x/"],
+)
+def test_what_is_no_url_to_post_to_is_a_usage_error(url: str) -> None:
+    with pytest.raises(UsageError, match="--url should be like") as raised:
+        openlineage.send(["{}"], url)
+    assert "hush" not in str(raised.value)

@@ -1,0 +1,131 @@
+"""Stages that are off, shares, flags set by hand, and the lineage of repeats, over the real jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from store import accounting, database, flags, lineage_walks, reconciliation
+from worker import jobs
+from worker.cli import app
+from worker.settings import StageSettings
+from worker.stages import falls_in
+
+from .plant import Plant, ndjson, row
+
+run = CliRunner().invoke
+
+
+def batches_of(plant: Plant) -> list[dict[str, Any]]:
+    from store import batches
+
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        assert accounting.violations(connection) == []
+        return batches.recent(connection, 100)
+
+
+def test_a_stage_that_is_off_is_absent_from_the_receipt(plant: Plant) -> None:
+    plant.run(ndjson(row("a")))
+    run(app, ["flags", "set", "dedupe=off", "freshness=off"], catch_exceptions=False)
+    plant.run(ndjson(row("b")))
+    newest, oldest = batches_of(plant)
+    assert oldest["stages_run"] == ["parse", "adapt", "validate", "freshness", "dedupe"]
+    assert newest["stages_run"] == ["parse", "adapt", "validate"]
+
+
+def test_a_flag_given_back_goes_by_the_configuration_again_and_every_change_is_kept(plant: Plant) -> None:
+    run(app, ["flags", "set", "dedupe=off", "--why", "a trial"], catch_exceptions=False)
+    run(app, ["flags", "set", "dedupe=configured"], catch_exceptions=False)
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        assert flags.overrides(connection) == {}
+        changes = flags.history(connection, 10)
+    assert [(change["share"], change["why"]) for change in changes] == [
+        (None, "no reason given"),
+        (0.0, "a trial"),
+    ]
+
+
+@pytest.mark.parametrize("change", ["dedupe=1.5", "dedupe=-0.1", "dedupe=maybe", "nothing=on", "dedupe"])
+def test_a_flag_that_is_none_is_refused(plant: Plant, change: str) -> None:
+    assert run(app, ["flags", "set", change]).exit_code != 0
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        assert flags.overrides(connection) == {}
+
+
+def test_with_dedupe_off_a_repeat_of_the_target_is_staged_and_superseded_at_load(plant: Plant) -> None:
+    plant.run(ndjson(row("a"), row("b")))
+    digest = plant.digest()
+    run(app, ["flags", "set", "dedupe=off"], catch_exceptions=False)
+    plant.run(ndjson(row("a"), row("b"), row("c")))
+    report = plant.report()
+    assert (report["duplicates"], report["staged"], report["superseded_at_load"]) == (0, 5, 2)
+    assert plant.digest() != digest
+    assert report["target_rows"] == 3
+
+
+def test_with_validate_off_a_record_needs_a_key_a_time_and_values_that_fit(plant: Plant) -> None:
+    run(app, ["flags", "set", "validate=off"], catch_exceptions=False)
+    bare = [
+        {"key": "a", "ts": "2025-01-01T00:00:00Z"},
+        {"key": "b", "ts": "2025-01-01T00:00:00Z", "value": "3"},
+    ]
+    bad = [
+        {"key": "c"},
+        {"ts": "2025-01-01T00:00:00Z"},
+        {"key": "d", "ts": "2025-01-01T00:00:00Z", "value": "x"},
+    ]
+    plant.run(ndjson(*bare, *bad, {"key": "e", "ts": "2099-01-01T00:00:00Z"}))
+    report = plant.report()
+    assert (report["staged"], report["rejected"]) == (2, 4)
+    assert report["reasons"] == {
+        "missing_timestamp": 1,
+        "missing_key": 1,
+        "invalid_value": 1,
+        "future_timestamp": 1,
+    }
+
+
+def test_a_share_is_about_that_part_and_the_same_records_every_time() -> None:
+    records = [f"record {number}" for number in range(4000)]
+    chosen = [record for record in records if falls_in(0.1, record)]
+    assert 300 < len(chosen) < 500
+    assert chosen == [record for record in reversed(records) if falls_in(0.1, record)][::-1]
+    assert set(chosen) < {record for record in records if falls_in(0.2, record)}
+
+
+@pytest.mark.parametrize(
+    ("given", "share"), [(True, 1.0), (False, 0.0), (0.25, 0.25), ("off", 0.0), ("on", 1.0)]
+)
+def test_a_stage_is_true_false_or_a_share(given: object, share: float) -> None:
+    assert StageSettings.model_validate({"dedupe": given}).shares()["dedupe"] == share
+
+
+def test_the_entry_of_a_duplicate_follows_the_entry_it_repeats(plant: Plant) -> None:
+    plant.run(ndjson(row("a"), row("a")))
+    plant.run(ndjson(row("a"), row("z")))
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        entries = lineage_walks.of_key(connection, "a")
+    stage = next(entry for entry in entries if entry.step == "stage")
+    repeats = [entry for entry in entries if entry.step == "skip"]
+    assert [(entry.detail, entry.parent_id) for entry in repeats] == [("duplicate", stage.id)] * 2
+
+
+def test_the_entry_of_a_superseded_record_follows_what_beat_it(plant: Plant) -> None:
+    plant.run(ndjson(row("a", ts="2025-01-02T00:00:00Z")))
+    plant.run(ndjson(row("a", ts="2025-01-01T00:00:00Z")))
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        entries = lineage_walks.of_key(connection, "a")
+    winner = next(entry for entry in entries if entry.step == "stage")
+    assert [(e.detail, e.parent_id) for e in entries if e.step == "skip"] == [("superseded", winner.id)]
+
+
+def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant) -> None:
+    plant.run(ndjson(row("a", value=1)), source="one")
+    plant.run(ndjson(row("a", value=2)), source="two")
+    assert jobs.reconcile_sources() == {"off": True}
+    run(app, ["flags", "set", "reconcile=on"], catch_exceptions=False)
+    assert jobs.reconcile_sources() == {"keys": 1, "matched": 0, "mismatched": 1}
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        assert len(reconciliation.history(connection, 10)) == 1

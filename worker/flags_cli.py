@@ -1,0 +1,106 @@
+"""`worker flags`: which stages run, and on what share of the records."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from store import database, flags
+from store.console import print_json
+from store.errors import ConfigError
+from store.settings import StoreSettings
+from worker.settings import StageSettings, WorkerSettings
+
+app = typer.Typer(
+    name="flags",
+    help="Which stages run, and on what share of the records; read by the next batch.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+
+
+@app.callback(epilog="Examples:\n\n  worker flags list\n\n  worker flags set dedupe=off --why 'a trial'")
+def stage_flags() -> None:
+    """Which stages run, and on what share of the records; read by the next batch."""
+
+
+@app.command("list", epilog="Examples:\n\n  worker flags list\n\n  worker flags list --json")
+def list_flags(as_json: Json = False) -> None:
+    """Each stage's share of the records, where it comes from, and the latest changes."""
+    configured = WorkerSettings.load().stages.shares()
+    engine = database.prepare(StoreSettings.load())
+    with database.reading(engine) as connection:
+        by_hand, changes = flags.overrides(connection), flags.history(connection, 10)
+    engine.dispose()
+    rows = {
+        name: {"share": by_hand.get(name, share), "set_by_hand": name in by_hand, "configured": share}
+        for name, share in configured.items()
+    }
+    if as_json:
+        print_json({"flags": rows, "changes": changes})
+        return
+    table = Table("stage", "share", "from")
+    for name, row in rows.items():
+        table.add_row(name, said(row["share"]), "worker flags set" if row["set_by_hand"] else "configuration")
+    Console().print(table)
+    for change in changes:
+        print(
+            f"{change['at']}  {change['name']}: {said(change['previous'])} to {said(change['share'])}, {change['why']}"
+        )
+
+
+def said(share: Any) -> str:
+    """A share as people say it."""
+    if share is None:
+        return "configured"
+    return {0.0: "off", 1.0: "on"}.get(share, f"{share:g} of the records")
+
+
+@app.command(
+    "set",
+    epilog="Examples:\n\n  worker flags set dedupe=off\n\n  worker flags set validate=0.1 --why 'a trial'\n\n"
+    "  worker flags set dedupe=configured",
+)
+def set_flags(
+    changes: Annotated[
+        list[str], typer.Argument(help="STAGE=on, off, a share from 0 to 1, or `configured`.")
+    ],
+    why: Annotated[str, typer.Option(help="Kept with the change.")] = "",
+) -> None:
+    """Change what stages do from the next batch on; who, when and why is kept."""
+    shares = [parse(change) for change in changes]
+    engine = database.prepare(StoreSettings.load())
+    with database.transaction(engine) as connection:
+        for name, share in shares:
+            flags.change(
+                connection,
+                name,
+                share,
+                why or "no reason given",
+                f"{getpass.getuser()}@{socket.gethostname()}",
+            )
+    engine.dispose()
+    for name, share in shares:
+        print(f"{name}: {said(share)}, from the next batch on")
+
+
+def parse(change: str) -> tuple[str, float | None]:
+    """`dedupe=off` as (stage, share). Raises ConfigError."""
+    name, separator, value = change.partition("=")
+    known = StageSettings().shares()
+    if not separator or name not in known:
+        raise ConfigError(f"{change!r} should be STAGE=VALUE, with a stage of {', '.join(known)}")
+    if value == "configured":
+        return name, None
+    try:
+        return name, StageSettings.model_validate({name: value}).shares()[name]
+    except ValidationError as error:
+        raise ConfigError(f"{change!r}: the value is on, off, configured, or a share from 0 to 1") from error

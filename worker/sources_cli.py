@@ -1,0 +1,147 @@
+"""`worker sources`: the configured feeds, and a trial of one on a file."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from store import timestamps
+from store.console import print_json, shown
+from store.errors import ConfigError
+from worker.contract import load_contract
+from worker.message import Message
+from worker.rejection import Rejection
+from worker.settings import SourceSettings, WorkerSettings
+from worker.stages import Judge, judge_batch, judge_for, parse
+
+app = typer.Typer(
+    name="sources",
+    help="The configured feeds, and a trial of one on a file.",
+    invoke_without_command=True,
+    rich_markup_mode="rich",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+SHOWN_CELL = 60
+
+
+@app.callback(epilog="Examples:\n\n  worker sources\n\n  worker sources try usgs data/earthquakes.json")
+def sources(context: typer.Context, as_json: Json = False) -> None:
+    """List the feeds that the configuration knows, and how each is read."""
+    if context.invoked_subcommand:
+        return
+    settings = WorkerSettings.load()
+    contract = load_contract(settings)
+    for source in settings.sources.values():
+        judge_for(
+            contract, source, settings.max_future_skew
+        )  # an adapter that cannot be imported is an error now
+    if as_json:
+        print_json({name: source.model_dump(mode="json") for name, source in settings.sources.items()})
+        return
+    if not settings.sources:
+        print("no source has an entry: records are taken as they are; see [sources.NAME] in docs/sources.md")
+        return
+    table = Table("source", "how it is read", "time", "late", "priority")
+    for name, source in settings.sources.items():
+        table.add_row(
+            name, escape(how(source)), escape(time_of(source)), source.late, str(source.priority or "")
+        )
+    Console().print(table)
+
+
+def how(source: SourceSettings) -> str:
+    """A source's mapping in words."""
+    if source.adapter:
+        return f"function {source.adapter}"
+    parts = [f"{name} from {expression}" for name, expression in source.fields.items()]
+    parts += [f"{name} is {value!r}" for name, value in source.constants.items()]
+    parts += [f"{name} is {value!r} where absent" for name, value in source.defaults.items()]
+    return "; ".join(parts) or "as it is"
+
+
+def time_of(source: SourceSettings) -> str:
+    """How a source writes its times."""
+    if source.ts_unit:
+        return f"{source.ts_unit} since 1970"
+    return f"{source.ts_format or 'ISO 8601'}, {source.assume_tz} where it has no offset"
+
+
+@app.command(
+    "try",
+    epilog="Examples:\n\n  worker sources try usgs data/earthquakes.json\n\n  worker sources try shop x.csv --json",
+)
+def try_source(
+    name: Annotated[str, typer.Argument(help="A source of the configuration.")],
+    file: Annotated[str, typer.Argument(help="A file of its records.")],
+    limit: Annotated[int, typer.Option(help="How many records.", min=1)] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show the first records raw and adapted side by side, and what would be rejected; nothing is sent."""
+    settings = WorkerSettings.load()
+    if name not in settings.sources:
+        known = ", ".join(sorted(settings.sources)) or "none"
+        raise ConfigError(f"source {name!r} has no entry in the configuration (it has: {known})")
+    judge = judge_for(load_contract(settings), settings.sources[name], settings.max_future_skew)
+    trials = [trial(place, message, judge) for message, place in first_records(name, file, limit)]
+    if as_json:
+        print_json(trials)
+        return
+    table = Table("line", "raw", "adapted", "verdict", title=escape(f"{shown(file)} as {name}"))
+    for each in trials:
+        adapted = orjson.dumps(each["adapted"]).decode() if each["adapted"] is not None else ""
+        table.add_row(str(each["line"]), cell(each["raw"]), cell(adapted), cell(each["verdict"]))
+    Console().print(table)
+    accepted = sum(each["verdict"] == "accepted" for each in trials)
+    print(f"{accepted} of {len(trials)} would be accepted; nothing was sent")
+
+
+def first_records(name: str, file: str, limit: int) -> list[tuple[Message, int]]:
+    """The first records of a file, each as (its message, its place in it)."""
+    reader = registered_reader()
+    messages = reader(name, file)
+    places = chain.from_iterable(
+        ((message, place) for place in range(len(message.records))) for message in messages
+    )
+    return list(islice(places, limit))
+
+
+def registered_reader() -> Any:
+    """Reading files is the producer's: it registers how, and no arrow turns back."""
+    from importlib.metadata import entry_points
+
+    return next(iter(entry_points(group="sluice.readers"))).load()
+
+
+def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
+    """One record raw, adapted, and what would become of it."""
+    record = message.records[place]
+    adapted: dict[str, Any] | None = None
+    with suppress(Rejection):
+        adapted = judge.adapter.adapt(parse(record, message))
+    one = Message(
+        id=message.id, kind="file", source=message.source, file=message.file, format=message.format,
+        header=message.header, delimiter=message.delimiter, records=[record], lines=[message.lines[place]],
+        fingerprint=message.fingerprint, letters=[], size=0,
+    )  # fmt: skip
+    judged = judge_batch(one, judge, None, timestamps.now())
+    faults = [f"{fault.reason}: {fault.message}" for bad in judged.bad for fault in bad.faults]
+    return {
+        "line": message.lines[place],
+        "raw": record if isinstance(record, str) else record.content.decode("utf-8", "backslashreplace"),
+        "adapted": adapted,
+        "verdict": "; ".join(faults) or "accepted",
+    }
+
+
+def cell(text: str) -> str:
+    """A value as a table shows it: harmless, and not too long."""
+    text = shown(text)
+    return escape(text if len(text) <= SHOWN_CELL else text[: SHOWN_CELL - 1] + "…")
