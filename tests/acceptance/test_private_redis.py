@@ -50,7 +50,7 @@ def test_a_burst_after_a_stop_processes_what_was_queued_and_what_was_taken_but_n
 def test_nothing_in_redis_is_pickle(box: Sandbox) -> None:
     box.ok("producer", "enqueue", SAMPLE)
     cron = box.start("rq", "cron", "worker.schedule", env=OWN_TERMINALS)
-    box.until(lambda: box.queued("loader") == 1, "the cron has sent a load")
+    box.until(lambda: box.queued("loader") >= 1, "the cron has sent a load")
     assert cron.stop().code == 0
 
     with box.redis() as client:

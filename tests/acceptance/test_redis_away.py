@@ -145,7 +145,7 @@ def test_a_cron_that_is_told_twice_to_stop_while_redis_hangs_says_goodbye_once(
     site: Sandbox, redis: OwnRedis
 ) -> None:
     cron = site.start("rq", "cron", "worker.schedule", env=OWN_TERMINALS)
-    site.until(lambda: site.queued("loader") == 1, "it has sent a load")
+    site.until(lambda: site.queued("loader") >= 1, "it has sent a load")
     redis.hang()
     cron.process.send_signal(signal.SIGINT)  # a terminal sends this, and `worker up` the other
     site.until(lambda: "received shutdown signal" in cron.out + cron.err, "the first was heard")
