@@ -28,7 +28,8 @@ from store.settings import StoreSettings
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
 COMMAND = str(Path(sys.executable).parent / "store")
 INSERT = (
-    "INSERT INTO target (source, key, ts, content_hash, lineage_id, name, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO target (source, key, ts, content_hash, lineage_id, lineage_line, lineage_run, lineage_outcome, "
+    "name, value) VALUES (?, ?, ?, ?, ?, 1, 1, 1, ?, ?)"
 )
 # A child of its own, for a child's peak memory is told of all children together.
 MEASURE = (

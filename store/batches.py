@@ -94,6 +94,11 @@ def recent(connection: Connection, limit: int) -> list[dict[str, object]]:
     ]
 
 
+def last_number(connection: Connection) -> int:
+    """The number of the latest batch; 0 before the first."""
+    return connection.execute(select(func.max(batches.c.seq))).scalar() or 0
+
+
 def count(connection: Connection) -> int:
     """How many batches have been processed."""
     return connection.execute(select(func.count()).select_from(batches)).scalar_one()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -38,6 +39,12 @@ from store.settings import StoreSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BEGIN = "sluice_begin"
+IMMEDIATELY = "BEGIN IMMEDIATE"
+LOCK_POLL_SECONDS = 0.001
+# SQLite's own checkpoint falls to whoever commits, every 4 MB; here the loader makes one after each chunk,
+# when nobody waits for it, and a committing worker only where no loader runs.
+WAL_PAGES = 16_384  # of 4 KiB
+LONGEST_WAL_BYTES = 128 << 20
 NOT_ANOTHERS = "SELECT count(*) = 0 OR sum(name = ?) FROM sqlite_master"
 
 # What the database says, and what its user can do about it.
@@ -82,6 +89,8 @@ def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
         "PRAGMA foreign_keys = ON",
         f"PRAGMA cache_size = {-1024 * page_cache_mb}",
         "PRAGMA temp_store = MEMORY",
+        f"PRAGMA wal_autocheckpoint = {WAL_PAGES}",
+        f"PRAGMA journal_size_limit = {LONGEST_WAL_BYTES}",
     )
 
     @event.listens_for(engine, "connect")
@@ -94,9 +103,33 @@ def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
+        statement = connection.get_execution_options().get(BEGIN, "BEGIN")
+        if statement != IMMEDIATELY or not has_write_lock(connection, settings.busy_timeout_seconds):
+            connection.exec_driver_sql(statement)
 
     return engine
+
+
+def has_write_lock(connection: Connection, seconds: float) -> bool:
+    """Begins a transaction with SQLite's write lock; False where it was not to be had in this time.
+
+    SQLite's own waiting sleeps up to a tenth of a second at a time, longer than a batch takes to be written.
+    """
+    driver: Any = connection.connection.driver_connection
+    deadline = time.monotonic() + seconds
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                driver.execute(IMMEDIATELY)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    return False
+                time.sleep(LOCK_POLL_SECONDS)
+            else:
+                return True
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
 def parse_url(text: str) -> URL:
@@ -114,21 +147,51 @@ def parse_url(text: str) -> URL:
 
 
 @contextmanager
-def transaction(engine: Engine) -> Iterator[Connection]:
+def transaction(place: Engine | Connection, *, lasting: bool = True) -> Iterator[Connection]:
     """One write transaction: all of it or nothing. Takes SQLite's write lock at the start.
 
+    One that is not `lasting` may be undone by a power cut, as a whole: for what is only found again then.
     Raises StoreUnavailable for a system error; the first error is the one that is seen.
     """
-    with translated(engine), engine.connect() as plain:
-        connection = plain.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+    with translated(place.engine), connected(place) as connection:
+        connection.execution_options(**{BEGIN: IMMEDIATELY})
+        with connection.begin() if lasting else _unsynced(connection):
+            yield connection
+
+
+@contextmanager
+def _unsynced(connection: Connection) -> Iterator[None]:
+    """A transaction whose commit does not wait for the disk; the next lasting one does, for both."""
+    if not is_sqlite(connection):
+        with connection.begin():
+            yield
+        return
+    driver: Any = connection.connection.driver_connection
+    (level,) = driver.execute("PRAGMA synchronous").fetchone()
+    driver.execute("PRAGMA synchronous = NORMAL")
+    try:
+        with connection.begin():
+            yield
+    finally:
+        driver.execute(f"PRAGMA synchronous = {int(level)}")
+
+
+@contextmanager
+def reading(place: Engine | Connection) -> Iterator[Connection]:
+    """One consistent view of the data, without a lock."""
+    with translated(place.engine), connected(place) as connection:
+        connection.execution_options(**{BEGIN: "BEGIN"})
         with connection.begin():
             yield connection
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """One consistent view of the data, without a lock."""
-    with translated(engine), engine.connect() as connection, connection.begin():
+def connected(place: Engine | Connection) -> Iterator[Connection]:
+    """One connection: a new one, or the one that is given, for several transactions that share its own tables."""
+    if isinstance(place, Connection):
+        yield place
+        return
+    with translated(place), place.connect() as connection:
         yield connection
 
 
@@ -215,6 +278,19 @@ def insert_tuples(
     columns = ", ".join(quote(name) for name in names)
     marks = ", ".join([mark] * len(names))
     connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
+
+
+def checkpoint(connection: Connection) -> None:
+    """Moves what is committed from SQLite's write-ahead log into the database file; between transactions.
+
+    Writers may go on meanwhile, unless the log has grown long: then they wait until it begins anew.
+    """
+    if not is_sqlite(connection):
+        return
+    driver: Any = connection.connection.driver_connection
+    _busy, pages, _moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if pages * 4096 > LONGEST_WAL_BYTES:
+        driver.execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from store import batches, database, lineage_walks, timestamps
 from store.errors import SluiceError
 from store.lineage import Entry
-from store.schema import dead_letters, lineage_events, record_tables, source_priorities
+from store.schema import CARRIED, dead_letters, lineage_events, record_tables, source_priorities
 
 UNRANKED = 2147483647  # as the view `golden` has it
 MOST_NAMED = 5
@@ -55,7 +55,7 @@ def _held(connection: Connection, key: str, source: str) -> Facts | None:
     row = connection.execute(found).mappings().first()
     if row is None:
         return None
-    fixed = ("source", "key", "ts", "content_hash", "extra", "lineage_id")
+    fixed = ("source", "key", "ts", "content_hash", "extra", *CARRIED)
     values = {str(name): value for name, value in row.items() if name not in fixed}
     extra = orjson.loads(row["extra"]) if row["extra"] else {}
     return {"id": f"stage-{row['lineage_id']}", "ts": timestamps.to_iso(row["ts"]), "values": values | extra}

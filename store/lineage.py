@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, func, literal, select
+from sqlalchemy import Connection, Table, and_, func, literal, select
 
 from store import database
-from store.schema import lineage_events, record_lineage, record_tables
+from store.schema import CARRIED, RecordTables, lineage_events, past_lineage, record_lineage, record_tables
 
 Step = Literal["reject", "skip", "stage", "load", "replay"]
 OUTCOMES = {1: "inserted", 2: "updated", 3: "superseded"}
@@ -61,16 +61,31 @@ def add_events(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     database.insert_tuples(connection, lineage_events, EVENT_COLUMNS, rows)
 
 
-def record_loads(connection: Connection, chunk: Table, run_seq: int) -> dict[str, int]:
-    """Writes what the merge does with each row of the chunk; the count of each outcome."""
-    columns = ["source", "key", "id", "ts", "line", "run_seq", "outcome", "parent_id"]
+def record_loads(connection: Connection, tables: RecordTables, chunk: Table, run_seq: int) -> dict[str, int]:
+    """Keeps the lineage of what the merge of a chunk will leave behind; the count of each outcome.
+
+    Those that lose are past at once, those they are about to replace in the target become so; what wins
+    carries its own.
+    """
     outcome = chunk.c["_outcome"]
-    given = {"run_seq": literal(run_seq), "outcome": outcome}
-    rows = select(*(given[name] if name in given else chunk.c[name] for name in columns))
-    connection.execute(record_lineage.insert().from_select(columns, rows))
     counted = connection.execute(select(outcome, func.count()).group_by(outcome))
-    found = {number: count for number, count in counted}
-    return {name: found.get(number, 0) for number, name in OUTCOMES.items()}
+    found = {OUTCOMES[number]: count for number, count in counted}
+    columns = [column.name for column in past_lineage.columns]
+    if found.get("superseded"):
+        given = {"run_seq": literal(run_seq), "outcome": outcome}
+        lost = select(*(given[name] if name in given else chunk.c[name] for name in columns)).where(
+            outcome == 3
+        )
+        connection.execute(past_lineage.insert().from_select(columns, lost.order_by(chunk.c["_place"])))
+    if found.get("updated"):
+        held, carried = tables.target, {name: theirs for theirs, name in CARRIED.items()}
+        same_key = and_(held.c.source == chunk.c.source, held.c.key == chunk.c.key)
+        old = select(*(held.c[carried.get(name, name)] for name in columns)).select_from(
+            chunk.join(held, same_key)
+        )
+        replaced = old.where(outcome == 2).order_by(chunk.c["_place"])
+        connection.execute(past_lineage.insert().from_select(columns, replaced))
+    return {name: found.get(name, 0) for name in OUTCOMES.values()}
 
 
 def count_by_step(connection: Connection) -> dict[str, int]:

@@ -30,18 +30,10 @@ class Check:
 
 CHAINS = (
     Check(
-        "in the target, but no load entry wrote it",
-        """
-        SELECT t.source || ' ' || t.key AS named FROM target t
-        LEFT JOIN record_lineage r ON r.source = t.source AND r.key = t.key AND r.id = t.lineage_id
-        WHERE r.id IS NULL OR r.outcome NOT IN (1, 2) OR r.ts <> t.ts
-        """,
-    ),
-    Check(
         "loaded, but not the target's newest",
         """
         SELECT t.source || ' ' || t.key AS named FROM target t
-        WHERE EXISTS (SELECT 1 FROM record_lineage r WHERE r.source = t.source AND r.key = t.key AND r.ts > t.ts)
+        WHERE EXISTS (SELECT 1 FROM past_lineage r WHERE r.source = t.source AND r.key = t.key AND r.ts > t.ts)
         """,
     ),
     Check(
@@ -139,18 +131,21 @@ ORPHANS = (
     Check(
         "loaded, but not in the target",
         """
-        SELECT r.source || ' ' || r.key AS named FROM record_lineage r
-        LEFT JOIN target t ON t.source = r.source AND t.key = r.key
-        WHERE r.outcome = 1 AND t.key IS NULL
+        SELECT r.source || ' ' || r.key AS named FROM past_lineage r
+        LEFT JOIN target t ON t.source = r.source AND t.key = r.key WHERE t.key IS NULL
         """,
     ),
     Check(
         "the repeat of a record that is not there",
         """
         SELECT 'event-' || CAST(e.id AS TEXT) AS named FROM lineage_events e
-        LEFT JOIN record_lineage r ON r.source = e.source AND r.key = e.record_key AND r.id = e.repeats_id
-        WHERE e.repeats_id IS NOT NULL AND r.id IS NULL AND NOT EXISTS (
-          SELECT 1 FROM staging s WHERE s.source = e.source AND s.key = e.record_key AND s.id = e.repeats_id)
+        WHERE e.repeats_id IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM target t WHERE t.source = e.source AND t.key = e.record_key
+                          AND t.lineage_id = e.repeats_id)
+          AND NOT EXISTS (SELECT 1 FROM past_lineage r WHERE r.source = e.source AND r.key = e.record_key
+                          AND r.id = e.repeats_id)
+          AND NOT EXISTS (SELECT 1 FROM staging s WHERE s.source = e.source AND s.key = e.record_key
+                          AND s.id = e.repeats_id)
         """,
     ),
     Check(

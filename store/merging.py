@@ -1,7 +1,8 @@
-"""One chunk from `staging` to `target`, inside the caller's transaction: merge, lineage, staging cleared.
+"""One chunk from `staging` to `target`, inside the caller's transactions: merge, lineage, staging cleared.
 
 The chunk is judged once, into a temporary table: which of its rows is the best of its key, and what the
-target holds against it. What follows is one statement each, in key order.
+target holds against it. That only reads, and leaves the write lock to the workers. What follows is one
+statement each, in key order.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sqlalchemy.schema import CreateTable
 from store import lineage, staging, target
 from store.crash_points import reach
 from store.errors import SluiceError
-from store.schema import KIND_TYPES, ContractColumn, RecordTables, record_tables
+from store.schema import KIND_TYPES, ContractColumn, RecordTables, Serial, record_tables
 from store.watermarks import Move
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ def chunk_table(columns: tuple[ContractColumn, ...]) -> Table:
     return Table(
         "chunk",
         MetaData(),
+        # In the order of the target's key, and of versions: the greatest of a key is its last.
+        Column("_place", Serial, primary_key=True, autoincrement=True),
         Column("source", Text),
         Column("key", Text),
         Column("ts", Text),
@@ -64,37 +67,54 @@ def chunk_table(columns: tuple[ContractColumn, ...]) -> Table:
         Column("id", BigInteger),
         Column("line", BigInteger),
         Column("parent_id", BigInteger),
-        Column("_best", Integer),  # 1: the greatest (ts, content hash) of its key in the chunk
         Column("_outcome", Integer),
         prefixes=["TEMPORARY"],
     )
 
 
-def merge_chunk(
-    connection: Connection, columns: tuple[ContractColumn, ...], run_seq: int, size: int
-) -> Merged | None:
-    """Merges up to `size` staged rows; None where nothing is staged."""
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Staged rows, judged and not yet merged."""
+
+    tables: RecordTables
+    table: Table  # temporary: of the connection that took it
+    last: int  # the greatest id of its rows
+    rows: int
+
+
+def take_chunk(connection: Connection, columns: tuple[ContractColumn, ...], size: int) -> Chunk | None:
+    """Takes up to `size` staged rows and judges them; None where nothing is staged.
+
+    It only reads: staged rows do not change and the target is the loader's alone, so what is found here
+    holds until the same loader merges it.
+    """
     last = staging.bound(connection, size)
     if last is None:
         return None
-    tables, chunk = record_tables(columns), chunk_table(columns)
-    connection.execute(CreateTable(chunk, if_not_exists=True))
-    connection.execute(chunk.delete())
+    tables, table = record_tables(columns), chunk_table(columns)
+    connection.execute(CreateTable(table, if_not_exists=True))
+    connection.execute(table.delete())
+    return Chunk(tables, table, last, _judge(connection, tables, table, last))
+
+
+def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
+    """Merges a chunk that was taken over the same connection: lineage, target, staging cleared."""
     watch = Stopwatch()
-    rows = watch.took("judge", _judge(connection, tables, chunk, last))
-    reach("load.judged")
-    outcomes = watch.took("lineage", lineage.record_loads(connection, chunk, run_seq))
+    outcomes = watch.took("lineage", lineage.record_loads(connection, chunk.tables, chunk.table, run_seq))
     reach("load.lineage_written")
-    written = watch.took("merge", target.merge(connection, tables, chunk))
+    written = watch.took("merge", target.merge(connection, chunk.tables, chunk.table, run_seq))
     if written != outcomes["inserted"] + outcomes["updated"]:
         raise SluiceError(
             f"the merge wrote {written} rows where {outcomes} were due: the chunk is rolled back"
         )
     reach("load.merged")
-    newest = _newest(connection, chunk)
-    watch.took("clear", staging.clear(connection, last))
-    connection.execute(chunk.delete())
-    return Merged(rows, outcomes, newest, watch.seconds)
+    newest = _newest(connection, chunk.table)
+    cleared = watch.took("clear", staging.clear(connection, chunk.last))
+    if cleared != chunk.rows:
+        raise SluiceError(
+            f"{cleared} rows left staging where {chunk.rows} were merged: the chunk is rolled back"
+        )
+    return Merged(chunk.rows, outcomes, newest, watch.seconds)
 
 
 class Stopwatch:
@@ -112,33 +132,29 @@ class Stopwatch:
         return result
 
 
-def _judge(connection: Connection, tables: RecordTables, chunk: Table, last: staging.Bound) -> int:
-    """Fills the chunk table, each row with `best` and `outcome`; how many rows."""
+def _judge(connection: Connection, tables: RecordTables, chunk: Table, last: int) -> int:
+    """Fills the chunk table, each row with its outcome; how many rows."""
     staged, held = tables.staging, tables.target
-    rival = staged.alias("rival")
-    version = tuple_(staged.c.ts, staged.c.content_hash)
-    beaten = exists().where(
-        rival.c.source == staged.c.source,
-        rival.c.key == staged.c.key,
-        tuple_(rival.c.source, rival.c.key, rival.c.content_hash) <= tuple_(*last),
-        tuple_(rival.c.ts, rival.c.content_hash) > version,
-    )
-    best = case((beaten, 0), else_=1)
-    outcome = case(
-        (beaten, 3),
-        (held.c.key.is_(None), 1),
-        (version > tuple_(held.c.ts, held.c.content_hash), 2),
-        else_=3,
-    )
-    same_key = and_(held.c.source == staged.c.source, held.c.key == staged.c.key)
     names = [*tables.data, "id", "line", "parent_id"]
-    rows = (
-        select(*(staged.c[name] for name in names), best, outcome)
-        .select_from(staged.outerjoin(held, same_key))
-        .where(staging.within(tables, last))
-        .order_by(staged.c.source, staged.c.key, staged.c.content_hash)
+    in_order = (staged.c.source, staged.c.key, staged.c.ts, staged.c.content_hash)
+    rows = select(*(staged.c[name] for name in names)).where(staged.c.id <= last).order_by(*in_order)
+    taken = connection.execute(chunk.insert().from_select(names, rows)).rowcount
+    later = chunk.alias("later")
+    beaten = exists().where(
+        later.c["_place"] == chunk.c["_place"] + 1,
+        later.c.source == chunk.c.source,
+        later.c.key == chunk.c.key,
     )
-    return connection.execute(chunk.insert().from_select([*names, "_best", "_outcome"], rows)).rowcount
+    newer = tuple_(chunk.c.ts, chunk.c.content_hash) > tuple_(held.c.ts, held.c.content_hash)
+    against_held = (
+        select(case((newer, 2), else_=3))
+        .where(held.c.source == chunk.c.source, held.c.key == chunk.c.key)
+        .correlate(chunk)
+        .scalar_subquery()
+    )
+    outcome = case((beaten, 3), else_=func.coalesce(against_held, 1))
+    connection.execute(chunk.update().values({"_outcome": outcome}))
+    return taken
 
 
 def _newest(connection: Connection, chunk: Table) -> list[Move]:

@@ -1,8 +1,10 @@
 """The tables. Fixed columns are declared here; a contract's fields become typed columns beside them.
 
-`staging` and `target` carry the contract's columns. `record_lineage` is one narrow physical row for
-every loaded record; the view `lineage` presents it as the two entries it stands for (stage, load),
-beside the entries of records still in staging and of those rejected, skipped or replayed.
+`staging` and `target` carry the contract's columns. A target row carries its own lineage; when another
+record replaces it, that moves to `past_lineage`, where those that never won are written at once. The view
+`record_lineage` shows both, one row a loaded record, and the view `lineage` presents each as the two
+entries it stands for (stage, load), beside the entries of records still in staging and of those rejected,
+skipped or replayed.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 VERSION_TABLE = "sluice_schema"
 
 # A staged record's id is its batch's number and its place in the batch, so no counter is needed and
@@ -136,8 +138,8 @@ lineage_events = Table(
     Index("lineage_events_by_dead_letter", "dead_letter_id"),
 )
 
-record_lineage = Table(
-    "record_lineage",
+past_lineage = Table(
+    "past_lineage",
     metadata,
     Column("source", Name, primary_key=True),
     Column("key", Name, primary_key=True),
@@ -147,9 +149,12 @@ record_lineage = Table(
     Column("run_seq", BigInteger, nullable=False),
     Column("outcome", Integer, nullable=False),
     Column("parent_id", BigInteger),  # the `replay` entry, where it came from a dead letter
-    CheckConstraint("outcome IN (1, 2, 3)", name="record_lineage_outcome"),  # inserted, updated, superseded
+    CheckConstraint("outcome IN (1, 2, 3)", name="past_lineage_outcome"),  # inserted, updated, superseded
     sqlite_with_rowid=False,
 )
+
+# A view: `past_lineage`, and what the target's rows carry.
+record_lineage = Table("record_lineage", MetaData(), *(Column(c.name, c.type) for c in past_lineage.columns))
 
 watermarks = Table(
     "watermarks",
@@ -318,8 +323,16 @@ class RecordTables:
     data: tuple[str, ...]
 
 
+# What a target row says of the record it came from, and how `record_lineage` calls it.
+CARRIED = {
+    "lineage_id": "id",
+    "lineage_line": "line",
+    "lineage_run": "run_seq",
+    "lineage_outcome": "outcome",
+    "lineage_parent": "parent_id",
+}
 FIXED = frozenset(
-    {"source", "key", "ts", "content_hash", "extra", "id", "line", "flags", "parent_id", "lineage_id"}
+    {"source", "key", "ts", "content_hash", "extra", "id", "line", "flags", "parent_id", *CARRIED}
 )
 
 
@@ -327,26 +340,39 @@ FIXED = frozenset(
 def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
     """The two tables a record passes through, with these contract columns."""
     tables = MetaData()
-
-    def table(name: str, key: tuple[str, ...], *own: Column[object]) -> Table:
-        shared: list[Column[object]] = [
-            Column("source", Name, primary_key=True),
-            Column("key", Name, primary_key=True),
-            Column("ts", Text, nullable=False),
-            Column("content_hash", LargeBinary(16), nullable=False, primary_key="content_hash" in key),
-            Column("extra", Text),  # JSON: the fields beyond the contract
-        ]
-        typed = [Column(column.name, KIND_TYPES[column.kind]()) for column in columns]
-        return Table(name, tables, *shared, *own, *typed, sqlite_with_rowid=False)
-
-    staging = table(
+    typed = [(column.name, KIND_TYPES[column.kind]) for column in columns]
+    staging = Table(
         "staging",
-        ("source", "key", "content_hash"),  # one staged row per content; the loader reads it in key order
-        Column("id", BigInteger, nullable=False),
+        tables,
+        Column("id", Serial, primary_key=True, autoincrement=False),  # see `staged_id`: rows are appended
+        Column("source", Name, nullable=False),
+        Column("key", Name, nullable=False),
+        Column("ts", Text, nullable=False),
+        Column("content_hash", LargeBinary(16), nullable=False),
+        Column("extra", Text),  # JSON: the fields beyond the contract
         Column("line", BigInteger, nullable=False),
         Column("flags", Integer, nullable=False),  # 1 late, 2 stale
         Column("parent_id", BigInteger),
+        *(Column(name, kind()) for name, kind in typed),
+        # For what is asked of every record, whether it is staged already; all it needs to be is small.
+        Index("staging_by_key", "key"),
     )
-    target = table("target", ("source", "key"), Column("lineage_id", BigInteger, nullable=False))
-    data = ("source", "key", "ts", "content_hash", "extra", *(column.name for column in columns))
+    target = Table(
+        "target",
+        tables,
+        Column("source", Name, primary_key=True),
+        Column("key", Name, primary_key=True),
+        Column("ts", Text, nullable=False),
+        Column("content_hash", LargeBinary(16), nullable=False),
+        Column("extra", Text),
+        Column("lineage_id", BigInteger, nullable=False),
+        Column("lineage_line", BigInteger, nullable=False),
+        Column("lineage_run", BigInteger, nullable=False),
+        Column("lineage_outcome", Integer, nullable=False),  # 1 inserted, 2 updated
+        Column("lineage_parent", BigInteger),  # the `replay` entry, where it came from a dead letter
+        *(Column(name, kind()) for name, kind in typed),
+        CheckConstraint("lineage_outcome IN (1, 2)", name="target_lineage_outcome"),
+        sqlite_with_rowid=False,
+    )
+    data = ("source", "key", "ts", "content_hash", "extra", *(name for name, _ in typed))
     return RecordTables(staging, target, data)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Connection, func, select
 
 from store import database
-from store.schema import PLACE_BITS, RecordTables, record_tables
+from store.schema import PLACE_BITS, record_tables, staged_id
 
-FIXED_COLUMNS = ("source", "key", "ts", "content_hash", "extra", "id", "line", "flags", "parent_id")
+FIXED_COLUMNS = ("id", "source", "key", "ts", "content_hash", "extra", "line", "flags", "parent_id")
 
 LATE, STALE = 1, 2  # bits of `flags`
-
-Bound = tuple[str, str, bytes]
 
 
 def contents(connection: Connection, source: str, keys: Sequence[str]) -> dict[tuple[str, bytes], int]:
@@ -26,19 +24,29 @@ def contents(connection: Connection, source: str, keys: Sequence[str]) -> dict[t
     return {(key, content): id for key, content, id in connection.execute(statement)}
 
 
+def contents_since(connection: Connection, source: str, batch_seq: int) -> dict[tuple[str, bytes], int]:
+    """The same, of whatever key, of what batches after this one have staged."""
+    staging = record_tables().staging
+    statement = select(staging.c.key, staging.c.content_hash, staging.c.id).where(
+        staging.c.id >= staged_id(batch_seq + 1, 0), staging.c.source == source
+    )
+    return {(key, content): id for key, content, id in connection.execute(statement)}
+
+
 def add(connection: Connection, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-    """Stages rows of FIXED_COLUMNS followed by the contract columns `names`; in key order, for the index."""
-    rows.sort(key=_place_in_index)
+    """Stages rows of FIXED_COLUMNS followed by the contract columns `names`."""
     database.insert_tuples(connection, record_tables().staging, (*FIXED_COLUMNS, *names), rows)
-
-
-def _place_in_index(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[1], row[3]
 
 
 def count(connection: Connection) -> int:
     """Rows that wait to be loaded."""
     return connection.execute(select(func.count()).select_from(record_tables().staging)).scalar_one()
+
+
+def holds(connection: Connection, rows: int) -> bool:
+    """Whether at least so many rows wait to be loaded; looks at no more of them."""
+    first = select(record_tables().staging.c.id).limit(rows).subquery()
+    return connection.execute(select(func.count()).select_from(first)).scalar_one() >= rows
 
 
 def holds_batches(connection: Connection, numbers: Sequence[int]) -> bool:
@@ -50,25 +58,15 @@ def holds_batches(connection: Connection, numbers: Sequence[int]) -> bool:
     return connection.execute(statement).first() is not None
 
 
-def bound(connection: Connection, size: int) -> Bound | None:
-    """The last row, in index order, of a chunk of at most `size`; None where nothing is staged."""
+def bound(connection: Connection, size: int) -> int | None:
+    """The id of the last row of a chunk of at most `size`; None where nothing is staged."""
     staging = record_tables().staging
-    order = (staging.c.source, staging.c.key, staging.c.content_hash)
-    statement = select(*order).order_by(*order)
-    row = connection.execute(statement.offset(size - 1).limit(1)).first()
-    if row is None:
-        backwards = [column.desc() for column in order]
-        row = connection.execute(select(*order).order_by(*backwards).limit(1)).first()
-    return None if row is None else (row[0], row[1], row[2])
+    statement = select(staging.c.id).order_by(staging.c.id).offset(size - 1).limit(1)
+    found = connection.execute(statement).scalar()
+    return found if found is not None else connection.execute(select(func.max(staging.c.id))).scalar()
 
 
-def within(tables: RecordTables, last: Bound) -> Any:
-    """The condition that a staged row belongs to the chunk that ends with `last`."""
-    staging = tables.staging
-    return tuple_(staging.c.source, staging.c.key, staging.c.content_hash) <= tuple_(*last)
-
-
-def clear(connection: Connection, last: Bound) -> int:
-    """Removes a chunk that has been merged; how many rows it was."""
-    tables = record_tables()
-    return connection.execute(tables.staging.delete().where(within(tables, last))).rowcount
+def clear(connection: Connection, last: int) -> int:
+    """Removes a chunk that has been merged, up to its last id; how many rows it was."""
+    staging = record_tables().staging
+    return connection.execute(staging.delete().where(staging.c.id <= last)).rowcount

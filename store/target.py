@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Table, func, select, tuple_
+from sqlalchemy import Connection, Table, func, literal, select, tuple_
 
 from store import database
-from store.schema import RecordTables, record_tables
+from store.schema import CARRIED, RecordTables, record_tables
 
 
 def current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, bytes, int]]:
@@ -19,11 +19,15 @@ def current(connection: Connection, source: str, keys: Sequence[str]) -> dict[st
     return {key: (ts, content, id) for key, ts, content, id in connection.execute(statement)}
 
 
-def merge(connection: Connection, tables: RecordTables, chunk: Table) -> int:
+def merge(connection: Connection, tables: RecordTables, chunk: Table, run_seq: int) -> int:
     """Writes the chunk's best row per key where it beats what the target holds; how many it wrote."""
     target = tables.target
-    names = [*tables.data, "lineage_id"]
-    best = select(*(chunk.c[name] for name in tables.data), chunk.c.id).where(chunk.c["_best"] == 1)
+    names = [*tables.data, *CARRIED]
+    given = {"run_seq": literal(run_seq), "outcome": chunk.c["_outcome"]}
+    carried = [given[name] if name in given else chunk.c[name] for name in CARRIED.values()]
+    values = [*(chunk.c[name] for name in tables.data), *carried]
+    # In the order of the target's key: SQLite then fills its pages one after another.
+    best = select(*values).where(chunk.c["_outcome"].in_((1, 2))).order_by(chunk.c["_place"])
     statement = database.insert(connection, target).from_select(names, best)
     new = statement.excluded
     statement = statement.on_conflict_do_update(

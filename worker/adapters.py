@@ -42,6 +42,7 @@ class Adapter:
         self._function = load_function(source.adapter) if source.adapter else None
         self.changes_records = bool(self._getters or self._constants or self._defaults or self._function)
         self.read_time = time_reader(source)
+        self.reads_iso = not source.ts_unit and not source.ts_format
 
     def adapt(self, raw: dict[str, Any]) -> dict[str, Any]:
         """The raw record under the contract's names; what a mapping does not find is absent.

@@ -88,7 +88,8 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
         if gone:
             remove(redis, gone)
         reach("outbox.published")
-        with database.transaction(engine) as connection:
+        # A mark that a power cut takes back is made again, after the letter has been published again.
+        with database.transaction(engine, lasting=False) as connection:
             dead_letters.mark_published(connection, [letter.id for letter in new], timestamps.now_text())
             dead_letters.mark_published(connection, gone, None)
         reach("outbox.marked")

@@ -20,9 +20,6 @@ from store.errors import LockLost, SluiceError
 from worker.settings import WorkerSettings
 
 LOCK = "loader"
-# After a chunk the write lock is left free for a moment, for workers that have been waiting for it.
-PAUSE_SECONDS = 0.02
-
 log = logging.getLogger("sluice.loader")
 
 
@@ -74,13 +71,13 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
     spent: Counter[str] = Counter()
     after = before
     try:
-        while time.monotonic() - started < settings.load_run_seconds:
-            loaded = _load_chunk(engine, settings, holder, number, spent, idle_after)
-            if loaded is None:
-                break
-            merged, after = loaded
-            chunks.append(merged)
-            time.sleep(PAUSE_SECONDS)
+        with database.connected(engine) as connection:
+            while time.monotonic() - started < settings.load_run_seconds:
+                loaded = _load_chunk(connection, settings, holder, number, spent, idle_after)
+                if loaded is None:
+                    break
+                merged, after = loaded
+                chunks.append(merged)
     except BaseException as error:
         _log_failure(engine, number, error)
         raise
@@ -101,34 +98,42 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
 
 
 def _load_chunk(
-    engine: Engine,
+    connection: Connection,
     settings: WorkerSettings,
     holder: str,
     number: int,
     spent: Counter[str],
     idle_after: timedelta | None,
 ) -> tuple[merging.Merged, str | None] | None:
-    """One chunk, one transaction: merge, lineage, staging cleared, watermarks, run log.
+    """One chunk: taken and judged while workers may write; then, in one transaction, merge, lineage, staging
+    cleared, watermarks, run log.
 
     Returns what was merged and the pipeline's watermark after it; None where nothing was staged.
     """
     started = time.monotonic()
-    with database.transaction(engine) as connection:
+    with database.reading(connection):
         reach("load.chunk_begun")
+        columns = database.contract_columns(connection)
+        chunk = merging.take_chunk(connection, columns, settings.load_chunk_records)
+    if chunk is None:
+        return None
+    reach("load.judged")
+    judged = time.monotonic()
+    with database.transaction(connection):
+        locked = time.monotonic()
+        # Whoever holds the lease is the only one who writes the target: what was judged still holds.
         locks.renew(connection, LOCK, holder, settings.load_lease_seconds)
         marks = watermarks.read_all(connection, settings.max_future_skew)
-        columns = database.contract_columns(connection)
-        merged = merging.merge_chunk(connection, columns, number, settings.load_chunk_records)
-        if merged is None:
-            return None
+        merged = merging.merge_chunk(connection, chunk, number)
         reach("load.staging_cleared")
         _advance(connection, merged.newest, marks, number)
         reach("load.watermark_moved")
         mark = _pipeline(connection, marks, idle_after)
-        spent.update(merged.seconds)
+        spent.update({"judge": judged - started, "lock": locked - judged, **merged.seconds})
         run_log.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started, spent)
         reach("load.run_logged")
     reach("load.committed")
+    database.checkpoint(connection)
     log.info("loaded a chunk of %d records in run %d", merged.rows, number)
     return merged, mark
 

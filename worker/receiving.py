@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from store import (
     flags,
     hashing,
     lineage,
+    run_log,
     staging,
     target,
     timestamps,
@@ -66,15 +67,24 @@ def store(
 
     The judging was done outside, so the write lock is held for the writing alone.
     """
-    judged = verdict.judged
-    asked_at = time.monotonic()
+    judged, share = verdict.judged, shares.get("dedupe", 1.0)
+    started = time.perf_counter()
+    with database.reading(engine) as connection:
+        known = Known.to(connection, message.source, judged.valid, share)
+    asked_at = time.perf_counter()
     with database.transaction(engine) as connection:
-        locked_at = time.monotonic()
+        locked_at = time.perf_counter()
         reach("batch.begun")
-        deduped = _dedupe(connection, message, judged, shares.get("dedupe", 1.0))
+        known = known.brought_up_to_date(connection)
+        deduped = stages.dedupe(
+            judged.valid,
+            known.held,
+            known.staged,
+            lambda each: share == 1.0 or stages.falls_in(share, message.records[each.place]),
+        )
         seconds = judged.seconds | {"lock": round(locked_at - asked_at, 6)}
-        if shares.get("dedupe", 1.0):
-            seconds["dedupe"] = round(time.monotonic() - locked_at, 6)
+        if share:
+            seconds["dedupe"] = round(asked_at - started + time.perf_counter() - locked_at, 6)
         batch = _receipt(message, judge, judged, deduped, verdict.watermark, seconds)
         number = batches.record(connection, batch)
         if number is None:
@@ -84,6 +94,49 @@ def store(
         reach("batch.written")
     reach("batch.committed")
     return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What staging and the target hold for a batch's keys, and as of when.
+
+    Looked up before the write lock is asked for; under the lock only what came since is added, so that
+    batches are compared side by side and written one after the other.
+    """
+
+    source: str
+    keys: list[str]
+    share: float
+    last_batch: int
+    loaded: tuple[int, int]
+    held: dict[str, tuple[str, bytes, int]]
+    staged: dict[tuple[str, bytes], int]
+
+    @classmethod
+    def to(cls, connection: Connection, source: str, valid: Sequence[Valid], share: float) -> Known:
+        """As of now."""
+        return cls._found(connection, source, list({each.record.key for each in valid}), share)
+
+    @classmethod
+    def _found(cls, connection: Connection, source: str, keys: list[str], share: float) -> Known:
+        return cls(
+            source,
+            keys,
+            share,
+            batches.last_number(connection),
+            run_log.progress(connection),
+            target.current(connection, source, keys) if share else {},
+            staging.contents(connection, source, keys),
+        )
+
+    def brought_up_to_date(self, connection: Connection) -> Known:
+        """With what other batches have staged since; all anew where the loader has taken rows away since."""
+        if run_log.progress(connection) != self.loaded:
+            return self._found(connection, self.source, self.keys, self.share)
+        if batches.last_number(connection) == self.last_batch:
+            return self
+        since = staging.contents_since(connection, self.source, self.last_batch)
+        return replace(self, staged=self.staged | since)
 
 
 def store_split(engine: Engine, message: Message) -> None:
@@ -108,18 +161,6 @@ def store_split(engine: Engine, message: Message) -> None:
     )
     with database.transaction(engine) as connection:
         batches.record(connection, row)
-
-
-def _dedupe(connection: Connection, message: Message, judged: Judged, share: float) -> Deduped:
-    keys = list({each.record.key for each in judged.valid})
-    held = target.current(connection, message.source, keys) if share else {}
-    staged = staging.contents(connection, message.source, keys)
-    return stages.dedupe(
-        judged.valid,
-        held,
-        staged,
-        lambda each: share == 1.0 or stages.falls_in(share, message.records[each.place]),
-    )
 
 
 def _receipt(
@@ -172,7 +213,11 @@ def _write(
         accepted = [*deduped.staged, *known, *judged.skipped]
         dead_letters.resolve(connection, [message.letters[each.place].id for each in accepted], at)
     names = [column.name for column in judge.contract.columns]
-    rows = [_staged_row(message, each, number, parents.get(each.place)) for each in deduped.staged]
+    source, lines, first = message.source, message.lines, staged_id(number, 0)
+    rows = [
+        (first | place, source, key, ts, content, extra, lines[place], flags, parents.get(place), *values)
+        for place, (key, ts, content, extra, values), flags in deduped.staged
+    ]
     staging.add(connection, names, rows)
     reach("batch.staged")
     rejected = [_rejected(message, bad, number, at) for bad in judged.bad]
@@ -190,23 +235,6 @@ def _write(
     events += [_repeat_event(message, each, number, parents, "duplicate") for each in deduped.duplicates]
     events += [_repeat_event(message, each, number, parents, "superseded") for each in deduped.superseded]
     lineage.add_events(connection, events)
-
-
-def _staged_row(message: Message, each: Valid, number: int, parent: int | None) -> tuple[Any, ...]:
-    key, ts, content_hash, extra, values = each.record
-    place = each.place
-    return (
-        message.source,
-        key,
-        ts,
-        content_hash,
-        extra,
-        staged_id(number, place),
-        message.lines[place],
-        each.flags,
-        parent,
-        *values,
-    )
 
 
 def _rejected(message: Message, bad: Bad, number: int, at: str) -> Rejected:

@@ -32,10 +32,13 @@ class Accepted(NamedTuple):
 class Validator:
     """The contract, applied to one source's records."""
 
-    def __init__(self, contract: Contract, extra: str, read_time: Callable[[Any], datetime]) -> None:
+    def __init__(
+        self, contract: Contract, extra: str, read_time: Callable[[Any], datetime], *, reads_iso: bool = False
+    ) -> None:
         self._contract = contract
         self._extra = extra
-        self._read_time = read_time
+        self.read_time = read_time
+        self.reads_iso = reads_iso  # and nothing else
         self._validate = contract.model.__pydantic_validator__.validate_python
         self._inputs = contract.inputs
         self._ts_input = next(given for given, field in contract.inputs.items() if field == "ts")
@@ -51,7 +54,7 @@ class Validator:
         """
         given = {name: raw[name] for name in self._inputs if name in raw}
         try:
-            given[self._ts_input] = self._read_time(given[self._ts_input])
+            given[self._ts_input] = self.read_time(given[self._ts_input])
             for name in self._numbers:
                 if type(given.get(name)) is bool:
                     raise ValueError
@@ -63,7 +66,7 @@ class Validator:
             raise
         except Exception as error:
             raise self._rejection(raw, error) from None
-        extra = self._extras(raw) if len(raw) > len(given) else None
+        extra = self.extras(raw) if len(raw) > len(given) else None
         return self._accept(model.__dict__, extra)
 
     def accept_unvalidated(self, raw: dict[str, Any]) -> Accepted:
@@ -78,12 +81,12 @@ class Validator:
         if faults:
             raise Rejection(*faults)
         try:
-            given["ts"] = self._read_time(given["ts"])
+            given["ts"] = self.read_time(given["ts"])
         except ValueError as error:
             raise Rejection(invalid("ts", str(error))) from None
         for field, kind in self._columns:
             given[field] = fitting(field, given[field], kind)
-        return self._accept(given, self._extras(raw))
+        return self._accept(given, self.extras(raw))
 
     def _rejection(self, raw: dict[str, Any], first: Exception) -> Rejection:
         """Everything that is wrong with a record that is; `first` is what was noticed first.
@@ -101,7 +104,7 @@ class Validator:
         ]
         if not _is_blank(given.get(self._ts_input)):
             try:
-                given[self._ts_input] = self._read_time(given[self._ts_input])
+                given[self._ts_input] = self.read_time(given[self._ts_input])
             except ValueError as error:
                 faults.append(invalid("ts", str(error)))
         try:
@@ -113,14 +116,14 @@ class Validator:
         except Exception as error:
             first = error
         try:
-            self._extras(raw)
+            self.extras(raw)
         except Rejection as rejection:
             faults += rejection.faults
         if not faults:
             return Rejection(Fault("invalid_record", None, f"{type(first).__name__}: {first}"[:500]))
         return Rejection(*sorted(faults, key=self._place))
 
-    def _extras(self, raw: dict[str, Any]) -> dict[str, Any] | None:
+    def extras(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """The fields beyond the contract that are kept. Raises Rejection where they may not be there."""
         beyond = {
             name: value for name, value in raw.items() if name not in self._inputs and value is not None

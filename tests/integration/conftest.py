@@ -10,7 +10,6 @@ import pytest
 
 from store import database
 from store.settings import StoreSettings
-from worker import loader
 
 from .plant import Plant, opened
 
@@ -33,7 +32,6 @@ def make_plant(
     monkeypatch.setenv("SLUICE_CONFIG", str(config))
     monkeypatch.setenv("SLUICE_SYNCHRONOUS", "NORMAL")
     monkeypatch.setenv("SLUICE_PATIENCE_SECONDS", "0")
-    monkeypatch.setattr(loader, "PAUSE_SECONDS", 0)
     with ExitStack() as stack:
         homes = iter(range(10_000))
         yield lambda: stack.enter_context(opened(tmp_path / f"home-{next(homes)}", empty_database))

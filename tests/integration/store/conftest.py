@@ -149,12 +149,12 @@ class Ledger:
                 ["name", "value"],
                 [
                     (
+                        staged_id(number, place),
                         source,
                         each.key,
                         each.stored_ts,
                         each.content_hash,
                         None,
-                        staged_id(number, place),
                         first_line + place,
                         0,
                         parents[place],
@@ -214,9 +214,10 @@ class Ledger:
         while True:
             with database.transaction(self.engine) as connection:
                 marks = watermarks.stored(connection)
-                merged = merging.merge_chunk(connection, COLUMNS, run, size)
-                if merged is None:
+                chunk = merging.take_chunk(connection, COLUMNS, size)
+                if chunk is None:
                     break
+                merged = merging.merge_chunk(connection, chunk, run)
                 for move in merged.newest:
                     if watermarks.advance(connection, move, marks.get(move.source), run):
                         marks[move.source] = move.value

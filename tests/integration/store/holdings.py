@@ -32,7 +32,8 @@ def put(engine: Engine, rows: Sequence[Holding]) -> None:
         table = schema.record_tables(database.contract_columns(connection)).target
         for place, row in enumerate(rows):
             content = hashing.digest(repr(row).encode())
-            given = {**row._asdict(), "content_hash": content, "lineage_id": place}
+            carried = {"lineage_id": place, "lineage_line": 1, "lineage_run": 1, "lineage_outcome": 1}
+            given = {**row._asdict(), "content_hash": content, **carried}
             statement = database.insert(connection, table).values(given)
             changed = {name: given[name] for name in (*FIELDS, "ts", "content_hash", "lineage_id")}
             connection.execute(

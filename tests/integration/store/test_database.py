@@ -48,7 +48,7 @@ def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> No
         }
         assert checks == {
             (table.name, constraint.name)
-            for table in schema.metadata.tables.values()
+            for table in declared.tables.values()
             for constraint in table.constraints
             if type(constraint).__name__ == "CheckConstraint"
         }

@@ -31,8 +31,8 @@ def test_an_older_record_never_overwrites(ledger: Ledger, size: int) -> None:
     ledger.load(size)
     ledger.receive([Record("b", NEW, "b")])
     ledger.tamper(
-        "INSERT INTO staging (source, key, ts, content_hash, id, line, flags, name, value) "
-        "VALUES ('shop', 'a', '2025-01-01T00:00:00.000000Z', :hash, 7, 1, 0, 'old', 1)",
+        "INSERT INTO staging (id, source, key, ts, content_hash, line, flags, name, value) "
+        "VALUES (7, 'shop', 'a', '2025-01-01T00:00:00.000000Z', :hash, 1, 0, 'old', 1)",
         hash=b"\xff" * 16,
     )
     ledger.load(size)
@@ -96,7 +96,7 @@ def test_a_chunk_is_no_larger_than_it_should_be_and_staging_is_empty_after_the_l
 
 def test_nothing_staged_is_nothing_merged(ledger: Ledger) -> None:
     with database.transaction(ledger.engine) as connection:
-        assert merging.merge_chunk(connection, COLUMNS, 1, 10) is None
+        assert merging.take_chunk(connection, COLUMNS, 10) is None
 
 
 def test_a_chunk_that_is_rolled_back_leaves_everything_as_it_was(ledger: Ledger) -> None:
@@ -105,8 +105,9 @@ def test_a_chunk_that_is_rolled_back_leaves_everything_as_it_was(ledger: Ledger)
     with database.transaction(ledger.engine) as connection:
         run = run_log.start(connection, "host:1:00", None)
     with pytest.raises(RuntimeError), database.transaction(ledger.engine) as connection:
-        merged = merging.merge_chunk(connection, COLUMNS, run, 10)
-        assert merged is not None
+        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        assert chunk is not None
+        merged = merging.merge_chunk(connection, chunk, run)
         assert merged.outcomes == {"inserted": 2, "updated": 0, "superseded": 0}
         raise RuntimeError("the loader is killed")
     assert ledger.digest() == before
@@ -121,8 +122,9 @@ def test_the_newest_of_each_source_is_named_with_its_record(ledger: Ledger) -> N
     ledger.receive([Record("a", MIDDLE)], source="usgs")
     with database.transaction(ledger.engine) as connection:
         run = run_log.start(connection, "host:1:00", None)
-        merged = merging.merge_chunk(connection, COLUMNS, run, 10)
-    assert merged is not None
+        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        assert chunk is not None
+        merged = merging.merge_chunk(connection, chunk, run)
     newest = {move.source: move for move in merged.newest}
     assert (newest["shop"].value, newest["shop"].record_key) == (f"{NEW}T00:00:00.000000Z", "b")
     assert newest["shop"].lineage_id == number << 20 | 1

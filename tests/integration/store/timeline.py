@@ -55,7 +55,7 @@ class Timeline:
 
     def _row(self, source: str, number: int, place: int, ts: str) -> tuple[Any, ...]:
         key = f"{source}-{number}-{place}"
-        return source, key, ts, hashing.digest(key.encode()), None, staged_id(number, place), 1, 0, None
+        return staged_id(number, place), source, key, ts, hashing.digest(key.encode()), None, 1, 0, None
 
     def load(self) -> int:
         return self.ledger.load()

@@ -1,0 +1,119 @@
+"""A database of an earlier version is brought to today's with all that is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+
+from store import accounting, database, lineage_checks
+from store.schema import ContractColumn, staged_id
+from store.settings import StoreSettings
+
+COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
+TS = "2025-01-0{}T00:00:00.000000Z"
+
+# Batch 1 was loaded by run 1, batch 2 by run 2: of its three records one is new, one replaced key a, and one
+# was beaten there. The third batch is still staged.
+OLD = (
+    "INSERT INTO batches (seq, id, kind, source, file, first_line, last_line, fingerprint, received, staged, "
+    "duplicates, superseded, rejected, skipped, late, stale, reasons, seconds, processed_at, stages_run) "
+    "VALUES (:seq, :id, 'file', 'shop', 'a.json', :first, :last, 'f', :n, :n, 0, 0, 0, 0, 0, 0, '{}', '{}', "
+    "'2025-01-09T00:00:00.000000Z', '[\"dedupe\"]')"
+)
+BATCHES = [
+    {"seq": 1, "id": "b1", "first": 1, "last": 2, "n": 2},
+    {"seq": 2, "id": "b2", "first": 3, "last": 5, "n": 3},
+    {"seq": 3, "id": "b3", "first": 6, "last": 6, "n": 1},
+]
+RUN = (
+    "INSERT INTO run_log (seq, status, holder, started_at, chunks, inserted, updated, superseded, seconds) "
+    "VALUES (:seq, 'succeeded', 'h', '2025-01-09T00:00:00.000000Z', 1, :inserted, :updated, :superseded, 0.1)"
+)
+RUNS = [
+    {"seq": 1, "inserted": 2, "updated": 0, "superseded": 0},
+    {"seq": 2, "inserted": 1, "updated": 1, "superseded": 1},
+]
+LINEAGE = (
+    "INSERT INTO record_lineage (source, key, id, ts, line, run_seq, outcome) "
+    "VALUES ('shop', :key, :id, :ts, :line, :run, :outcome)"
+)
+LOADED = [
+    {"key": "a", "id": staged_id(1, 0), "ts": TS.format(1), "line": 1, "run": 1, "outcome": 1},
+    {"key": "b", "id": staged_id(1, 1), "ts": TS.format(1), "line": 2, "run": 1, "outcome": 1},
+    {"key": "a", "id": staged_id(2, 0), "ts": TS.format(3), "line": 3, "run": 2, "outcome": 2},
+    {"key": "a", "id": staged_id(2, 1), "ts": TS.format(2), "line": 4, "run": 2, "outcome": 3},
+    {"key": "c", "id": staged_id(2, 2), "ts": TS.format(2), "line": 5, "run": 2, "outcome": 1},
+]
+TARGET = (
+    "INSERT INTO target (source, key, ts, content_hash, extra, lineage_id, name, value) "
+    "VALUES ('shop', :key, :ts, :hash, :extra, :id, 'pump', 1.5)"
+)
+HELD = [
+    {"key": "a", "ts": TS.format(3), "hash": b"a" * 16, "extra": '{"x":1}', "id": staged_id(2, 0)},
+    {"key": "b", "ts": TS.format(1), "hash": b"b" * 16, "extra": None, "id": staged_id(1, 1)},
+    {"key": "c", "ts": TS.format(2), "hash": b"c" * 16, "extra": None, "id": staged_id(2, 2)},
+]
+STAGED = (
+    "INSERT INTO staging (source, key, ts, content_hash, id, line, flags, name, value) "
+    "VALUES ('shop', 'd', :ts, :hash, :id, 6, 1, 'valve', 2.5)"
+)
+
+
+def migrated(engine: database.Engine, to: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    with database.transaction(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, to)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> StoreSettings:
+    """A database as revision 0002 left it."""
+    settings = StoreSettings(home=tmp_path)
+    engine = database.open_engine(settings)
+    database.create_private_file(engine.url)
+    migrated(engine, "0002")
+    database.add_contract_columns(engine, COLUMNS)
+    with database.transaction(engine) as connection:
+        for statement, rows in ((OLD, BATCHES), (RUN, RUNS), (LINEAGE, LOADED), (TARGET, HELD)):
+            connection.execute(text(statement), rows)
+        connection.execute(text(STAGED), {"ts": TS.format(4), "hash": b"d" * 16, "id": staged_id(3, 0)})
+    engine.dispose()
+    return settings
+
+
+def test_rows_lineage_and_staging_of_an_earlier_version_are_all_there_after_it(old: StoreSettings) -> None:
+    engine = database.prepare(old)
+    with database.reading(engine) as connection:
+        assert database.revision(engine) == "0003"
+        assert accounting.violations(connection) == []
+        assert [law.violations for law in lineage_checks.laws(connection)] == [[], [], [], []]
+        columns = ("key", "id", "ts", "line", "run_seq AS run", "outcome")
+        rows = connection.execute(
+            text(f"SELECT {', '.join(columns)} FROM record_lineage ORDER BY id")  # noqa: S608
+        ).mappings()
+        assert [dict(row) for row in rows] == LOADED
+        kept = connection.execute(text("SELECT key, ts, extra, name, value FROM target ORDER BY key")).all()
+        assert kept == [(row["key"], row["ts"], row["extra"], "pump", 1.5) for row in HELD]
+        past = connection.execute(text("SELECT id FROM past_lineage ORDER BY id")).scalars().all()
+        assert past == [staged_id(1, 0), staged_id(2, 1)]
+        waiting = connection.execute(text("SELECT id, key, line, flags, name, value FROM staging")).all()
+        assert waiting == [(staged_id(3, 0), "d", 6, 1, "valve", 2.5)]
+        assert connection.execute(text("SELECT count(*) FROM golden")).scalar() == 3
+    engine.dispose()
+
+
+def test_the_target_and_its_digest_are_not_changed_by_a_newer_version(old: StoreSettings) -> None:
+    engine = database.open_engine(old)
+    with database.reading(engine) as connection:
+        before = accounting.digest(connection)
+    engine.dispose()
+    engine = database.prepare(old)
+    with database.reading(engine) as connection:
+        assert accounting.digest(connection) == before
+    engine.dispose()
