@@ -351,7 +351,7 @@ def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
         Column("content_hash", LargeBinary(16), nullable=False),
         Column("extra", Text),  # JSON: the fields beyond the contract
         Column("line", BigInteger, nullable=False),
-        Column("flags", Integer, nullable=False),  # 1 late, 2 stale
+        Column("flags", Integer, nullable=False, server_default="0"),  # 1 late, 2 stale
         Column("parent_id", BigInteger),
         *(Column(name, kind()) for name, kind in typed),
         # For what is asked of every record, whether it is staged already; all it needs to be is small.

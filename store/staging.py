@@ -11,6 +11,9 @@ from store import database
 from store.schema import PLACE_BITS, record_tables, staged_id
 
 FIXED_COLUMNS = ("id", "source", "key", "ts", "content_hash", "extra", "line", "flags", "parent_id")
+# The price of a row is mostly that of binding its values: these are enough where `extra` and `parent_id`
+# are null and `flags` nought.
+PLAIN_COLUMNS = ("id", "source", "key", "ts", "content_hash", "line")
 
 LATE, STALE = 1, 2  # bits of `flags`
 
@@ -33,9 +36,9 @@ def contents_since(connection: Connection, source: str, batch_seq: int) -> dict[
     return {(key, content): id for key, content, id in connection.execute(statement)}
 
 
-def add(connection: Connection, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-    """Stages rows of FIXED_COLUMNS followed by the contract columns `names`."""
-    database.insert_tuples(connection, record_tables().staging, (*FIXED_COLUMNS, *names), rows)
+def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+    """Stages rows of FIXED_COLUMNS, or PLAIN_COLUMNS, followed by the contract's."""
+    database.insert_tuples(connection, record_tables().staging, columns, rows)
 
 
 def count(connection: Connection) -> int:

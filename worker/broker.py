@@ -5,6 +5,7 @@ Jobs are JSON on every side, never pickle, and a job can name no function but ou
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class JsonSerializer:
         return orjson.loads(data)
 
 
+COMPRESSION_LEVEL = 1
 DONE = "processed"  # in place of the records of a batch that was processed; its id
 
 NEVER_OURS = frozenset({b"meta", b"webhooks", b"dependency_ids", b"dependency_id", b"group_id"})
@@ -93,6 +95,15 @@ class SluiceJob(Job):
             raise NotAJob("it has no data")
         super().restore(ours)
         self.description = shown(self.description or "")  # RQ logs it
+
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
+        """As RQ's, compressed with half the effort: records shrink to a fifth either way."""
+        data, self._data = self.data, b""
+        try:
+            found: dict[str, Any] = super().to_dict(include_meta, include_result)
+        finally:
+            self._data = data
+        return found | {"data": zlib.compress(data, COMPRESSION_LEVEL)}
 
     def forget_records(self) -> None:
         """Keeps of a processed batch its id alone: results outlive their batches, and would fill Redis."""
@@ -147,7 +158,7 @@ class SluiceQueue(Queue):
 
     def enqueue_call(self, func: Any, *args: Any, **kwargs: Any) -> Job:
         """As RQ's; but where a load already waits, another would find nothing left to do."""
-        is_load = getattr(func, "__name__", func) == LOAD_STAGED.rpartition(".")[2]
+        is_load = func == LOAD_STAGED or getattr(func, "__name__", "") == LOAD_STAGED.rpartition(".")[2]
         if is_load and self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
             waiting = self.create_job(func)
             waiting.enqueued_at = now()
@@ -256,10 +267,21 @@ class Broker:
             pipeline.zrem(FailedJobRegistry(queue=queue).key, *(message.id for message in messages))
             pipeline.execute()
 
-    def waiting(self) -> int:
-        """Batches that no worker has taken yet."""
+    def ask_for_load(self) -> None:
+        """Wakes the loader; where a load waits already, that is enough."""
+        settings = self.settings
         with translated():
-            return int(self.redis.llen(self.queue().key))
+            self.queue(LOADER_QUEUE).enqueue_call(
+                LOAD_STAGED,
+                timeout=settings.load_timeout_seconds,
+                result_ttl=settings.result_ttl_seconds,
+                failure_ttl=settings.result_ttl_seconds,
+            )
+
+    def waiting(self, name: str = RECORDS_QUEUE) -> int:
+        """Batches, or a queue's jobs, that no worker has taken yet."""
+        with translated():
+            return int(self.redis.llen(self.queue(name).key))
 
     def fullness(self) -> float:
         """The part of Redis' maxmemory that is in use; 0 where there is no limit, or it may not be asked."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import orjson
 from redis import Redis
@@ -26,14 +25,15 @@ from worker.settings import WorkerSettings
 INDEX_KEY = "sluice:dlq"
 LETTERS_KEY = "sluice:dlq:letters"
 ENVELOPE_PAYLOAD = 16 * 1024  # characters; the table has all of it
+ENVELOPE_FIELDS = [
+    name for name in DeadLetter.__dataclass_fields__ if name not in ("status", "resolved_at", "event_id")
+]
 PAGE = 500
 
 
 def envelope(letter: DeadLetter) -> bytes:
     """A letter as consumers get it: reasons, origin, and its payload up to 16 Ki characters."""
-    body = asdict(letter)
-    for internal in ("status", "resolved_at", "event_id"):
-        del body[internal]
+    body = {name: getattr(letter, name) for name in ENVELOPE_FIELDS}
     body["payload"] = letter.payload[:ENVELOPE_PAYLOAD]
     body["payload_complete"] = len(letter.payload) <= ENVELOPE_PAYLOAD and letter.payload_digest is None
     return orjson.dumps(body)
@@ -42,10 +42,9 @@ def envelope(letter: DeadLetter) -> bytes:
 def publish(redis: Redis, letters: Sequence[DeadLetter]) -> None:
     """Writes letters to the DLQ; those already there are written over."""
     with translated(), redis.pipeline(transaction=True) as pipeline:
-        for letter in letters:
-            seen = timestamps.from_text(letter.first_seen_at).timestamp()
-            pipeline.zadd(INDEX_KEY, {letter.id: seen})
-            pipeline.hset(LETTERS_KEY, letter.id, envelope(letter).decode())
+        seen = {letter.id: timestamps.from_text(letter.first_seen_at).timestamp() for letter in letters}
+        pipeline.zadd(INDEX_KEY, seen)
+        pipeline.hset(LETTERS_KEY, mapping={letter.id: envelope(letter) for letter in letters})
         pipeline.execute()
 
 

@@ -64,6 +64,7 @@ class Workplace:
     worker: WorkerSettings
     contract: Contract
     judges: dict[str, stages.Judge] = field(default_factory=dict)
+    staged: int = 0  # rows, since this process last woke the loader
     _opened: Opened | None = None
 
     @classmethod
@@ -170,6 +171,7 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
             verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
             batch = receiving.store(engine, message, judge, verdict, shares)
         dead_letter_queue.flush_outbox(redis, engine)
+    _wake_loader(here, redis, batch.staged if batch else 0)
     if batch is None:
         log.info("batch %s was processed before: nothing to do", message.id)
         return {"batch": message.id, "processed_before": True}
@@ -178,6 +180,17 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
         batch.id, batch.source, batch.received, batch.staged, batch.rejected,
     )  # fmt: skip
     return {"batch": batch.id, "received": batch.received, "staged": batch.staged, "rejected": batch.rejected}
+
+
+def _wake_loader(here: Workplace, redis: Redis, staged: int) -> None:
+    """Asks for a load before its time where much is staged, or, if so set, where nothing is left to stage."""
+    here.staged += staged
+    queue = broker.Broker(redis, here.worker)
+    if here.staged and (
+        here.staged >= here.worker.load_when_staged or (here.worker.load_on_idle and queue.waiting() == 0)
+    ):
+        queue.ask_for_load()
+        here.staged = 0
 
 
 def _judge(

@@ -212,13 +212,7 @@ def _write(
         known = [repeat.valid for repeat in (*deduped.duplicates, *deduped.superseded)]
         accepted = [*deduped.staged, *known, *judged.skipped]
         dead_letters.resolve(connection, [message.letters[each.place].id for each in accepted], at)
-    names = [column.name for column in judge.contract.columns]
-    source, lines, first = message.source, message.lines, staged_id(number, 0)
-    rows = [
-        (first | place, source, key, ts, content, extra, lines[place], flags, parents.get(place), *values)
-        for place, (key, ts, content, extra, values), flags in deduped.staged
-    ]
-    staging.add(connection, names, rows)
+    _stage(connection, message, [column.name for column in judge.contract.columns], deduped.staged, number)
     reach("batch.staged")
     rejected = [_rejected(message, bad, number, at) for bad in judged.bad]
     if replaying:
@@ -235,6 +229,25 @@ def _write(
     events += [_repeat_event(message, each, number, parents, "duplicate") for each in deduped.duplicates]
     events += [_repeat_event(message, each, number, parents, "superseded") for each in deduped.superseded]
     lineage.add_events(connection, events)
+
+
+def _stage(
+    connection: Connection, message: Message, names: list[str], valid: Sequence[Valid], number: int
+) -> None:
+    source, lines, first = message.source, message.lines, staged_id(number, 0)
+    if not message.letters and not any(each.flags or each.record.extra for each in valid):
+        plain: list[tuple[Any, ...]] = [
+            (first | place, source, key, ts, content, lines[place], *values)
+            for place, (key, ts, content, _, values), _ in valid
+        ]
+        staging.add(connection, (*staging.PLAIN_COLUMNS, *names), plain)
+        return
+    parents = {place: event_id(number, place, "replay") for place in range(len(message.letters))}
+    rows: list[tuple[Any, ...]] = [
+        (first | place, source, key, ts, content, extra, lines[place], flags, parents.get(place), *values)
+        for place, (key, ts, content, extra, values), flags in valid
+    ]
+    staging.add(connection, (*staging.FIXED_COLUMNS, *names), rows)
 
 
 def _rejected(message: Message, bad: Bad, number: int, at: str) -> Rejected:

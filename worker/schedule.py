@@ -46,7 +46,7 @@ cron.register(
     load_staged,
     queue_name=LOADER_QUEUE,
     interval=settings.load_every_seconds,
-    job_timeout=int(settings.load_run_seconds) + settings.job_timeout_seconds,
+    job_timeout=settings.load_timeout_seconds,
     result_ttl=settings.result_ttl_seconds,
     failure_ttl=settings.result_ttl_seconds,  # the next tick is the retry
     name="sluice-loader",

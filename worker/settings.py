@@ -152,6 +152,12 @@ class WorkerSettings(RoomSettings):
     )
     load_every_seconds: int = Field(default=5, ge=1, description="the periodic loader's interval")
     load_chunk_records: int = Field(default=100_000, ge=1, description="rows merged in one transaction")
+    load_when_staged: int = Field(
+        default=100_000, ge=1, description="a worker that has staged so many wakes the loader"
+    )
+    load_on_idle: bool = Field(
+        default=False, description="the loader wakes when no batch is left on the queue"
+    )
     load_lease_seconds: float = Field(default=60.0, gt=0, description="the loader's lock runs out after this")
     load_run_seconds: float = Field(default=60.0, gt=0, description="a run ends after this; the next goes on")
     reconcile_every_seconds: int = Field(default=300, ge=1, description="the periodic comparison's interval")
@@ -166,6 +172,11 @@ class WorkerSettings(RoomSettings):
         """[worker], with [sources] and [stages], which stand beside it."""
         beside = {name: config[name] for name in ("sources", "stages") if name in config}
         return {**config.get("worker", {}), **beside}
+
+    @property
+    def load_timeout_seconds(self) -> int:
+        """For one run of the loader, as a job."""
+        return int(self.load_run_seconds) + self.job_timeout_seconds
 
     def source(self, name: str) -> SourceSettings:
         """A source's settings; a source without an entry is a passthrough."""

@@ -18,7 +18,7 @@ from types import FrameType
 from rq.cron import CronScheduler
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
-from store import accounting, batches, database, run_log
+from store import accounting, batches, database, run_log, staging
 from store.console import Exit
 from store.errors import LockHeld, SluiceError
 from store.settings import StoreSettings
@@ -181,9 +181,13 @@ class Supervisor:
         loaded_at = time.monotonic()
         while not self._stopping and any(child.process and child.process.is_alive() for child in children):
             time.sleep(POLL_SECONDS)
-            if time.monotonic() - loaded_at > self.place.worker.load_every_seconds:
+            if time.monotonic() - loaded_at > self.place.worker.load_every_seconds or self._much_is_staged():
                 self._load(once=True)
                 loaded_at = time.monotonic()
+
+    def _much_is_staged(self) -> bool:
+        with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine, database.reading(engine) as connection:
+            return staging.holds(connection, self.place.worker.load_when_staged)
 
     def _load(self, *, once: bool = False) -> None:
         """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 from rq.registry import ScheduledJobRegistry
+from sqlalchemy import Connection
 
 from store import database, locks, target
 from store.errors import LockLost
-from worker import attempts, jobs, loader, stages
-from worker.broker import ATTEMPTS
+from worker import attempts, jobs, loader, receiving, stages
+from worker.broker import ATTEMPTS, LOADER_QUEUE
 from worker.message import Message
 from worker.recovery import enqueue_due, recover_popped
 from worker.set_aside import SET_ASIDE_KEY
@@ -35,6 +37,80 @@ def test_a_second_delivery_is_not_judged_again(plant: Plant, monkeypatch: pytest
     monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
 
     assert jobs.process_batch(message.to_wire()) == {"batch": message.id, "processed_before": True}
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("staged_before", [False, True])
+def test_what_another_batch_brings_while_one_is_compared_is_a_duplicate_of_it(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, loaded: bool, staged_before: bool
+) -> None:
+    monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
+    [mine] = plant.messages(plant.file(ndjson(row("a"), row("b"), row("c")), "mine.ndjson"))
+    [other] = plant.messages(plant.file(ndjson(row("x"), row("b"), row("c"), row("c")), "other.ndjson"))
+    if staged_before:
+        plant.send(ndjson(row("a")), "before.ndjson")
+        plant.work()
+    real = receiving.Known.to
+
+    def look(*args: Any) -> receiving.Known:
+        found = real(*args)
+        monkeypatch.setattr(receiving.Known, "to", real)
+        jobs.process_batch(other.to_wire())
+        if loaded:
+            loader.load(plant.engine, plant.settings)
+        return found
+
+    monkeypatch.setattr(receiving.Known, "to", look)
+    jobs.process_batch(mine.to_wire())
+    plant.load()
+
+    assert [each["key"] for each in plant.rows()] == ["a", "b", "c", "x"]
+    report = plant.report()
+    assert (report["duplicates"], report["superseded"]) == (3 + staged_before, 0)
+    assert plant.violations() == []
+
+
+def test_the_mark_that_a_letter_was_published_does_not_wait_for_the_disk_and_all_else_does(
+    plant: Plant,
+) -> None:
+    def level(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+    with database.transaction(plant.engine) as connection:
+        usual = level(connection)
+    with database.transaction(plant.engine, lasting=False) as connection:
+        assert level(connection) == 1
+    with pytest.raises(ZeroDivisionError), database.transaction(plant.engine, lasting=False) as connection:
+        connection.execute(locks.locks.insert().values(name="x", holder="y", expires_at="z"))
+        raise ZeroDivisionError
+    with database.transaction(plant.engine) as connection:
+        assert level(connection) == usual
+        assert connection.execute(locks.locks.select()).all() == []
+
+
+def test_a_worker_that_has_staged_much_wakes_the_loader_once(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_LOAD_WHEN_STAGED", "4")
+    plant.send(ndjson(*(row(f"k{number}") for number in range(7))), batch_records=1)
+    plant.work()
+    assert plant.broker.waiting(LOADER_QUEUE) == 1
+    plant.work(LOADER_QUEUE)
+    assert len(plant.rows()) == 7
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_loader_is_woken_by_an_empty_queue_if_that_is_wanted(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    monkeypatch.setenv("SLUICE_LOAD_ON_IDLE", str(wanted))
+    plant.send(ndjson(row("a"), row("b"), {"key": "bad"}), batch_records=1)
+    plant.work()
+    assert plant.broker.waiting(LOADER_QUEUE) == int(wanted)
+    plant.send(ndjson({"key": "worse"}))
+    plant.work(LOADER_QUEUE)
+    plant.work()  # nothing staged: nobody is woken for it
+    assert plant.broker.waiting(LOADER_QUEUE) == 0
 
 
 def test_of_equal_times_the_same_version_stays_whichever_was_loaded_first(

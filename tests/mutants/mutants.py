@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     mutant(
         "last writer wins: the best of a chunk",
-        ("store/merging.py", "best = case((beaten, 0), else_=1)", "best = case((beaten, 1), else_=1)"),
+        ("store/merging.py", "outcome = case((beaten, 3), ", "outcome = case((beaten, 1), "),
     ),
     mutant(
         "last writer wins: what the target holds is not asked, nor the WHERE",
@@ -88,8 +88,8 @@ MUTANTS = (
         ),
         (
             "store/merging.py",
-            "(version > tuple_(held.c.ts, held.c.content_hash), 2)",
-            "(held.c.key.is_not(None), 2)",
+            "select(case((newer, 2), else_=3))",
+            "select(case((newer, 2), else_=2))",
         ),
     ),
     mutant(
@@ -101,17 +101,29 @@ MUTANTS = (
         ),
         (
             "store/merging.py",
-            "(version > tuple_(held.c.ts, held.c.content_hash), 2)",
-            "(staged.c.ts >= held.c.ts, 2)",
+            "newer = tuple_(chunk.c.ts, chunk.c.content_hash) > tuple_(held.c.ts, held.c.content_hash)",
+            "newer = chunk.c.ts >= held.c.ts",
         ),
     ),
     mutant(
         "dedupe: the target is not asked",
-        ("worker/receiving.py", "held = target.current(connection, source, keys)", "held = {}"),
+        ("worker/receiving.py", "target.current(connection, source, keys) if share else {}", "{}"),
     ),
     mutant(
         "dedupe: staging is not asked",
-        ("worker/receiving.py", "staging.contents(connection, source, keys))", "set())"),
+        ("worker/receiving.py", "staging.contents(connection, source, keys),", "{},"),
+    ),
+    mutant(
+        "dedupe: what other batches stage meanwhile is not asked",
+        ("worker/receiving.py", "return replace(self, staged=self.staged | since)", "return self"),
+    ),
+    mutant(
+        "dedupe: what is loaded meanwhile is not asked",
+        ("worker/receiving.py", "if run_log.progress(connection) != self.loaded:", "if False:"),
+    ),
+    mutant(
+        "plain records: a repeated field is not noticed",
+        ("worker/plain_records.py", "if record.count('\":') != len(fields):", "if False:"),
     ),
     mutant(
         "fencing: the lease is not renewed",
@@ -158,8 +170,8 @@ MUTANTS = (
         "transaction: staging is committed before the batch's row counts",
         (
             "worker/receiving.py",
-            "    staging.add(connection, names, rows)\n",
-            "    staging.add(connection, names, rows)\n    connection.commit()\n",
+            '    reach("batch.staged")\n',
+            '    reach("batch.staged")\n    connection.commit()\n',
         ),
     ),
     mutant(

@@ -117,7 +117,7 @@ def upgrade() -> None:
         sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
         sa.Column("extra", sa.Text(), nullable=True),
         sa.Column("line", sa.BigInteger(), nullable=False),
-        sa.Column("flags", sa.Integer(), nullable=False),
+        sa.Column("flags", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("parent_id", sa.BigInteger(), nullable=True),
         *contract_columns(kept),
         sa.PrimaryKeyConstraint("id"),

@@ -146,7 +146,7 @@ class Ledger:
             assert number is not None
             staging.add(
                 connection,
-                ["name", "value"],
+                (*staging.FIXED_COLUMNS, "name", "value"),
                 [
                     (
                         staged_id(number, place),

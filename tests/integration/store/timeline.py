@@ -51,7 +51,7 @@ class Timeline:
             statement = schema.batches.insert().values(values).returning(schema.batches.c.seq)
             number = connection.execute(statement).scalar_one()
             rows = [self._row(source, number, place, ts) for place, ts in enumerate(times)]
-            staging.add(connection, [], rows)
+            staging.add(connection, staging.FIXED_COLUMNS, rows)
 
     def _row(self, source: str, number: int, place: int, ts: str) -> tuple[Any, ...]:
         key = f"{source}-{number}-{place}"
