@@ -1,137 +1,205 @@
-"""File to target, with the real commands over the real Redis: records/s, and the producer's peak memory.
+"""Every figure of docs/performance.md, beside its target: the real commands over the real, private Redis.
 
-python benchmarks/bench.py             # 100,000 records, and the producer's memory at 1,000,000
-python benchmarks/bench.py --records 1000000
+python benchmarks/bench.py                         # all parts but `large`, 1,000,000 records
+python benchmarks/bench.py throughput latency      # some of them
+python benchmarks/bench.py --records 100000        # sooner
+python benchmarks/bench.py large                   # 10,000,000 records: minutes, and 3 GB of disk
+python benchmarks/bench.py --json figures.json     # adds the figures to that file
 
-A bare loop that validates with pydantic and upserts runs beside it, for machines differ: read the ratio.
+Machines differ and are shared: a bare loop runs beside it, and the ratio to it is what is compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import shutil
-import sqlite3
-import subprocess
-import sys
+import json
 import tempfile
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from generate import records
+import generate
+import latency
+import pipeline
+from loop import bare_loop
+from machine import describe, in_words
 
-COMMANDS = Path(sys.executable).parent
+MEMORY_MB, PRODUCER_MEMORY_MB = 200, 100
+
+
+@dataclass
+class Bench:
+    """One session of measuring."""
+
+    folder: Path
+    records: int
+    workers: int
+    figures: dict[str, Any]
+
+    def say(self, what: str, value: float, unit: str, target: str = "", met: bool | None = None) -> None:
+        """Prints a figure beside its target, and keeps it."""
+        verdict = "" if met is None else "met" if met else "MISSED"
+        print(f"{what:58} {value:>12,.2f} {unit:10} {target:>22} {verdict}", flush=True)
+        self.figures[what] = {"value": round(value, 3), "unit": unit, "target": target, "met": met}
+
+    def file(self, count: int, **how: float) -> Path:
+        name = "-".join(["records", str(count), *map(str, how.values())])
+        path = Path(self.folder, f"{name}.ndjson")
+        return path if path.exists() else generate.write(path, count, **how)
+
+    def loop(self, count: int) -> float:
+        """Seconds of the bare loop."""
+        database = Path(self.folder, "loop.db")
+        seconds = bare_loop(self.file(count), database)
+        for path in self.folder.glob("loop.db*"):
+            path.unlink()
+        return seconds
+
+
+def throughput(bench: Bench) -> None:
+    """File to target beside the bare loop, in turns; where the time goes; memory and disk."""
+    file = bench.file(bench.records)
+    loops, runs = [], []
+    for _ in range(2):
+        loops.append(bench.loop(bench.records))
+        runs.append(pipeline.run(file, bench.workers))
+    best = min(runs, key=lambda run: run.seconds)
+    loop = min(loops)
+    bench.say(f"bare loop, {bench.records:,} records", bench.records / loop, "records/s")
+    bench.say(f"file to target, {bench.records:,} records", best.rate, "records/s")
+    ratio = loop / best.seconds
+    bench.say("file to target, by the bare loop", ratio, "x", ">= 1.5", ratio >= 1.5)
+    bench.say("largest process of worker up", max(best.peak_mb.values()), "MB", f"<= {MEMORY_MB}",
+              max(best.peak_mb.values()) <= MEMORY_MB)  # fmt: skip
+    disk = best.disk_bytes / file.stat().st_size
+    bench.say("disk, by the input's bytes", disk, "x", "<= 2.5", disk <= 2.5)
+    print("  microseconds a record, of all processes together; lock is waiting for it:")
+    for name, each in sorted(best.stages.items()):
+        print(f"    {name:40} {each:6.2f}")
+    bench.figures["stages"] = best.stages
+
+
+def producer(bench: Bench) -> None:
+    """`producer enqueue` alone, start-up included."""
+    file = bench.file(bench.records)
+    seconds, peak = pipeline.producer_alone(file)
+    bench.say("producer enqueue, NDJSON", bench.records / seconds, "records/s", ">= 400,000",
+              bench.records / seconds >= 400_000)  # fmt: skip
+    bench.say(f"its peak memory at {bench.records:,} records", peak, "MB", f"<= {PRODUCER_MEMORY_MB}",
+              peak <= PRODUCER_MEMORY_MB)  # fmt: skip
+    table = generate.write_csv(Path(bench.folder, "records.csv"), bench.records)
+    seconds, _ = pipeline.producer_alone(table)
+    bench.say("producer enqueue, CSV", bench.records / seconds, "records/s", ">= 150,000",
+              bench.records / seconds >= 150_000)  # fmt: skip
+    share = pipeline.redis_share(file)
+    bench.say("Redis memory for queued records, by their bytes", share, "x", "<= 0.3", share <= 0.3)
+
+
+def hard(bench: Bench) -> None:
+    """All records invalid, all records known."""
+    count = max(bench.records // 5, 1000)
+    good = pipeline.run(bench.file(count), bench.workers)
+    bad = pipeline.run(bench.file(count, invalid=1.0), bench.workers)
+    ratio = bad.rate / good.rate
+    bench.say("all records invalid, by the speed of all valid", ratio, "x", ">= 0.3", ratio >= 0.3)
+    file = bench.file(bench.records)
+    with pipeline.Site() as site:
+        first = pipeline.run(file, bench.workers, site)
+        site.env["SLUICE_BATCH_RECORDS"] = "19997"
+        again = pipeline.run(file, bench.workers, site)
+    ratio = again.rate / first.rate
+    bench.say("the same file again in other cuts, by the first time", ratio, "x", ">= 1.5", ratio >= 1.5)
+
+
+def delays(bench: Bench) -> None:
+    """One record on an idle system."""
+    found = latency.measure(100, load_on_idle="true")
+    for place, limits in (("staging", (25, 100)), ("target", (150, None))):
+        for value, name, limit in zip(found[place], ("p50", "p99"), limits, strict=True):
+            target = f"<= {limit}" if limit else ""
+            bench.say(f"one record, to its row in {place}, {name}", value, "ms", target,
+                      value <= limit if limit else None)  # fmt: skip
+    every = 1
+    found = latency.measure(20, load_on_idle="false", load_every_seconds=every)
+    limit = every * 1000 + 100
+    bench.say("the same to target, loaded every second, p50", found["target"][0], "ms", f"<= {limit}",
+              found["target"][0] <= limit)  # fmt: skip
+
+
+def durability(bench: Bench) -> None:
+    """What stricter settings cost, beside the defaults (SQLite FULL, Redis everysec)."""
+    count = max(bench.records // 5, 1000)
+    file = bench.file(count)
+    shipped = pipeline.run(file, bench.workers)
+    bench.say(f"as shipped, {count:,} records", shipped.rate, "records/s")
+    for name, settings in (
+        ("SQLite NORMAL", {"synchronous": "NORMAL"}),
+        ("SQLite EXTRA", {"synchronous": "EXTRA"}),
+    ):
+        ratio = pipeline.run(file, bench.workers, **settings).rate / shipped.rate
+        bench.say(f"{name}, by the speed as shipped", ratio, "x")
+    with pipeline.Site(synchronous="EXTRA") as site:
+        site.run("producer", "enqueue", "/dev/null", "--format", "ndjson")
+        site.redis().config_set("appendfsync", "always")
+        ratio = pipeline.run(file, bench.workers, site).rate / shipped.rate
+    bench.say("SQLite EXTRA and Redis appendfsync always", ratio, "x")
+
+
+def growth(bench: Bench) -> None:
+    """Seconds against records, from 10,000."""
+    sizes = [size for size in (10_000, 100_000, 1_000_000) if size <= bench.records]
+    series = bench.figures.setdefault("growth", {})
+    for size in sizes:
+        series[str(size)] = {
+            "sluice": pipeline.run(bench.file(size), bench.workers).seconds, "loop": bench.loop(size)
+        }  # fmt: skip
+        print(f"  {size:>10,} records: {series[str(size)]}")
+
+
+def large(bench: Bench) -> None:
+    """Ten times as many."""
+    many = bench.records * 10
+    one = pipeline.run(bench.file(bench.records), bench.workers)
+    ten = pipeline.run(bench.file(many), bench.workers)
+    ratio = ten.seconds / one.seconds
+    bench.say(f"{many:,} records, by the time for a tenth", ratio, "x", "<= 12", ratio <= 12)
+    peak = max(ten.peak_mb.values())
+    bench.say(f"largest process of worker up at {many:,}", peak, "MB", f"<= {MEMORY_MB}", peak <= MEMORY_MB)
+    _, used = pipeline.producer_alone(bench.file(many))
+    bench.say(f"the producer's peak memory at {many:,}", used, "MB", f"<= {PRODUCER_MEMORY_MB}",
+              used <= PRODUCER_MEMORY_MB)  # fmt: skip
+    bench.figures.setdefault("growth", {})[str(many)] = {"sluice": ten.seconds, "loop": bench.loop(many)}
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    part.__name__: part for part in (throughput, producer, hard, delays, durability, growth, large)
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--memory-records", type=int, default=1_000_000, help="0 leaves that part out")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all but large if none is named")
+    parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "records.ndjson")
-        with file.open("w") as out:
-            out.writelines(records(options.records))
-        loop = bare_loop(file, Path(folder, "loop.db"))
-        sent, worked = pipeline(file, options.workers)
-        rows = {
-            "bare loop (pydantic, upsert)": loop,
-            "producer enqueue": sent,
-            f"worker up --burst --workers {options.workers}": worked,
-            "file to target, both commands": sent + worked,
-        }
-        for name, seconds in rows.items():
-            print(f"{name:34} {options.records / seconds:>10,.0f} records/s   {loop / seconds:.2f}")
-        if options.memory_records:
-            with file.open("w") as out:
-                out.writelines(records(options.memory_records))
-            print(
-                f"{'producer peak memory':34} {peak_memory(file):>10,.0f} MB at {options.memory_records:,} records"
-            )
-
-
-def environment(home: str) -> dict[str, str]:
-    """The commands' environment: a home of their own, nobody's settings."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("SLUICE_", "REDIS_", "DATABASE_"))
-    }
-    return kept | {"SLUICE_HOME": home, "SLUICE_MAX_PENDING_BATCHES": "100000"}
-
-
-def timed(command: list[str], env: dict[str, str]) -> float:
-    started = time.perf_counter()
-    subprocess.run([str(COMMANDS / command[0]), *command[1:]], env=env, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
-
-
-def pipeline(file: Path, workers: int) -> tuple[float, float]:
-    """Seconds of `producer enqueue`, and of `worker up --burst`, start-up and private Redis included."""
-    home = tempfile.mkdtemp()
-    env = environment(home)
-    try:
-        sent = timed(["producer", "enqueue", str(file)], env)
-        worked = timed(["worker", "up", "--burst", "--workers", str(workers)], env)
-        timed(["store", "check"], env)
-        return sent, worked
-    finally:
-        timed(["worker", "down"], env)
-        shutil.rmtree(home)
-
-
-def peak_memory(file: Path) -> float:
-    """Peak resident memory of `producer enqueue`, in MB."""
-    home = tempfile.mkdtemp()
-    env = environment(home)
-    try:
-        code = (
-            "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-        )
-        command = [sys.executable, "-c", code, str(COMMANDS / "producer"), "enqueue", str(file)]
-        said = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
-        return int(said.stdout) / 1024
-    finally:
-        timed(["worker", "down"], env)
-        shutil.rmtree(home)
-
-
-def bare_loop(file: Path, database: Path) -> float:
-    """Seconds of the script one would have written: validate each line, upsert in transactions of 5,000."""
-    from worker.contract import Event
-
-    connection = sqlite3.connect(database)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("CREATE TABLE target (key TEXT PRIMARY KEY, name TEXT, value REAL, ts TEXT)")
-    upsert = (
-        "INSERT INTO target VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
-        "name = excluded.name, value = excluded.value, ts = excluded.ts WHERE excluded.ts > target.ts"
+    parser.add_argument(
+        "--json", type=Path, help="keeps the figures in this file, beside those already there"
     )
-    started = time.perf_counter()
-    rows: list[tuple[str, str, float, str]] = []
-    with file.open() as lines:
-        for line in lines:
-            try:
-                event = Event.model_validate_json(line)
-            except ValueError:
-                continue
-            rows.append((event.key, event.name, event.value, event.ts.isoformat()))
-            if len(rows) == 5000:
-                with connection:
-                    connection.executemany(upsert, rows)
-                rows.clear()
-    with connection:
-        connection.executemany(upsert, rows)
-    seconds = time.perf_counter() - started
-    connection.close()
-    return seconds
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    figures = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    figures["machine"] = describe()
+    print(in_words(figures["machine"]))
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.records, options.workers, figures)
+        for name in options.parts or [name for name in PARTS if name != "large"]:
+            print(f"== {name}: {PARTS[name].__doc__}")
+            PARTS[name](bench)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ class ProducerSettings(RoomSettings):
     section: ClassVar[str] = "producer"
 
     batch_records: int = Field(
-        default=5000, ge=1, le=MAX_BATCH_RECORDS, description="records in a batch, at most"
+        default=20_000, ge=1, le=MAX_BATCH_RECORDS, description="records in a batch, at most"
     )
     batch_bytes: int = Field(default=4 << 20, ge=1024, description="bytes of records in a batch, at most")
     max_record_bytes: int = Field(

@@ -15,7 +15,7 @@ from worker import attempts
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
 
 POLL_SECONDS = 0.1
-LONGEST_POLL_SECONDS = 1.0
+LONGEST_POLL_SECONDS = 0.25
 WORKERS_GONE_SECONDS = 20.0
 
 HOW_TO_START = "start both with `worker up`, or `rq worker`, `rq worker loader` and `rq cron worker.schedule`"

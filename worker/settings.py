@@ -131,7 +131,7 @@ class WorkerSettings(RoomSettings):
     )
     max_future_skew: Duration = Field(default=timedelta(hours=1), description="a later ts is rejected")
     workers: int = Field(default=2, ge=1, le=64, description="how many `worker up` starts")
-    job_timeout_seconds: int = Field(default=180, ge=1, description="for one batch, waits included")
+    job_timeout_seconds: int = Field(default=300, ge=1, description="for one batch, waits included")
     judge_timeout_seconds: float = Field(
         default=10.0, gt=0, description="for judging a batch; and for each record"
     )

@@ -23,7 +23,7 @@ JOBS_PER_LIFE = 500  # then a new one: what a user's validators leak does not ad
 DONE = b"."
 
 # A batch makes tens of thousands of tuples and no cycles; the default would look at all of them often.
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (200_000, 20, 50)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
