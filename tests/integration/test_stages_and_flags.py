@@ -47,6 +47,28 @@ def test_a_flag_given_back_goes_by_the_configuration_again_and_every_change_is_k
     ]
 
 
+def test_the_list_of_flags_says_who_changed_what_and_why_with_nothing_harmful(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ann")
+    monkeypatch.setattr("socket.gethostname", lambda: "west")
+    run(app, ["flags", "set", "dedupe=off", "--why", "\x1b[2Jtrial"], catch_exceptions=False)
+    said = run(app, ["flags", "list"], catch_exceptions=False).stdout
+    assert "UTC  dedupe: configured to off, by ann@west: \\x1b[2Jtrial" in said
+    assert "\x1b" not in said
+
+
+def test_a_flag_is_set_by_a_user_id_without_a_name_too(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    run(app, ["flags", "set", "dedupe=off"], catch_exceptions=False)
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        (change,) = flags.history(connection, 10)
+    assert str(change["by"]).startswith("unknown@")
+
+
 @pytest.mark.parametrize("change", ["dedupe=1.5", "dedupe=-0.1", "dedupe=maybe", "nothing=on", "dedupe"])
 def test_a_flag_that_is_none_is_refused(plant: Plant, change: str) -> None:
     assert run(app, ["flags", "set", change]).exit_code != 0
