@@ -251,3 +251,34 @@ def test_the_earthquakes_split_by_network_are_the_whole_under_twelve_sources(
     held = plant.report()["by_source"]
     assert {name: held[name]["target_rows"] for name in held} == {n: len(f) for n, f in networks.items()}
     assert (len(held), sum(source["target_rows"] for source in held.values())) == (12, 1707)
+
+
+def test_a_trial_shows_raw_and_adapted_whole_side_by_side(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_CONFIG", str(ROOT / "sluice.toml"))
+    path = str(ROOT / "data/feeds/alpha.ndjson")
+    said = run(app, ["sources", "try", "alpha", path], catch_exceptions=False).stdout
+    whole = {
+        '{"uid":',
+        '{"reading":',
+        '"label":',
+        '"spare"},',
+        '{"key":',
+        '"value":',
+        '"inlet",',
+        "missing_value:",
+    }
+    assert whole <= set(said.split()), said
+    assert "2 of 3 would be accepted; nothing was sent" in said
+
+
+@pytest.mark.parametrize("output", [[], ["--json"]])
+def test_a_trial_shows_what_no_column_can_hold_and_nothing_harmful(plant: Plant, output: list[str]) -> None:
+    plant.configure('[sources.odd]\nfields.name = "label"\n')
+    record = b'{"key": "a", "label": "\\ud800 \\u001b[2J", "value": 1e400, "ts": "2025-01-15"}'
+    path = str(plant.file(record))
+    said = run(app, ["sources", "try", "odd", path, *output], catch_exceptions=False).stdout
+    assert "invalid_value: " in said
+    assert "infinite" in said
+    assert "\x1b" not in said
