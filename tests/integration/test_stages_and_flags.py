@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from store import accounting, database, flags, lineage_walks, reconciliation
+from store.errors import ConfigError
 from worker import jobs
 from worker.cli import app
 from worker.settings import StageSettings
@@ -151,3 +152,20 @@ def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant)
     assert jobs.reconcile_sources() == {"keys": 1, "matched": 0, "mismatched": 1}
     with jobs.workplace().database() as engine, database.reading(engine) as connection:
         assert len(reconciliation.history(connection, 10)) == 1
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "said"),
+    [
+        ("name = 0.1", "'name' is text; only numbers and ts have tolerances"),
+        ("nowhere = 1", "there is no field 'nowhere' to compare"),
+        ("value = -1", "a tolerance is a number, 0 or greater"),
+    ],
+)
+def test_a_configured_tolerance_that_makes_no_sense_is_an_error_at_the_start(
+    plant: Plant, tolerance: str, said: str
+) -> None:
+    plant.configure(f"[worker]\nreconcile_tolerances = {{ {tolerance} }}\n")
+    with pytest.raises(ConfigError, match=said) as raised:
+        jobs.workplace()
+    assert str(raised.value).startswith("[worker] reconcile_tolerances")
