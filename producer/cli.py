@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import groupby
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import orjson
 import typer
@@ -15,14 +16,16 @@ from producer import enqueue as feeds
 from producer import replay as letters_back
 from producer import sending, waiting
 from producer.progress import Bar
+from producer.receipt import Receipt, keep
 from producer.settings import ProducerSettings
-from store import console, database, dead_letters, enqueues, timestamps
+from store import console, database, dead_letters
 from store.console import counted, print_json, shown, warn
 from store.errors import ConfigError
 from store.settings import StoreSettings
 from worker import broker
 from worker.broker import Broker
 from worker.contract import Contract, load_contract
+from worker.message import Message
 from worker.settings import WorkerSettings
 
 app = typer.Typer(
@@ -35,6 +38,7 @@ app = typer.Typer(
 )
 
 DEFAULT_SOURCE = "default"
+DEAD_LETTERS = "dead_letters"  # where a replay's records come from, as lineage calls it
 
 Json = Annotated[bool, typer.Option("--json", help="The summary as JSON on standard output.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when all of it is processed and loaded.")]
@@ -122,23 +126,6 @@ def warn_of_unknown(source: str, worker: WorkerSettings) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What sending one file did."""
-
-    file: str
-    source: str
-    format: str
-    records: int
-    batches: int
-    sent_batches: int
-    known_batches: int  # processed before, or on their way already
-    bytes: int
-    seconds: float
-    waited_seconds: float
-    ids: list[str]
-
-
 def send_file(feed: feeds.Feed, path: str, office: Office, *, quiet: bool) -> Receipt:
     """Sends one file and says so."""
     started = time.monotonic()
@@ -151,20 +138,12 @@ def send_file(feed: feeds.Feed, path: str, office: Office, *, quiet: bool) -> Re
             on_sent=lambda so_far: bar.update(file.bytes_read, so_far.records),
             notice=warn,
         )
-        receipt = Receipt(
-            file=path,
-            source=feed.name,
-            format=file.format,
-            records=sent.records,
-            batches=len(sent.ids),
-            sent_batches=sent.sent,
-            known_batches=sent.known,
-            bytes=file.bytes_read,
-            seconds=round(time.monotonic() - started, 3),
-            waited_seconds=round(sent.waited_seconds, 3),
-            ids=sent.ids,
+        seconds = time.monotonic() - started
+        read = file.bytes_read
+        receipt = Receipt.of(
+            sent, file=path, source=feed.name, format=file.format, bytes=read, seconds=seconds
         )
-    keep_receipt(receipt, office, "file")
+    keep(office.engine, receipt, "file")
     if not quiet:
         known = f", {receipt.known_batches:,} known already" if receipt.known_batches else ""
         counts = f"{counted(receipt.records, 'record')} in {counted(receipt.batches, 'batch', 'batches')}"
@@ -172,29 +151,15 @@ def send_file(feed: feeds.Feed, path: str, office: Office, *, quiet: bool) -> Re
     return receipt
 
 
-def keep_receipt(receipt: Receipt, office: Office, kind: Literal["file", "replay"]) -> None:
-    """The store keeps what was sent, beside what became of it."""
-    values = {name: value for name, value in asdict(receipt).items() if name != "ids"}
-    row = enqueues.Enqueue(kind=kind, finished_at=timestamps.now_text(), **values)
-    with database.transaction(office.engine) as connection:
-        enqueues.record(connection, row)
-
-
 def report(receipts: list[Receipt], office: Office, wait: bool, as_json: bool) -> None:
     """The summary of all files; with --wait, of what became of their records."""
     ids = [id for receipt in receipts for id in receipt.ids]
-    totals: dict[str, Any] = {
-        "records": sum(receipt.records for receipt in receipts),
-        "batches": len(ids),
-        "sent_batches": sum(receipt.sent_batches for receipt in receipts),
-        "known_batches": sum(receipt.known_batches for receipt in receipts),
-    }
+    totals: dict[str, Any] = {"records": sum(receipt.records for receipt in receipts), **batches_of(receipts)}
     if wait:
         wait_for(ids, office)
         totals["outcome"] = waiting.summary(ids, office.engine)
     if as_json:
-        files = [{key: value for key, value in asdict(each).items() if key != "ids"} for each in receipts]
-        print_json({**totals, "files": files})
+        print_json({**totals, "files": [receipt.facts for receipt in receipts]})
     elif wait:
         outcome = totals["outcome"]
         reasons = ", ".join(f"{number} {reason}" for reason, number in outcome["reasons"].items())
@@ -203,6 +168,15 @@ def report(receipts: list[Receipt], office: Office, wait: bool, as_json: bool) -
             for name in ("staged", "duplicates", "superseded", "rejected", "skipped")
         ]
         print(f"processed and loaded: {', '.join(parts)}" + (f" ({reasons})" if reasons else ""))
+
+
+def batches_of(receipts: list[Receipt]) -> dict[str, int]:
+    """The batches of several receipts, by what became of them."""
+    return {
+        "batches": sum(receipt.batches for receipt in receipts),
+        "sent_batches": sum(receipt.sent_batches for receipt in receipts),
+        "known_batches": sum(receipt.known_batches for receipt in receipts),
+    }
 
 
 def wait_for(ids: list[str], office: Office) -> None:
@@ -251,10 +225,9 @@ def replay(
             return
         if wait:
             waiting.need_workers(office.broker)
-        result = sending.send_all(
-            sent, office.broker, office.engine, office.settings.max_pending_batches, lambda _: None, warn
-        )
-        finish_replay(result, len(refused), office, wait, as_json)
+        of_source = groupby(sent, key=lambda message: message.source)  # they come in the order of sources
+        receipts = [send_letters(source, list(messages), office) for source, messages in of_source]
+        finish_replay(receipts, len(refused), office, wait, as_json)
 
 
 def parse_changes(changes: list[str]) -> dict[str, Any]:
@@ -297,25 +270,41 @@ def show_dry_run(verdicts: dict[str, str | None], refused: int, as_json: bool) -
     print(f"{accepted} of {len(verdicts)} would be accepted; nothing was sent")
 
 
-def finish_replay(result: sending.Sent, refused: int, office: Office, wait: bool, as_json: bool) -> None:
+def send_letters(source: str, messages: list[Message], office: Office) -> Receipt:
+    """Sends the letters of one source back."""
+    started = time.monotonic()
+    sent = sending.send_all(
+        messages, office.broker, office.engine, office.settings.max_pending_batches, lambda _: None, warn
+    )
+    receipt = Receipt.of(
+        sent,
+        file=DEAD_LETTERS,
+        source=source,
+        format=", ".join(sorted({message.format for message in messages})),
+        bytes=sum(message.size for message in messages),
+        seconds=time.monotonic() - started,
+    )
+    keep(office.engine, receipt, "replay")
+    return receipt
+
+
+def finish_replay(receipts: list[Receipt], refused: int, office: Office, wait: bool, as_json: bool) -> None:
     """The summary of a replay."""
-    totals: dict[str, Any] = {
-        "letters": result.records,
-        "batches": len(result.ids),
-        "sent_batches": result.sent,
-        "known_batches": result.known,
-        "refused": refused,
-    }
-    if wait and result.ids:
-        wait_for(result.ids, office)
-        totals["outcome"] = waiting.summary(result.ids, office.engine)
+    ids = [id for receipt in receipts for id in receipt.ids]
+    letters = sum(receipt.records for receipt in receipts)
+    totals: dict[str, Any] = {"letters": letters, **batches_of(receipts), "refused": refused}
+    if wait and ids:
+        wait_for(ids, office)
+        totals["outcome"] = waiting.summary(ids, office.engine)
     if as_json:
         print_json(totals)
         return
-    if not result.records:
+    if not letters:
         print("no open dead letters match: nothing to replay")
         return
-    print(f"{counted(result.records, 'dead letter')} sent back in {counted(result.sent, 'batch', 'batches')}")
+    print(
+        f"{counted(letters, 'dead letter')} sent back in {counted(totals['sent_batches'], 'batch', 'batches')}"
+    )
     if "outcome" in totals:
         outcome = totals["outcome"]
         print(

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal, select, union_all
 
+from store import batches as inbox
 from store import lineage, run_log, staging, target
 from store.schema import PLACE_BITS, batches, dead_letters, lineage_events, record_lineage, record_tables
 from store.schema import run_log as run_log_table
@@ -24,19 +25,19 @@ COUNTERS = ("received", "staged", "duplicates", "superseded", "rejected", "skipp
 
 def totals(connection: Connection) -> dict[str, int]:
     """The counters of all batches, summed."""
-    row = connection.execute(
-        select(*(func.coalesce(func.sum(batches.c[name]), 0) for name in COUNTERS))
-    ).one()
-    return {name: int(number) for name, number in zip(COUNTERS, row, strict=True)}
+    by_source = totals_by_source(connection).values()
+    return {name: sum(each[name] for each in by_source) for name in (*COUNTERS, "fresh")}
 
 
 def totals_by_source(connection: Connection) -> dict[str, dict[str, int]]:
-    """source -> the counters of its batches, summed."""
+    """source -> the counters of its batches, summed, by the time of records too: see `inbox.by_time`."""
     sums = [func.sum(batches.c[name]) for name in COUNTERS]
     rows = connection.execute(
         select(batches.c.source, *sums).group_by(batches.c.source).order_by(batches.c.source)
     )
-    return {row[0]: {name: int(row[place + 1]) for place, name in enumerate(COUNTERS)} for row in rows}
+    found = {row[0]: {name: int(row[place + 1]) for place, name in enumerate(COUNTERS)} for row in rows}
+    rejected = inbox.rejected_for_time(connection)
+    return {source: each | inbox.by_time(each, rejected.get(source, {})) for source, each in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -18,8 +18,8 @@ from store.schema import batches
 class Batch:
     """What became of one batch: its receipt.
 
-    received = staged + duplicates + superseded + rejected + skipped; `late` and `stale` are flags and
-    may overlap with any of them.
+    received = staged + duplicates + superseded + rejected + skipped; `late` and `stale` are flags of
+    valid records and may overlap with any of them but `rejected`: see `by_time`.
     """
 
     id: str
@@ -114,3 +114,26 @@ def sum_of(connection: Connection, ids: Sequence[str]) -> dict[str, object]:
     for text in connection.execute(select(batches.c.reasons).where(condition)).scalars():
         reasons.update(orjson.loads(text))
     return {name: int(number) for name, number in zip(names, row, strict=True)} | {"reasons": dict(reasons)}
+
+
+def by_time(counters: Mapping[str, int], rejected: Mapping[str, int]) -> dict[str, int]:
+    """Late and stale records, flagged or rejected for just that, and fresh ones.
+
+    received = fresh + stale + those rejected for anything but being stale.
+    """
+    return {
+        "late": counters["late"] + rejected.get("late", 0),
+        "stale": counters["stale"] + rejected.get("stale", 0),
+        "fresh": counters["received"] - counters["rejected"] - counters["stale"],
+    }
+
+
+def rejected_for_time(connection: Connection) -> dict[str, dict[str, int]]:
+    """source -> how many records its policies rejected for being `late` or `stale`."""
+    found: dict[str, dict[str, int]] = {}
+    for_time = batches.c.reasons.contains('"late"') | batches.c.reasons.contains('"stale"')
+    for source, reasons in connection.execute(select(batches.c.source, batches.c.reasons).where(for_time)):
+        counted, told = found.setdefault(source, {"late": 0, "stale": 0}), orjson.loads(reasons)
+        for name in counted:
+            counted[name] += told.get(name, 0)
+    return found

@@ -83,8 +83,7 @@ def compared(
     tolerances = tolerances or {}
     columns = database.contract_columns(connection)
     kinds: dict[str, Kind] = {column.name: column.kind for column in columns}
-    for name, tolerance in tolerances.items():
-        _check_tolerance(name, tolerance, kinds)
+    check_tolerances(tolerances, kinds, "--tolerance")
     names = tuple(sorted(set(sources))) if sources is not None else sources_with_rows(connection)
     if len(names) > MOST_SOURCES:
         raise UsageError(
@@ -96,20 +95,21 @@ def compared(
     return Comparison(names, tuple(fields), since)
 
 
-def _check_tolerance(name: str, tolerance: float, kinds: Mapping[str, Kind]) -> None:
-    """Raises ConfigError naming the field."""
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ConfigError(f"--tolerance {name}={tolerance}: a tolerance is a number, 0 or greater")
-    if name == "ts" or not kinds or kinds.get(name) in NUMBERS:
-        return  # before the first load no field is known, and there is nothing to compare
-    if name in kinds:
+def check_tolerances(tolerances: Mapping[str, float], kinds: Mapping[str, Kind], given: str) -> None:
+    """Raises ConfigError naming the field and how it was given."""
+    for name, tolerance in tolerances.items():
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ConfigError(f"{given} {name}={tolerance}: a tolerance is a number, 0 or greater")
+        if name == "ts" or not kinds or kinds.get(name) in NUMBERS:
+            continue  # before the first load no field is known, and there is nothing to compare
+        if name in kinds:
+            raise ConfigError(
+                f"{given} {name}: {name!r} is {kinds[name]}; only numbers and ts have tolerances"
+            )
+        known = ", ".join([*(name for name, kind in kinds.items() if kind in NUMBERS), "ts"])
         raise ConfigError(
-            f"--tolerance {name}: {name!r} is {kinds[name]}; only numbers and ts have tolerances"
+            f"{given} {name}: there is no field {name!r} to compare; those with numbers are {known}"
         )
-    known = ", ".join([*(name for name, kind in kinds.items() if kind in NUMBERS), "ts"])
-    raise ConfigError(
-        f"--tolerance {name}: there is no field {name!r} to compare; those with numbers are {known}"
-    )
 
 
 def sources_with_rows(connection: Connection) -> tuple[str, ...]:

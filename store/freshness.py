@@ -30,7 +30,7 @@ class Freshness:
     source: str
     newest: str | None  # greatest event time in the target
     age_seconds: float | None
-    records: int  # valid ones; fresh + stale
+    records: int  # those not rejected for anything but being stale: fresh + stale
     fresh: int
     stale: int
     rhythm_seconds: float | None  # none: too few steps to tell
@@ -57,11 +57,9 @@ def _of(
     now: datetime,
 ) -> Freshness:
     age = (now - timestamps.from_text(newest)).total_seconds() if newest else None
-    valid = counted["received"] - counted["rejected"]
+    fresh, stale = counted["fresh"], counted["stale"]
     is_late = age is not None and rhythm is not None and age > LATE_AFTER_STEPS * rhythm
-    return Freshness(
-        source, newest, age, valid, valid - counted["stale"], counted["stale"], rhythm, is_late, last_batch_at
-    )
+    return Freshness(source, newest, age, fresh + stale, fresh, stale, rhythm, is_late, last_batch_at)
 
 
 def _newest(connection: Connection) -> dict[str, str]:

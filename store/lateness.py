@@ -12,7 +12,6 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-import orjson
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -125,9 +124,9 @@ def _counts(limits: Table, source: str, allowed: Sequence[int]) -> Select[Any]:
 
 def _turned_away(connection: Connection) -> dict[str, int]:
     """source -> late records that were skipped or became dead letters."""
-    found: dict[str, int] = {}
-    rows = select(batches.c.source, batches.c.skipped, batches.c.reasons)
-    there = (batches.c.skipped > 0) | batches.c.reasons.contains('"late"')
-    for source, skipped, reasons in connection.execute(rows.where(there)):
-        found[source] = found.get(source, 0) + skipped + orjson.loads(reasons).get("late", 0)
-    return found
+    skipped = select(batches.c.source, func.sum(batches.c.skipped)).group_by(batches.c.source)
+    rejected = inbox.rejected_for_time(connection)
+    return {
+        source: int(number) + rejected.get(source, {}).get("late", 0)
+        for source, number in connection.execute(skipped)
+    }

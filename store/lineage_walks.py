@@ -152,7 +152,21 @@ def _family(connection: Connection, entries: list[Entry]) -> list[Entry]:
         found = [*_linked(connection, new), *_repeated(connection, new, known)]
         found += _sent_back(connection, found or new, known)
         new = [entry for entry in found if entry.id not in known]
-    return sorted(known.values(), key=lambda entry: (entry.at, _place(entry), ORDER[entry.step]))
+    by_time = sorted(known.values(), key=lambda entry: (entry.at, _place(entry), ORDER[entry.step]))
+    return _after_parents(by_time, known)
+
+
+def _after_parents(entries: Iterable[Entry], known: Entries) -> list[Entry]:
+    """The entries, each after the one that it follows, whatever the clocks said."""
+    placed: Entries = {}
+    for entry in entries:
+        chain: Entries = {}
+        above: Entry | None = entry
+        while above and above.id not in placed and above.id not in chain:  # a circle only tampering makes
+            chain[above.id] = above
+            above = known.get(above.parent_id) if above.parent_id else None
+        placed |= dict(reversed(chain.items()))
+    return list(placed.values())
 
 
 def _place(entry: Entry) -> int:

@@ -35,7 +35,7 @@ def _receipt(receipt: dict[str, Any]) -> list[str]:
         if dedupe
         else "",
         "rejects": rejects,
-        "late, stale": f"{receipt['late']:,}, {receipt['stale']:,}"
+        "late, stale, fresh": f"{receipt['late']:,}, {receipt['stale']:,}, {receipt['fresh']:,}"
         if receipt["late"] or receipt["stale"]
         else "",
         "watermark": marks if receipt["watermark_before"] or receipt["watermark_after"] else "",

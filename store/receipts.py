@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
+from store import batches as inbox
 from store import database, enqueues, run_log, timestamps
 from store.schema import batches
 
@@ -44,6 +45,7 @@ def _of_run(row: dict[str, Any]) -> Receipt:
         "rejects": {},
         "late": None,
         "stale": None,
+        "fresh": None,
         "watermark_before": _iso(row["watermark_before"]),
         "watermark_after": _iso(row["watermark_after"]),
         "seconds": round(row["seconds"], 6),
@@ -53,7 +55,7 @@ def _of_run(row: dict[str, Any]) -> Receipt:
 
 
 def _of_batch(row: dict[str, Any]) -> Receipt:
-    seconds = _decoded(row["seconds"])
+    seconds, rejects = _decoded(row["seconds"]), _decoded(row["reasons"])
     names = ("staged", "duplicates", "superseded", "rejected", "skipped")
     return {
         "kind": row["kind"],
@@ -67,9 +69,8 @@ def _of_batch(row: dict[str, Any]) -> Receipt:
         "outcomes": {name: row[name] for name in names},
         "stages_run": _decoded(row["stages_run"]),
         "dedupe": _dedupe(row["duplicates"], row["staged"] + row["superseded"]),
-        "rejects": _decoded(row["reasons"]),
-        "late": row["late"],
-        "stale": row["stale"],
+        "rejects": rejects,
+        **inbox.by_time(row, rejects),
         "watermark_before": _iso(row["watermark_before"]),
         "watermark_after": _iso(row["watermark_before"]),
         "seconds": round(sum(seconds.values()), 6),
@@ -98,6 +99,7 @@ def _of_enqueue(row: dict[str, Any]) -> Receipt:
         "rejects": {},
         "late": None,
         "stale": None,
+        "fresh": None,
         "watermark_before": None,
         "watermark_after": None,
         "seconds": round(row["seconds"], 6),

@@ -27,6 +27,7 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
         "skipped": totals["skipped"],
         "late": totals["late"],
         "stale": totals["stale"],
+        "fresh": totals["fresh"],
         "loaded": sum(loads.values()),
         "inserted": loads["inserted"],
         "updated": loads["updated"],

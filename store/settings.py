@@ -115,6 +115,10 @@ def describe(room: type[RoomSettings], error: ValidationError) -> str:
     if path[0] == "sources" and len(path) > 1:
         section, key = f"sources.{path[1]}", ".".join(path[2:])
         fields = set(get_args(room.model_fields["sources"].annotation)[1].model_fields)
+    elif path[0] == "stages" and len(path) > 1:
+        section, key = "stages", ".".join(path[1:])
+        stages: Any = room.model_fields["stages"].annotation
+        fields = {info.alias or name for name, info in stages.model_fields.items()}
     place = f"{config_path()}, the environment or an option: [{section}] {key}".rstrip()
     if first["type"] == "extra_forbidden":
         return f"{place} is not a key of this section (it has: {', '.join(sorted(fields))})"

@@ -41,9 +41,9 @@ def report(found: dict[str, Any]) -> list[Any]:
     if not found["input_records"]:
         return [EMPTY]
     dedupe = found["dedupe"]
-    flagged = [f"{found[name]:,} {name}" for name in ("late", "stale") if found[name]]
+    times = ("late", "stale", "fresh") if found["stale"] else ("late",) if found["late"] else ()
     notes = {
-        "input_records": ", ".join(flagged),
+        "input_records": ", ".join(f"{found[name]:,} {name}" for name in times),
         "duplicates": f"{dedupe['hit_rate']:.1%} of valid records",
         "rejected": f"{found['dead_letters']:,} dead letters open, {found['replayed']:,} sent back",
         "loaded": f"{found['inserted']:,} inserted, {found['updated']:,} updated, "

@@ -11,13 +11,12 @@ from zoneinfo import ZoneInfo
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from store.errors import ConfigError
-from worker.contract import Contract, load_attribute
-from worker.rejection import NOT_DATA, Fault, Rejection, invalid
+from worker.contract import Contract
+from worker.functions import call, load_function
+from worker.rejection import Rejection, invalid
 from worker.settings import SourceSettings
 
 Getter = Callable[[dict[str, Any]], Any]
-Function = Callable[[dict[str, Any]], dict[str, Any]]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -64,32 +63,6 @@ class Adapter:
             if adapted.get(name) in (None, ""):
                 adapted[name] = value
         return adapted | self._constants
-
-
-def load_function(name: str) -> Function:
-    """A source's own adapter. Raises ConfigError where there is no such function."""
-    found = load_attribute("adapter", name, "adapters:shop")
-    if not callable(found):
-        raise ConfigError(f"adapter = {name!r} is no function")
-    function: Function = found
-    return function
-
-
-def call(function: Function, raw: dict[str, Any]) -> dict[str, Any]:
-    """A source's own adapter, on a copy. Raises Rejection with the type and message of what it raised."""
-    try:
-        adapted = function(dict(raw))
-    except (*NOT_DATA, Rejection):
-        raise
-    except Exception as error:
-        fault = Fault("adapter_failed", None, f"{type(error).__name__}: {error}"[:500])
-        raise Rejection(fault) from None
-    if not isinstance(adapted, dict) or not all(isinstance(name, str) for name in adapted):
-        kind = type(adapted).__name__
-        raise Rejection(
-            Fault("adapter_failed", None, f"the adapter returned no dict of named fields, but {kind}")
-        )
-    return adapted
 
 
 # Of these nodes of an expression all children look at the record; of any other the first alone does.

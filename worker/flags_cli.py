@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +9,12 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from store import database, flags
-from store.console import print_json
+from store import database, flags, timestamps
+from store.console import print_json, shown
 from store.errors import ConfigError
+from store.rendering import second
 from store.settings import StoreSettings
+from store.watermark_moves import who
 from worker.settings import StageSettings, WorkerSettings
 
 app = typer.Typer(
@@ -52,9 +52,9 @@ def list_flags(as_json: Json = False) -> None:
         table.add_row(name, said(row["share"]), "worker flags set" if row["set_by_hand"] else "configuration")
     Console().print(table)
     for change in changes:
-        print(
-            f"{change['at']}  {change['name']}: {said(change['previous'])} to {said(change['share'])}, {change['why']}"
-        )
+        moved = f"{said(change['previous'])} to {said(change['share'])}"
+        when = second(timestamps.to_iso(str(change["at"])))
+        print(shown(f"{when}  {change['name']}: {moved}, by {change['by']}: {change['why']}"))
 
 
 def said(share: Any) -> str:
@@ -80,13 +80,7 @@ def set_flags(
     engine = database.prepare(StoreSettings.load())
     with database.transaction(engine) as connection:
         for name, share in shares:
-            flags.change(
-                connection,
-                name,
-                share,
-                why or "no reason given",
-                f"{getpass.getuser()}@{socket.gethostname()}",
-            )
+            flags.change(connection, name, share, why or "no reason given", who())
     engine.dispose()
     for name, share in shares:
         print(f"{name}: {said(share)}, from the next batch on")

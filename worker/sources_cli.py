@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from typing import Annotated, Any
 
-import orjson
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from store import timestamps
 from store.console import print_json, shown
 from store.errors import ConfigError
+from store.rendering import frame, put, short
 from worker.contract import load_contract
 from worker.message import Message
+from worker.parsing import Unusable
 from worker.rejection import Rejection
 from worker.settings import SourceSettings, WorkerSettings
 from worker.stages import Judge, judge_batch, judge_for, parse
@@ -29,7 +31,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
-SHOWN_CELL = 60
+MOST_IN_CELL = 300
 
 
 @app.callback(epilog="Examples:\n\n  worker sources\n\n  worker sources try usgs data/earthquakes.json")
@@ -49,12 +51,11 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     if not settings.sources:
         print("no source has an entry: records are taken as they are; see [sources.NAME] in docs/sources.md")
         return
-    table = Table("source", "how it is read", "time", "late", "priority")
-    for name, source in settings.sources.items():
-        table.add_row(
-            name, escape(how(source)), escape(time_of(source)), source.late, str(source.priority or "")
-        )
-    Console().print(table)
+    rows = [
+        (name, how(source), time_of(source), source.late, str(source.priority or ""))
+        for name, source in settings.sources.items()
+    ]
+    put(wrapped("Sources", ("source", "how it is read", "time", "late", "priority"), rows))
 
 
 def how(source: SourceSettings) -> str:
@@ -94,11 +95,8 @@ def try_source(
     if as_json:
         print_json(trials)
         return
-    table = Table("line", "raw", "adapted", "verdict", title=escape(f"{shown(file)} as {name}"))
-    for each in trials:
-        adapted = orjson.dumps(each["adapted"]).decode() if each["adapted"] is not None else ""
-        table.add_row(str(each["line"]), cell(each["raw"]), cell(adapted), cell(each["verdict"]))
-    Console().print(table)
+    rows = [(str(each["line"]), each["raw"], as_text(each["adapted"]), each["verdict"]) for each in trials]
+    put(wrapped(f"{file} as {name}", ("line", "raw", "adapted", "verdict"), rows))
     accepted = sum(each["verdict"] == "accepted" for each in trials)
     print(f"{accepted} of {len(trials)} would be accepted; nothing was sent")
 
@@ -136,12 +134,32 @@ def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
     return {
         "line": message.lines[place],
         "raw": record if isinstance(record, str) else record.content.decode("utf-8", "backslashreplace"),
-        "adapted": adapted,
+        "adapted": printable(adapted),
         "verdict": "; ".join(faults) or "accepted",
     }
 
 
-def cell(text: str) -> str:
-    """A value as a table shows it: harmless, and not too long."""
-    text = shown(text)
-    return escape(text if len(text) <= SHOWN_CELL else text[: SHOWN_CELL - 1] + "…")
+def printable(value: Any) -> Any:
+    """A value that JSON can write: what no column can hold becomes the reason why."""
+    if isinstance(value, Unusable):
+        return f"({value.why})"
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {printable(name): printable(inner) for name, inner in value.items()}
+    return [printable(inner) for inner in value] if isinstance(value, list) else value
+
+
+def as_text(adapted: dict[str, Any] | None) -> str:
+    """A record with blanks where a line may end."""
+    return "" if adapted is None else json.dumps(adapted, ensure_ascii=False)
+
+
+def wrapped(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose cells go on in the next line."""
+    made = frame(shown(title))
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(short(value, MOST_IN_CELL)) for value in row))
+    return made

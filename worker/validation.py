@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from store import hashing, timestamps
 from worker.contract import IDENTITY, Contract
 from worker.parsing import INT64_MAX, INT64_MIN, UNSTORABLE, Unusable, bad_text, check_extra
-from worker.rejection import NOT_DATA, Fault, Rejection, invalid, legible, missing
+from worker.rejection import NOT_DATA, Fault, Rejection, invalid, legible, missing, told
 
 SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
 
@@ -120,7 +120,7 @@ class Validator:
         except Rejection as rejection:
             faults += rejection.faults
         if not faults:
-            return Rejection(Fault("invalid_record", None, f"{type(first).__name__}: {first}"[:500]))
+            return Rejection(Fault("invalid_record", None, told(first)))
         return Rejection(*sorted(faults, key=self._place))
 
     def extras(self, raw: dict[str, Any]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from store import database, locks, merging, watermarks
+from store import database, freshness, locks, merging, receipts, timestamps, watermarks
 from store.errors import LockHeld, WatermarkCorrupt
 from worker import loader
 from worker.recovery import enqueue_due
@@ -206,6 +206,17 @@ def test_the_dead_letter_policy_rejects_late_records(plant: Plant) -> None:
     assert [each["key"] for each in plant.rows()] == ["first", "k1", "k2"]
 
 
+@pytest.mark.parametrize(("policy", "late"), [("load", 1), ("dead_letter", 1), ("skip", 2)])
+def test_late_records_are_counted_whatever_the_policy_does_with_them(
+    plant: Plant, policy: str, late: int
+) -> None:
+    run_late(plant, f'late = "{policy}"', JUST_LATE, AT, JUST_IN_TIME)
+    with database.reading(plant.engine) as connection:
+        newest, oldest = receipts.recent(connection, 10)["batches"]
+    assert plant.report()["late"] == plant.report()["by_source"]["s"]["late"] == late
+    assert (newest["late"], oldest["late"]) == (late, 0)
+
+
 def test_the_skip_policy_without_lateness_takes_what_is_at_the_watermark_for_seen(plant: Plant) -> None:
     run_late(plant, 'late = "skip"', JUST_LATE, AT, JUST_IN_TIME)
     found = plant.report()
@@ -247,6 +258,22 @@ def test_stale_records_are_dead_letters_where_the_source_says_so(plant: Plant) -
     plant.run(ndjson(row("old", ago(hours=25)), row("fresh", ago(hours=23))), source="s")
     assert plant.reasons() == ["stale"]
     assert [each["key"] for each in plant.rows()] == ["fresh"]
+
+
+@pytest.mark.parametrize("policy", ["flag", "dead_letter"])
+def test_fresh_stale_and_what_is_otherwise_rejected_are_all_that_was_received(
+    plant: Plant, policy: str
+) -> None:
+    plant.configure(f'[sources.s]\nmax_age = "1d"\nstale = "{policy}"\n')
+    rows = [row("old", ago(hours=25)), row("new", ago(hours=23)), row("newer", ago(hours=22)), row("", NOON)]
+    plant.run(ndjson(*rows, rows[1]), source="s")
+    with database.reading(plant.engine) as connection:
+        (batch,) = receipts.recent(connection, 10)["batches"]
+        (shown,) = freshness.of_sources(connection, timestamps.now())
+    report = plant.report()
+    assert (report["input_records"], report["fresh"], report["stale"]) == (5, 3, 1)
+    assert (batch["fresh"], batch["stale"]) == (shown.fresh, shown.stale) == (3, 1)
+    assert shown.records == 4
 
 
 def test_the_future_begins_after_max_future_skew(plant: Plant) -> None:

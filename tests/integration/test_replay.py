@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 from producer import replay
+from producer.cli import Office, app
 from producer.replay import Edit
+from producer.settings import ProducerSettings
+from store import database, receipts
 from worker.contract import load_contract
 
 from .plant import Plant, ndjson, row
@@ -239,3 +243,21 @@ def test_a_dry_run_tells_what_would_become_of_each_letter_and_sends_nothing(plan
     ids = {letter.record_key: letter.id for letter in plant.letters()}
     assert found == {ids["a"]: None, ids["b"]: "invalid_timestamp"}
     assert plant.broker.waiting() == 0
+
+
+def test_a_replay_keeps_a_receipt_for_each_source(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant.run(ndjson(TEMP, TEMP | {"key": "b"}), source="s")
+    plant.run(b"key,name,value,ts\na,n,cloudy,2025-01-15", "r.csv", source="other")
+    office = Office(
+        ProducerSettings.load(), plant.settings, load_contract(plant.settings), plant.broker, plant.engine
+    )
+    monkeypatch.setattr(Office, "open", lambda: office)
+    done = CliRunner().invoke(app, ["replay", "--json"], catch_exceptions=False)
+    assert orjson.loads(done.stdout) == {
+        "letters": 3, "batches": 2, "sent_batches": 2, "known_batches": 0, "refused": 0
+    }  # fmt: skip
+    with database.reading(plant.engine) as connection:
+        newest, oldest = receipts.recent(connection, 10)["enqueues"]
+    assert (newest["kind"], newest["source"], newest["file"]) == ("enqueue replay", "s", "dead_letters")
+    assert (newest["records_in"], newest["outcomes"]["sent_batches"]) == (2, 1)
+    assert (oldest["source"], oldest["records_in"]) == ("other", 1)

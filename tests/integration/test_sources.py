@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -59,12 +60,47 @@ def test_a_time_in_another_format_is_refused(contract: Contract, value: object) 
 
 
 FUNCTIONS = """
+from datetime import UTC, datetime
+from decimal import Decimal
+
 def split(raw):
     key, value = raw["reading"].split("=")
     return {"key": key, "name": "n", "value": float(value), "ts": raw["at"]}
 
 def wrong(raw):
     return [raw]
+
+def gives(raw):
+    kind = raw["kind"]
+    if kind in RAISES:
+        raise RAISES[kind]
+    if kind == "loop":
+        gives(raw)
+    return {"key": kind, "name": "n", "value": 1, "ts": "2025-01-15T08:00:00Z"} | RETURNS.get(kind, {})
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+CIRCLE = []
+CIRCLE.append(CIRCLE)
+RAISES = {"exit": SystemExit(3), "mute": Mute(), "surrogate": ValueError("\\ud800 \\0"), "long": ValueError("x" * 9999)}
+RETURNS = {
+    "decimal": {"value": Decimal("1.5"), "more": Decimal("2.5")},
+    "datetime": {"ts": datetime(2025, 1, 15, 9, tzinfo=UTC), "more": datetime(2025, 1, 15, tzinfo=UTC)},
+    "tuple": {"more": (1, 2)},
+    "set": {"more": {1, 2}},
+    "object": {"name": object()},
+    "inner": {"more": [{1: 2}]},
+    "circle": {"more": CIRCLE},
+    "nan": {"value": float("nan")},
+    "inf": {"more": [float("inf")]},
+    "huge": {"value": 2**70},
+    "lone": {"more": "\\ud800"},
+}
+
+def same(raw):
+    return raw
 
 NOT_CALLABLE = 5
 """
@@ -95,6 +131,54 @@ def test_a_function_that_returns_no_dict_is_told_so(contract: Contract, function
     with pytest.raises(Rejection) as caught:
         Adapter(SourceSettings(adapter=f"{functions}:wrong"), contract).adapt({})
     assert caught.value.faults[0].message == "the adapter returned no dict of named fields, but list"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        *((kind, "adapter_failed") for kind in ("exit", "loop", "mute", "surrogate", "long")),
+        *((kind, "adapter_failed") for kind in ("set", "object", "inner")),
+        ("circle", "too_deep"),
+        ("nan", "invalid_value"),
+        ("inf", "invalid_more"),
+        ("huge", "invalid_value"),
+        ("lone", "invalid_more"),
+    ],
+)
+def test_what_a_function_raises_or_returns_costs_no_record_but_its_own(
+    plant: Plant, functions: str, kind: str, reason: str
+) -> None:
+    plant.configure(f'[sources.odd]\nadapter = "{functions}:gives"\n')
+    plant.run(ndjson({"kind": "fine"}, {"kind": kind}), source="odd")
+    assert plant.reasons() == [reason]
+    assert [row["key"] for row in plant.rows()] == ["fine"]
+    assert plant.violations() == []
+    assert len(plant.letters()[0].errors[0]["message"]) <= 550
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "ts", "more"),
+    [
+        ("decimal", 1.5, "2025-01-15T08:00:00.000000Z", 2.5),
+        ("datetime", 1.0, "2025-01-15T09:00:00.000000Z", "2025-01-15T00:00:00+00:00"),
+        ("tuple", 1.0, "2025-01-15T08:00:00.000000Z", [1, 2]),
+    ],
+)
+def test_a_function_may_return_what_json_has_other_words_for(
+    plant: Plant, functions: str, kind: str, value: float, ts: str, more: Any
+) -> None:
+    plant.configure(f'[sources.odd]\nadapter = "{functions}:gives"\n')
+    plant.run(ndjson({"kind": kind}), source="odd")
+    (found,) = plant.rows()
+    assert (found["value"], found["ts"], json.loads(found["extra"])) == (value, ts, {"more": more})
+
+
+def test_a_function_hands_on_a_value_that_no_column_holds_as_the_field_s_fault(
+    plant: Plant, functions: str
+) -> None:
+    plant.configure(f'[sources.odd]\nadapter = "{functions}:same"\n')
+    plant.run(b'{"key": "a", "name": "n", "value": 1e400, "ts": "2025-01-15"}', source="odd")
+    assert plant.reasons() == ["invalid_value"]
 
 
 @pytest.mark.parametrize("adapter", ["nowhere_at_all:f", "{}:absent", "{}:NOT_CALLABLE", "no_colon"])
@@ -167,3 +251,34 @@ def test_the_earthquakes_split_by_network_are_the_whole_under_twelve_sources(
     held = plant.report()["by_source"]
     assert {name: held[name]["target_rows"] for name in held} == {n: len(f) for n, f in networks.items()}
     assert (len(held), sum(source["target_rows"] for source in held.values())) == (12, 1707)
+
+
+def test_a_trial_shows_raw_and_adapted_whole_side_by_side(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_CONFIG", str(ROOT / "sluice.toml"))
+    path = str(ROOT / "data/feeds/alpha.ndjson")
+    said = run(app, ["sources", "try", "alpha", path], catch_exceptions=False).stdout
+    whole = {
+        '{"uid":',
+        '{"reading":',
+        '"label":',
+        '"spare"},',
+        '{"key":',
+        '"value":',
+        '"inlet",',
+        "missing_value:",
+    }
+    assert whole <= set(said.split()), said
+    assert "2 of 3 would be accepted; nothing was sent" in said
+
+
+@pytest.mark.parametrize("output", [[], ["--json"]])
+def test_a_trial_shows_what_no_column_can_hold_and_nothing_harmful(plant: Plant, output: list[str]) -> None:
+    plant.configure('[sources.odd]\nfields.name = "label"\n')
+    record = b'{"key": "a", "label": "\\ud800 \\u001b[2J", "value": 1e400, "ts": "2025-01-15"}'
+    path = str(plant.file(record))
+    said = run(app, ["sources", "try", "odd", path, *output], catch_exceptions=False).stdout
+    assert "invalid_value: " in said
+    assert "infinite" in said
+    assert "\x1b" not in said

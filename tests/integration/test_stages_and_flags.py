@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from store import accounting, database, flags, lineage_walks, reconciliation
+from store.errors import ConfigError
 from worker import jobs
 from worker.cli import app
 from worker.settings import StageSettings
@@ -45,6 +46,28 @@ def test_a_flag_given_back_goes_by_the_configuration_again_and_every_change_is_k
         (None, "no reason given"),
         (0.0, "a trial"),
     ]
+
+
+def test_the_list_of_flags_says_who_changed_what_and_why_with_nothing_harmful(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ann")
+    monkeypatch.setattr("socket.gethostname", lambda: "west")
+    run(app, ["flags", "set", "dedupe=off", "--why", "\x1b[2Jtrial"], catch_exceptions=False)
+    said = run(app, ["flags", "list"], catch_exceptions=False).stdout
+    assert "UTC  dedupe: configured to off, by ann@west: \\x1b[2Jtrial" in said
+    assert "\x1b" not in said
+
+
+def test_a_flag_is_set_by_a_user_id_without_a_name_too(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    run(app, ["flags", "set", "dedupe=off"], catch_exceptions=False)
+    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+        (change,) = flags.history(connection, 10)
+    assert str(change["by"]).startswith("unknown@")
 
 
 @pytest.mark.parametrize("change", ["dedupe=1.5", "dedupe=-0.1", "dedupe=maybe", "nothing=on", "dedupe"])
@@ -129,3 +152,20 @@ def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant)
     assert jobs.reconcile_sources() == {"keys": 1, "matched": 0, "mismatched": 1}
     with jobs.workplace().database() as engine, database.reading(engine) as connection:
         assert len(reconciliation.history(connection, 10)) == 1
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "said"),
+    [
+        ("name = 0.1", "'name' is text; only numbers and ts have tolerances"),
+        ("nowhere = 1", "there is no field 'nowhere' to compare"),
+        ("value = -1", "a tolerance is a number, 0 or greater"),
+    ],
+)
+def test_a_configured_tolerance_that_makes_no_sense_is_an_error_at_the_start(
+    plant: Plant, tolerance: str, said: str
+) -> None:
+    plant.configure(f"[worker]\nreconcile_tolerances = {{ {tolerance} }}\n")
+    with pytest.raises(ConfigError, match=said) as raised:
+        jobs.workplace()
+    assert str(raised.value).startswith("[worker] reconcile_tolerances")

@@ -2,6 +2,7 @@
 
 Spark: https://spark.apache.org/docs/latest/structured-streaming-programming-guide.html
        ("Handling Late Data and Watermarking", "Streaming Deduplication")
+       https://spark.apache.org/docs/latest/api/python/reference/pyspark.sql/api/pyspark.sql.DataFrame.dropDuplicatesWithinWatermark.html
 Flink: https://nightlies.apache.org/flink/flink-docs-stable/docs/dev/datastream/event-time/generating_watermarks/
        ("Dealing With Idle Sources")
 """
@@ -87,6 +88,16 @@ def test_unlike_spark_a_dropped_donkey_may_be_kept_as_a_dead_letter(plant: Plant
     assert (plant.reasons(), loaded(plant)) == (["late"], ALL_WORDS - {"12:04 donkey"})
 
 
+def test_unlike_spark_a_record_is_judged_by_its_own_time_and_not_by_its_window(plant: Plant) -> None:
+    """On purpose: in Spark what is older than the watermark, 12:11, still counts while its window, 12:10 to 12:20,
+    is open. There are no windows here: `allowed_lateness` says how much is allowed, to the microsecond."""
+    plant.configure('[sources.default]\nallowed_lateness = "10m"\nlate = "skip"\n')
+    run_triggers(plant)
+    plant.run(ndjson(word("12:10 owl"), word("12:12 owl")), "open-window.ndjson")
+    assert loaded(plant) == ALL_WORDS - {"12:04 donkey"} | {"12:12 owl"}
+    assert counts(plant) == (2, 2)
+
+
 def test_the_watermark_of_a_batch_is_what_stood_when_it_began_as_in_spark(plant: Plant) -> None:
     """Spark sets the watermark "for the next trigger": (12:21, owl) does not make (12:08, dog) beside it late."""
     plant.configure('[sources.default]\nallowed_lateness = "10m"\nlate = "skip"\n')
@@ -139,6 +150,36 @@ def test_unlike_spark_a_duplicate_is_known_however_long_ago_it_came(plant: Plant
     found = plant.report()
     assert (found["duplicates"], found["skipped"]) == ((1, 0) if policy == "load" else (0, 1))
     assert loaded(plant) == {"guid-1", "guid-2", "guid-3"}
+
+
+def test_unlike_spark_one_key_and_time_with_another_content_is_no_duplicate(
+    plant: Plant, make_plant: Any
+) -> None:
+    """On purpose: dropDuplicates("guid", "eventTime") keeps what came first, so order decides. Here a record that
+    says something else is counted, and the content hash decides: one digest in any order."""
+    noon = "2025-01-15T12:00:00Z"
+    one, other = row("guid-1", noon, value=1), row("guid-1", noon, value=2)
+    digests = set()
+    for first, second in ((one, other), (other, one)):
+        made = make_plant()
+        made.run(ndjson(first))
+        made.run(ndjson(second), "other.ndjson")
+        found = made.report()
+        assert (found["duplicates"], found["target_rows"]) == (0, 1)
+        assert found["updated"] + found["superseded"] == 1
+        digests.add(made.digest())
+    assert len(digests) == 1
+
+
+def test_unlike_spark_one_key_a_moment_later_is_an_update_and_no_duplicate(plant: Plant) -> None:
+    """On purpose: dropDuplicatesWithinWatermark("guid") takes two times of one guid, less than the delay apart, for
+    one event sent twice. Here time is part of what a record says, and the later one stays."""
+    plant.configure('[sources.default]\nallowed_lateness = "10h"\n')
+    plant.run(ndjson(row("guid-1", "2025-01-15T12:00:00Z", value=1)))
+    plant.run(ndjson(row("guid-1", "2025-01-15T12:00:07Z", value=1)), "again.ndjson")
+    found = plant.report()
+    assert (found["duplicates"], found["updated"]) == (0, 1)
+    assert plant.rows()[0]["ts"] == "2025-01-15T12:00:07.000000Z"
 
 
 # --- Flink: idle sources -------------------------------------------------------------------------------

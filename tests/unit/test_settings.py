@@ -99,6 +99,20 @@ def test_an_unknown_key_of_a_source_is_named_with_its_source(configure: Configur
     )
 
 
+def test_a_stage_that_is_none_is_named_with_those_that_are(configure: Configure) -> None:
+    configure("[stages]\nnope = true\n")
+    said = error(WorkerSettings)
+    assert said.endswith(
+        "[stages] nope is not a key of this section (it has: adapt, dedupe, freshness, reconcile, validate)"
+    )
+
+
+@pytest.mark.parametrize("share", ["1.5", "-0.1", "nan", '"some"'])
+def test_a_share_outside_nought_to_one_is_named_with_its_stage(configure: Configure, share: str) -> None:
+    configure(f"[stages]\nvalidate = {share}\n")
+    assert "[stages] validate = " in error(WorkerSettings)
+
+
 @pytest.mark.parametrize("room", ROOMS)
 @pytest.mark.parametrize(
     ("text", "named"),

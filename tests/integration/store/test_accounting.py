@@ -70,6 +70,11 @@ def test_totals_are_over_all_batches_and_by_source(full: Ledger) -> None:
     assert {name: counters["staged"] for name, counters in by_source.items()} == {"shop": 3, "usgs": 1}
 
 
+def test_totals_before_the_first_batch_are_noughts(ledger: Ledger) -> None:
+    with database.reading(ledger.engine) as connection:
+        assert set(accounting.totals(connection).values()) == {0}
+
+
 def test_the_digest_is_64_hex_digits(ledger: Ledger) -> None:
     assert len(ledger.digest()) == 64
     assert int(ledger.digest(), 16)

@@ -162,6 +162,18 @@ def test_the_beginning_of_two_letters_is_a_usage_error(ledger: Ledger) -> None:
         of_id(ledger, "a")
 
 
+def test_no_entry_stands_before_the_one_it_follows_though_the_clock_ran_backwards(ledger: Ledger) -> None:
+    ledger.receive([Bad("{", key="b")], file="a.json", first_line=7)
+    send_back(ledger, Record("b", "2025-01-01"))
+    ledger.receive([Record("b", "2025-01-01")], file="again.json")
+    ledger.load()
+    ledger.tamper("UPDATE run_log SET started_at = '2001-01-01T00:00:00.000000Z', finished_at = NULL")
+    ledger.tamper("UPDATE batches SET processed_at = '2002-01-01T00:00:00.000000Z' WHERE seq = 3")
+    ledger.tamper("UPDATE batches SET processed_at = '2003-01-01T00:00:00.000000Z' WHERE kind = 'replay'")
+    found = walk(ledger, lineage_walks.of_key, "b")
+    assert [entry.step for entry in found] == ["reject", "replay", "stage", "load", "skip"]
+
+
 def test_entries_that_follow_each_other_in_a_circle_end_the_walk(ledger: Ledger) -> None:
     number = ledger.receive([Bad("{"), Bad("[")])
     first, second = (event_id(number, place, "reject") for place in (0, 1))

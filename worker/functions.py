@@ -1,0 +1,78 @@
+"""A source's own adapter: a Python function, raw dict in, contract dict out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from store.errors import ConfigError
+from worker.contract import load_attribute
+from worker.parsing import INT64_MAX, INT64_MIN, MAX_DEPTH, TOO_DEEP, Unusable
+from worker.rejection import NOT_DATA, Fault, Rejection, told
+
+Function = Callable[[dict[str, Any]], dict[str, Any]]
+Plain = dict[str, Any] | list[Any] | str | int | float | Unusable | None
+
+# What a function raises by a mistake of its own, though from elsewhere it would say nothing about the record.
+ITS_OWN = (RecursionError, SystemExit)
+
+
+def load_function(name: str) -> Function:
+    """A source's own adapter. Raises ConfigError where there is no such function."""
+    found = load_attribute("adapter", name, "adapters:shop")
+    if not callable(found):
+        raise ConfigError(f"adapter = {name!r} is no function")
+    function: Function = found
+    return function
+
+
+def call(function: Function, raw: dict[str, Any]) -> dict[str, Any]:
+    """What a source's own adapter makes of a copy, as if JSON had said it.
+
+    Raises Rejection: adapter_failed, with the type and message of what it raised.
+    """
+    try:
+        adapted = function(dict(raw))
+    except ITS_OWN as error:
+        raise failed(told(error)) from None
+    except (*NOT_DATA, Rejection):
+        raise
+    except Exception as error:
+        raise failed(told(error)) from None
+    if not isinstance(adapted, dict):
+        raise failed(f"the adapter returned no dict of named fields, but {type(adapted).__name__}")
+    return {named(name): plain(value) for name, value in adapted.items()}
+
+
+def failed(why: str) -> Rejection:
+    return Rejection(Fault("adapter_failed", None, why))
+
+
+def named(name: object) -> str:
+    """A field's name. Raises Rejection."""
+    if not isinstance(name, str):
+        raise failed(f"the adapter returned a dict with a name that is no text, but {type(name).__name__}")
+    return name
+
+
+def plain(value: Any, level: int = 2) -> Plain:
+    """A value as JSON would have brought it. Raises Rejection for what it has no words for."""
+    if value is None or isinstance(value, bool | str | Unusable):
+        return value
+    if isinstance(value, int):
+        fits = INT64_MIN <= value <= INT64_MAX
+        return value if fits else Unusable("the integer does not fit into 64 bits")
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else Unusable("the number is not finite")
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if level > MAX_DEPTH:
+        raise Rejection(TOO_DEEP)
+    if isinstance(value, dict):
+        return {named(name): plain(inner, level + 1) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner, level + 1) for inner in value]
+    raise failed(f"the adapter returned what is no JSON value: {type(value).__name__}")
