@@ -44,7 +44,7 @@ SELECT 'load-' || CAST(r.id AS TEXT), 'load', r.key, r.source, 'staging',
   FROM record_lineage r JOIN batches b ON b.seq = (r.id >> 20) JOIN run_log l ON l.seq = r.run_seq
 UNION ALL
 SELECT 'event-' || CAST(e.id AS TEXT), e.step, e.record_key, e.source,
-       CASE e.step WHEN 'replay' THEN 'dead_letters' ELSE 'file' END,
+       CASE WHEN e.step = 'replay' OR e.parent_id IS NOT NULL THEN 'dead_letters' ELSE 'file' END,
        CASE e.step WHEN 'reject' THEN 'dead_letters' WHEN 'replay' THEN 'queue' ELSE 'nowhere' END,
        e.detail, b.id, CAST(NULL AS BIGINT), b.file, e.line, b.processed_at,
        CASE WHEN e.parent_id IS NOT NULL THEN 'event-' || CAST(e.parent_id AS TEXT)
