@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain, islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from store import timestamps
 from store.console import print_json, shown
 from store.errors import ConfigError
-from worker.contract import load_contract
-from worker.message import Message
-from worker.rejection import Rejection
-from worker.settings import SourceSettings, WorkerSettings
-from worker.stages import Judge, judge_batch, judge_for, parse
+
+if TYPE_CHECKING:
+    from worker.message import Message
+    from worker.settings import SourceSettings
+    from worker.stages import Judge
 
 app = typer.Typer(
     name="sources",
@@ -37,6 +33,10 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     """List the feeds that the configuration knows, and how each is read."""
     if context.invoked_subcommand:
         return
+    from worker.contract import load_contract
+    from worker.settings import WorkerSettings
+    from worker.stages import judge_for
+
     settings = WorkerSettings.load()
     contract = load_contract(settings)
     for source in settings.sources.values():
@@ -49,6 +49,10 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     if not settings.sources:
         print("no source has an entry: records are taken as they are; see [sources.NAME] in docs/sources.md")
         return
+    from rich.console import Console  # slow to import, and for people alone
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table("source", "how it is read", "time", "late", "priority")
     for name, source in settings.sources.items():
         table.add_row(
@@ -85,6 +89,10 @@ def try_source(
     as_json: Json = False,
 ) -> None:
     """Show the first records raw and adapted side by side, and what would be rejected; nothing is sent."""
+    from worker.contract import load_contract
+    from worker.settings import WorkerSettings
+    from worker.stages import judge_for
+
     settings = WorkerSettings.load()
     if name not in settings.sources:
         known = ", ".join(sorted(settings.sources)) or "none"
@@ -94,10 +102,15 @@ def try_source(
     if as_json:
         print_json(trials)
         return
+    from rich.console import Console  # slow to import, and for people alone
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table("line", "raw", "adapted", "verdict", title=escape(f"{shown(file)} as {name}"))
     for each in trials:
         adapted = orjson.dumps(each["adapted"]).decode() if each["adapted"] is not None else ""
-        table.add_row(str(each["line"]), cell(each["raw"]), cell(adapted), cell(each["verdict"]))
+        cells = (cell(text) for text in (each["raw"], adapted, each["verdict"]))
+        table.add_row(str(each["line"]), *map(escape, cells))
     Console().print(table)
     accepted = sum(each["verdict"] == "accepted" for each in trials)
     print(f"{accepted} of {len(trials)} would be accepted; nothing was sent")
@@ -122,6 +135,11 @@ def registered_reader() -> Any:
 
 def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
     """One record raw, adapted, and what would become of it."""
+    from store import timestamps
+    from worker.message import Message
+    from worker.rejection import Rejection
+    from worker.stages import judge_batch, parse
+
     record = message.records[place]
     adapted: dict[str, Any] | None = None
     with suppress(Rejection):
@@ -144,4 +162,4 @@ def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
 def cell(text: str) -> str:
     """A value as a table shows it: harmless, and not too long."""
     text = shown(text)
-    return escape(text if len(text) <= SHOWN_CELL else text[: SHOWN_CELL - 1] + "…")
+    return text if len(text) <= SHOWN_CELL else text[: SHOWN_CELL - 1] + "…"

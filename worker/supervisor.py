@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
-from rq.cron import CronScheduler
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
 from store import accounting, batches, database, run_log
@@ -86,6 +85,8 @@ def run_worker(queue: str, *, burst: bool, level: str) -> None:
 def run_cron(level: str) -> None:
     """A child's life as RQ's cron."""
     begin_child()
+    from rq.cron import CronScheduler  # a burst has no cron
+
     store, settings = StoreSettings.load(), WorkerSettings.load()
     scheduler = CronScheduler(connection=broker.connect(settings, store.home), logging_level=level)
     scheduler.load_config_from_file("worker.schedule")
