@@ -144,9 +144,8 @@ def look() -> dict[str, Any]:
 
     store, settings = StoreSettings.load(), WorkerSettings.load()
     engine = database.prepare(store)
-    redis = broker.connect(settings, store.home)
-    queue = Broker(redis, settings)
-    with database.reading(engine) as connection:
+    with broker.connect(settings, store.home) as redis, database.reading(engine) as connection:
+        queue = Broker(redis, settings)
         found = {
             "redis": broker.place(broker.redis_url(settings, store.home)).removeprefix(" at "),
             "queued_batches": queue.waiting(),

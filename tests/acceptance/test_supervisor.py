@@ -82,7 +82,7 @@ def test_what_is_sent_is_loaded_and_at_the_end_no_process_is_left(box: Sandbox) 
     assert "Traceback" not in done.err
     assert [child for child in children if child.is_running()] == []
     assert box.processes() == []
-    box.ok("store", "check")
+    box.check()
 
 
 def test_a_batch_in_hand_is_finished_before_the_end(slow: Sandbox) -> None:
@@ -128,7 +128,7 @@ def test_a_batch_whose_work_horse_is_killed_is_processed_once(slow: Sandbox) -> 
     assert len(started(up, "worker 1")) == 1
     assert up.stop().code == 0
     assert slow.select("SELECT received, staged FROM batches") == [(40, 40)]
-    slow.ok("store", "check")
+    slow.check()
 
 
 def test_a_killed_worker_is_replaced_and_the_work_is_finished(slow: Sandbox) -> None:
@@ -147,4 +147,4 @@ def test_a_killed_worker_is_replaced_and_the_work_is_finished(slow: Sandbox) -> 
     assert "worker 1 died (exit code -9)" in done.err
     assert slow.count("batches") == 2
     assert slow.processes() == []
-    slow.ok("store", "check")
+    slow.check()
