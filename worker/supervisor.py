@@ -35,6 +35,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 POLL_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 10.0
 DEATHS_TO_GIVE_UP, DEATHS_WITHIN_SECONDS = 8, 60.0
+LONGEST_NAP_SECONDS = 1.0  # other workers put batches back too, and whoever says stop is not kept waiting
 
 log = logging.getLogger("sluice.supervisor")
 
@@ -109,6 +110,7 @@ class Supervisor:
         self._level = level
         self._workers = workers
         self._stopping = False
+        self._loaded_at = time.monotonic()
         self.place = jobs.workplace()
 
     def up(self) -> None:
@@ -151,7 +153,11 @@ class Supervisor:
             try:
                 while not self._stopping and unfinished(queue):
                     maintain(redis, queue.queue(), self.place.worker.abandoned_after_seconds)
-                    self._burst_round(children)
+                    if queue.waiting():
+                        self._burst_round(children)
+                    else:  # retries wait for their time, or a worker elsewhere has the rest in hand
+                        time.sleep(min(max(seconds_to_retry(queue), POLL_SECONDS), LONGEST_NAP_SECONDS))
+                        self._load_now_and_then()
             finally:
                 stop(children)
             self._load()
@@ -179,12 +185,15 @@ class Supervisor:
         ]
         for child in children:
             child.start()
-        loaded_at = time.monotonic()
         while not self._stopping and any(child.process and child.process.is_alive() for child in children):
             time.sleep(POLL_SECONDS)
-            if time.monotonic() - loaded_at > self.place.worker.load_every_seconds:
-                self._load(once=True)
-                loaded_at = time.monotonic()
+            self._load_now_and_then()
+
+    def _load_now_and_then(self) -> None:
+        """In a burst, as often as the periodic loader."""
+        if time.monotonic() - self._loaded_at > self.place.worker.load_every_seconds:
+            self._load(once=True)
+            self._loaded_at = time.monotonic()
 
     def _load(self, *, once: bool = False) -> None:
         """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""
@@ -248,6 +257,13 @@ def unfinished(queue: Broker) -> bool:
         or popped > 0
         or any(registry.connection.zcard(registry.key) for registry in registries)
     )
+
+
+def seconds_to_retry(queue: Broker) -> float:
+    """How long until the first retry is due; infinite where none waits."""
+    registry = ScheduledJobRegistry(queue=queue.queue())  # type: ignore[no-untyped-call]
+    first = queue.redis.zrange(registry.key, 0, 0, withscores=True)
+    return float(first[0][1]) - time.time() if first else float("inf")
 
 
 def stop(children: list[Child]) -> None:

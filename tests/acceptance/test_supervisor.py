@@ -148,3 +148,35 @@ def test_a_killed_worker_is_replaced_and_the_work_is_finished(slow: Sandbox) -> 
     assert slow.count("batches") == 2
     assert slow.processes() == []
     slow.check()
+
+
+# The first who judges a record named "deadly" dies of it.
+DEADLY_ONCE = """
+import os
+from pydantic import field_validator
+from worker.contract import Event
+
+class Deadly(Event):
+    @field_validator("name")
+    @classmethod
+    def first_time(cls, name):
+        if name == "deadly":
+            try:
+                os.close(os.open("dead", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return name
+            os._exit(7)
+        return name
+"""
+
+
+def test_a_burst_sleeps_while_nothing_but_a_retry_waits_for_its_time(box: Sandbox) -> None:
+    box.file("deadly.py", DEADLY_ONCE)
+    box.env |= {"SLUICE_CONTRACT": "deadly:Deadly", "SLUICE_RETRY_INTERVALS_SECONDS": "[4]"}
+    box.ok("producer", "enqueue", box.file("some.ndjson", RECORDS.replace('"n"', '"deadly"', 1)))
+
+    burst = box.start("worker", "up", "--burst", "--workers", "1", "--verbose").end()
+
+    assert burst.code == 0, burst.err
+    assert box.count("target") == 40
+    assert burst.err.count("started worker 1 ") <= 3  # to die; to try again; and where it came a little early
