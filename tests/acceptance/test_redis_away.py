@@ -100,7 +100,7 @@ def assert_calm(everyone: list[Running]) -> None:
         assert each.is_alive, said
         assert "Traceback" not in said
         tries = len(TRIES.findall(said))
-        assert tries <= 2 * (AWAY_SECONDS + 10), said  # a worker's main connection, and the one for commands
+        assert tries <= AWAY_SECONDS + 10, said
     assert sum(len(TRIES.findall(each.err)) for each in everyone) >= 1
 
 
@@ -129,6 +129,22 @@ def test_a_redis_that_is_away_under_load_is_waited_for_by_everybody(
         assert_calm(everyone)
     assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
     site.check()
+
+
+def test_a_try_is_one_line(site: Sandbox, redis: OwnRedis) -> None:
+    everyone = everybody(site)
+    redis.kill()
+    site.until(lambda: all(len(tries_of(each)) >= 4 for each in everyone), "all have tried for a while")
+    for each in everyone:
+        tries = tries_of(each)
+        assert tries == list(range(2, 2 + len(tries))), each.err
+    redis.start()
+    assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
+
+
+def tries_of(running: Running) -> list[int]:
+    """Which tries its log tells of, in order."""
+    return [int(number) for number in re.findall(TRIES.pattern + r" (\d+)", running.out + running.err)]
 
 
 def test_whoever_waits_for_redis_can_be_stopped(site: Sandbox, redis: OwnRedis) -> None:
