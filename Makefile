@@ -7,6 +7,9 @@ STAMP := .venv/.installed
 PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3 python3.14 python3.13 python)
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup lint test fuzz mutants chaos soak demo bench clean
 
 help: ## list what make can do
@@ -22,7 +25,7 @@ lint: $(STAMP) ## ruff, mypy --strict and the direction of imports
 	$(BIN)/lint-imports
 
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 chaos: $(STAMP) ## kill everything at random under load, and look whether a record is lost or doubled
 	$(BIN)/python -m tests.chaos.chaos $(ARGS)

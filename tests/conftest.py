@@ -9,6 +9,19 @@ from pathlib import Path
 
 import pytest
 
+# Those that wait longest come first, so that no long one is left over at the end.
+ROOMS = ["chaos", "acceptance", "fuzz", "integration", "unit"]
+TESTS = Path(__file__).parent
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each core: many tests wait for processes, or for time to pass."""
+    return 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: ROOMS.index(item.path.relative_to(TESTS).parts[0]))
+
 
 @pytest.fixture(autouse=True)
 def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -1,4 +1,7 @@
-"""`worker up`, `worker down`, `worker load`, `worker status`."""
+"""`worker up`, `worker down`, `worker load`, `worker status`.
+
+The libraries of queue and database are slow to import, so each command imports what it needs itself.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,10 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from store import console, database, dead_letters, locks, staging
+from store import console
 from store.console import Exit, counted, print_json
-from store.settings import StoreSettings
-from worker import broker, dead_letter_queue, embedded_redis, flags_cli, jobs, loader, sources_cli
-from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
-from worker.settings import WorkerSettings
+from worker import flags_cli, sources_cli
 
 app = typer.Typer(
     name="worker",
@@ -55,6 +53,7 @@ def up(
 
     Ctrl-C or SIGTERM stops them all: batches in hand are finished.
     """
+    from worker.settings import WorkerSettings
     from worker.supervisor import Supervisor
 
     level = "INFO" if verbose else "WARNING"
@@ -87,6 +86,9 @@ def log_to_stderr(level: str) -> None:
 @app.command(epilog="Example:\n\n  worker down")
 def down(as_json: Json = False) -> None:
     """Stop the private Redis; what is queued stays in its append-only file."""
+    from store.settings import StoreSettings
+    from worker import embedded_redis
+
     home = StoreSettings.load().home
     stopped = embedded_redis.stop(home)
     if as_json:
@@ -98,6 +100,8 @@ def down(as_json: Json = False) -> None:
 @app.command(epilog="Examples:\n\n  worker load\n\n  worker load --json")
 def load(as_json: Json = False) -> None:
     """Load all that is staged into the target, now."""
+    from worker import broker, dead_letter_queue, jobs, loader
+
     log_to_stderr("WARNING")
     place = jobs.workplace()
     with place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
@@ -121,6 +125,9 @@ def status(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("what", "now", title="worker status")
     for name, value in found.items():
         table.add_row(name.replace("_", " "), str(value))
@@ -129,11 +136,16 @@ def status(as_json: Json = False) -> None:
 
 def look() -> dict[str, Any]:
     """The queue and the store at a glance."""
+    from store import database, dead_letters, locks, staging
+    from store.settings import StoreSettings
+    from worker import broker, dead_letter_queue, loader
+    from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
+    from worker.settings import WorkerSettings
+
     store, settings = StoreSettings.load(), WorkerSettings.load()
     engine = database.prepare(store)
-    redis = broker.connect(settings, store.home)
-    queue = Broker(redis, settings)
-    with database.reading(engine) as connection:
+    with broker.connect(settings, store.home) as redis, database.reading(engine) as connection:
+        queue = Broker(redis, settings)
         found = {
             "redis": broker.place(broker.redis_url(settings, store.home)).removeprefix(" at "),
             "queued_batches": queue.waiting(),

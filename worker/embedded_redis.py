@@ -98,6 +98,12 @@ def is_running(home: Path) -> bool:
     return _probe(_socket(home)) is not _Answer.NONE
 
 
+def was_killed(home: Path) -> bool:
+    """Whether the server is gone without a goodbye: one that was stopped took its socket with it."""
+    socket = _socket(home)
+    return socket.exists() and _probe(socket) is _Answer.NONE
+
+
 def find_server() -> Path | None:
     """The server's program: one on PATH, else the one beside this interpreter."""
     beside = str(Path(sys.executable).parent)

@@ -5,17 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
-from store import database, flags, timestamps
+from store.command import changing, reading
 from store.console import print_json, shown
 from store.errors import ConfigError
-from store.rendering import second
-from store.settings import StoreSettings
-from store.watermark_moves import who
-from worker.settings import StageSettings, WorkerSettings
 
 app = typer.Typer(
     name="flags",
@@ -35,11 +28,12 @@ def stage_flags() -> None:
 @app.command("list", epilog="Examples:\n\n  worker flags list\n\n  worker flags list --json")
 def list_flags(as_json: Json = False) -> None:
     """Each stage's share of the records, where it comes from, and the latest changes."""
+    from store import flags
+    from worker.settings import WorkerSettings
+
     configured = WorkerSettings.load().stages.shares()
-    engine = database.prepare(StoreSettings.load())
-    with database.reading(engine) as connection:
+    with reading() as connection:
         by_hand, changes = flags.overrides(connection), flags.history(connection, 10)
-    engine.dispose()
     rows = {
         name: {"share": by_hand.get(name, share), "set_by_hand": name in by_hand, "configured": share}
         for name, share in configured.items()
@@ -47,6 +41,12 @@ def list_flags(as_json: Json = False) -> None:
     if as_json:
         print_json({"flags": rows, "changes": changes})
         return
+    from rich.console import Console  # slow to import, and for people alone
+    from rich.table import Table
+
+    from store import timestamps
+    from store.rendering import second
+
     table = Table("stage", "share", "from")
     for name, row in rows.items():
         table.add_row(name, said(row["share"]), "worker flags set" if row["set_by_hand"] else "configuration")
@@ -76,18 +76,23 @@ def set_flags(
     why: Annotated[str, typer.Option(help="Kept with the change.")] = "",
 ) -> None:
     """Change what stages do from the next batch on; who, when and why is kept."""
+    from store import flags
+    from store.watermark_moves import who
+
     shares = [parse(change) for change in changes]
-    engine = database.prepare(StoreSettings.load())
-    with database.transaction(engine) as connection:
+    with changing() as connection:
         for name, share in shares:
             flags.change(connection, name, share, why or "no reason given", who())
-    engine.dispose()
     for name, share in shares:
         print(f"{name}: {said(share)}, from the next batch on")
 
 
 def parse(change: str) -> tuple[str, float | None]:
     """`dedupe=off` as (stage, share). Raises ConfigError."""
+    from pydantic import ValidationError
+
+    from worker.settings import StageSettings
+
     name, separator, value = change.partition("=")
     known = StageSettings().shares()
     if not separator or name not in known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,8 @@ class Patience(AbstractBackoff):
             # RQ's own word for it: its loops try again after a ConnectionError, and end at this.
             raise StopRequested("Redis is away, and this process was asked to stop")
         pause = float(min(FIRST_SECONDS * 2.0 ** (failures - 1), LONGEST_SECONDS))
-        if failures > QUIET_TRIES:
+        # RQ's thread for commands waits beside the worker's main one, and would say the same again.
+        if failures > QUIET_TRIES and threading.current_thread() is threading.main_thread():
             self._say(f"Redis does not answer or is full: try {failures}, the next in {pause:.1f} s")
         return pause
 

@@ -1,7 +1,8 @@
 """What brings abandoned jobs back: done by every worker, every few seconds, by whoever gets there first.
 
 RQ does this every ten minutes, under a lock that outlives its holder by fifteen, and takes a minute to
-believe that a popped job was lost. Here a job whose worker died is another's within half a minute.
+believe that a popped job was lost. Here a job whose worker died is another's within half a minute,
+however long the queue is.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def maintain(redis: Redis, queue: SluiceQueue, abandoned_after: float) -> None:
 
 
 def enqueue_due(redis: Redis, queue: Queue) -> int:
-    """Puts jobs whose wait for another attempt is over back on their queue; how many.
+    """Puts jobs whose wait for another attempt is over back on their queue, at its head; how many.
 
     The move is one transaction, so a death here leaves the job where it was.
     """
@@ -51,7 +52,7 @@ def enqueue_due(redis: Redis, queue: Queue) -> int:
                 pipeline.multi()
                 pipeline.zrem(registry.key, id)
                 pipeline.hset(SluiceJob.key_for(id), "status", JobStatus.QUEUED)
-                pipeline.rpush(queue.key, id)
+                pipeline.lpush(queue.key, id)
                 pipeline.execute()
                 moved += 1
             except WatchError:

@@ -140,7 +140,7 @@ class WorkerSettings(RoomSettings):
         default=30.0, ge=0, description="a worker waits so long for the database before it puts a batch back"
     )
     abandoned_after_seconds: int = Field(
-        default=20, ge=2, description="a batch whose worker is silent for so long is another's"
+        default=12, ge=2, description="a batch whose worker is silent for so long is another's"
     )
     memory_limit_mb: int | None = Field(default=4096, ge=256, description="of a work-horse; null: none")
     retry_intervals_seconds: list[Annotated[int, Field(ge=0)]] = Field(

@@ -6,22 +6,19 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from store import timestamps
 from store.console import print_json, shown
 from store.errors import ConfigError
-from store.rendering import frame, put, short
-from worker.contract import load_contract
-from worker.message import Message
-from worker.parsing import Unusable
-from worker.rejection import Rejection
-from worker.settings import SourceSettings, WorkerSettings
-from worker.stages import Judge, judge_batch, judge_for, parse
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from worker.message import Message
+    from worker.settings import SourceSettings
+    from worker.stages import Judge
 
 app = typer.Typer(
     name="sources",
@@ -39,6 +36,10 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     """List the feeds that the configuration knows, and how each is read."""
     if context.invoked_subcommand:
         return
+    from worker.contract import load_contract
+    from worker.settings import WorkerSettings
+    from worker.stages import judge_for
+
     settings = WorkerSettings.load()
     contract = load_contract(settings)
     for source in settings.sources.values():
@@ -51,6 +52,8 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     if not settings.sources:
         print("no source has an entry: records are taken as they are; see [sources.NAME] in docs/sources.md")
         return
+    from store.rendering import put
+
     rows = [
         (name, how(source), time_of(source), source.late, str(source.priority or ""))
         for name, source in settings.sources.items()
@@ -86,6 +89,10 @@ def try_source(
     as_json: Json = False,
 ) -> None:
     """Show the first records raw and adapted side by side, and what would be rejected; nothing is sent."""
+    from worker.contract import load_contract
+    from worker.settings import WorkerSettings
+    from worker.stages import judge_for
+
     settings = WorkerSettings.load()
     if name not in settings.sources:
         known = ", ".join(sorted(settings.sources)) or "none"
@@ -95,6 +102,8 @@ def try_source(
     if as_json:
         print_json(trials)
         return
+    from store.rendering import put
+
     rows = [(str(each["line"]), each["raw"], as_text(each["adapted"]), each["verdict"]) for each in trials]
     put(wrapped(f"{file} as {name}", ("line", "raw", "adapted", "verdict"), rows))
     accepted = sum(each["verdict"] == "accepted" for each in trials)
@@ -120,6 +129,11 @@ def registered_reader() -> Any:
 
 def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
     """One record raw, adapted, and what would become of it."""
+    from store import timestamps
+    from worker.message import Message
+    from worker.rejection import Rejection
+    from worker.stages import judge_batch, parse
+
     record = message.records[place]
     adapted: dict[str, Any] | None = None
     with suppress(Rejection):
@@ -141,6 +155,8 @@ def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
 
 def printable(value: Any) -> Any:
     """A value that JSON can write: what no column can hold becomes the reason why."""
+    from worker.parsing import Unusable
+
     if isinstance(value, Unusable):
         return f"({value.why})"
     if isinstance(value, str):
@@ -157,6 +173,10 @@ def as_text(adapted: dict[str, Any] | None) -> str:
 
 def wrapped(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table whose cells go on in the next line."""
+    from rich.text import Text  # slow to import, and for people alone
+
+    from store.rendering import frame, short
+
     made = frame(shown(title))
     for name in columns:
         made.add_column(name, overflow="fold")

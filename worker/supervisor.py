@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 
-from rq.cron import CronScheduler
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
 from store import accounting, batches, database, run_log, staging
 from store.console import Exit
-from store.errors import LockHeld, SluiceError
+from store.errors import LockHeld, QueueUnavailable, SluiceError
 from store.settings import StoreSettings
-from worker import broker, dead_letter_queue, jobs, loader
+from worker import broker, dead_letter_queue, embedded_redis, jobs, loader
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
 from worker.recovery import maintain
 from worker.rq_worker import SluiceWorker
@@ -35,44 +35,89 @@ GRACE_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 POLL_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 10.0
+LOOK_SECONDS = 1.0  # between looks at the private Redis
 DEATHS_TO_GIVE_UP, DEATHS_WITHIN_SECONDS = 8, 60.0
+LONGEST_NAP_SECONDS = 1.0  # other workers put batches back too, and whoever says stop is not kept waiting
 
 log = logging.getLogger("sluice.supervisor")
 
 
 class GaveUp(SluiceError):
-    """A child died again and again."""
+    """What is kept running died again and again."""
 
 
 @dataclass
-class Child:
-    """One process that is kept running."""
+class Kept:
+    """Something that is kept running: started again when it dies, later each time."""
 
     name: str
+    deaths: list[float] = field(default_factory=list, init=False)  # monotonic times
+    restart_at: float = field(default=0.0, init=False)
+
+    def note_death(self, how: str) -> None:
+        """Plans the restart. Raises GaveUp after repeated deaths."""
+        now = time.monotonic()
+        self.deaths = [death for death in self.deaths if now - death < DEATHS_WITHIN_SECONDS] + [now]
+        if len(self.deaths) >= DEATHS_TO_GIVE_UP:
+            raise GaveUp(
+                f"{self.name} died {len(self.deaths)} times within {DEATHS_WITHIN_SECONDS:.0f} s "
+                f"(the last time: {how}): see the log above for the cause"
+            )
+        wait = min(FIRST_BACKOFF_SECONDS * 2 ** (len(self.deaths) - 1), LONGEST_BACKOFF_SECONDS)
+        log.warning("%s died (%s); started again in %.1f s", self.name, how, wait)
+        self.restart_at = now + wait
+
+
+@dataclass
+class Child(Kept):
+    """A child process."""
+
     run: Callable[[], None]
-    process: BaseProcess | None = None
-    deaths: list[float] = field(default_factory=list)  # monotonic times
-    restart_at: float = 0.0
+    process: BaseProcess | None = field(default=None, init=False)
+
+    def tend(self) -> None:
+        """Starts it where it is due, and sees whether it lives. Raises GaveUp."""
+        if self.process is None:
+            if time.monotonic() >= self.restart_at:
+                self.start()
+        elif not self.process.is_alive():
+            code, self.process = self.process.exitcode, None
+            self.note_death(f"exit code {code}")
 
     def start(self) -> None:
         self.process = processes.Process(target=self.run, name=self.name)
         self.process.start()
         log.info("started %s (process %s)", self.name, self.process.pid)
 
-    def note_death(self) -> None:
-        """Plans the restart, later each time. Raises GaveUp after repeated deaths."""
-        code = self.process.exitcode if self.process else None
+
+@dataclass
+class PrivateRedis(Kept):
+    """The private redis-server, no child of ours: other commands share it, and it outlives us."""
+
+    home: Path
+    is_dead: bool = field(default=False, init=False)
+    look_at: float = field(default=0.0, init=False)
+
+    def tend(self) -> None:
+        """Sees whether it was killed, now and then, and starts it where that is due. Raises GaveUp."""
         now = time.monotonic()
-        self.deaths = [death for death in self.deaths if now - death < DEATHS_WITHIN_SECONDS] + [now]
-        if len(self.deaths) >= DEATHS_TO_GIVE_UP:
-            raise GaveUp(
-                f"{self.name} died {len(self.deaths)} times within {DEATHS_WITHIN_SECONDS:.0f} s "
-                f"(last exit code {code}): see the log above for the cause"
-            )
-        wait = min(FIRST_BACKOFF_SECONDS * 2 ** (len(self.deaths) - 1), LONGEST_BACKOFF_SECONDS)
-        log.warning("%s died (exit code %s); started again in %.1f s", self.name, code, wait)
-        self.process = None
-        self.restart_at = now + wait
+        if self.is_dead:
+            if now >= self.restart_at:
+                self.start()
+        elif now >= self.look_at:
+            self.look_at = now + LOOK_SECONDS
+            if embedded_redis.was_killed(self.home):
+                self.is_dead = True
+                self.note_death("killed")
+
+    def start(self) -> None:
+        try:
+            embedded_redis.ensure_running(self.home)
+        except QueueUnavailable as error:
+            self.note_death(str(error))
+        else:
+            self.is_dead = False
+            log.info("%s runs again", self.name)
 
 
 def run_worker(queue: str, *, burst: bool, level: str) -> None:
@@ -86,6 +131,8 @@ def run_worker(queue: str, *, burst: bool, level: str) -> None:
 def run_cron(level: str) -> None:
     """A child's life as RQ's cron."""
     begin_child()
+    from rq.cron import CronScheduler  # a burst has no cron
+
     store, settings = StoreSettings.load(), WorkerSettings.load()
     scheduler = CronScheduler(connection=broker.connect(settings, store.home), logging_level=level)
     scheduler.load_config_from_file("worker.schedule")
@@ -108,11 +155,13 @@ class Supervisor:
         self._level = level
         self._workers = workers
         self._stopping = False
+        self._loaded_at = time.monotonic()
         self.place = jobs.workplace()
 
     def up(self) -> None:
-        """Runs workers, loader and cron until SIGTERM or Ctrl-C. Raises GaveUp."""
-        broker.connect(self.place.worker, self.place.store.home).close()
+        """Runs workers, loader and cron, and a Redis of our own, until SIGTERM or Ctrl-C. Raises GaveUp."""
+        store, settings = self.place.store, self.place.worker
+        broker.connect(settings, store.home).close()
         names = [f"worker {number}" for number in range(1, self._workers + 1)]
         children = [
             *(
@@ -122,23 +171,19 @@ class Supervisor:
             Child("loader", lambda: run_worker(LOADER_QUEUE, burst=False, level=self._level)),
             Child("cron", lambda: run_cron(self._level)),
         ]
+        servers = [] if settings.redis_url else [PrivateRedis("private Redis", store.home)]
         with self._signals():
             try:
                 for child in children:
                     child.start()
                 while not self._stopping:
-                    self._tend(children)
+                    for server in servers:
+                        server.tend()
+                    for child in children:
+                        child.tend()
                     time.sleep(POLL_SECONDS)
             finally:
                 stop(children)
-
-    def _tend(self, children: list[Child]) -> None:
-        for child in children:
-            if child.process is None:
-                if time.monotonic() >= child.restart_at:
-                    child.start()
-            elif not child.process.is_alive():
-                child.note_death()
 
     def burst(self) -> Burst:
         """Processes all that is queued, loads it, and returns what it did."""
@@ -150,7 +195,11 @@ class Supervisor:
             try:
                 while not self._stopping and unfinished(queue):
                     maintain(redis, queue.queue(), self.place.worker.abandoned_after_seconds)
-                    self._burst_round(children)
+                    if queue.waiting():
+                        self._burst_round(children)
+                    else:  # retries wait for their time, or a worker elsewhere has the rest in hand
+                        time.sleep(min(max(seconds_to_retry(queue), POLL_SECONDS), LONGEST_NAP_SECONDS))
+                        self._load_now_and_then()
             finally:
                 stop(children)
             self._load()
@@ -178,12 +227,18 @@ class Supervisor:
         ]
         for child in children:
             child.start()
-        loaded_at = time.monotonic()
         while not self._stopping and any(child.process and child.process.is_alive() for child in children):
             time.sleep(POLL_SECONDS)
-            if time.monotonic() - loaded_at > self.place.worker.load_every_seconds or self._much_is_staged():
-                self._load(once=True)
-                loaded_at = time.monotonic()
+            self._load_now_and_then()
+
+    def _load_now_and_then(self) -> None:
+        """In a burst, as often as the periodic loader, or sooner where there is much to load."""
+        if (
+            time.monotonic() - self._loaded_at > self.place.worker.load_every_seconds
+            or self._much_is_staged()
+        ):
+            self._load(once=True)
+            self._loaded_at = time.monotonic()
 
     def _much_is_staged(self) -> bool:
         with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine, database.reading(engine) as connection:
@@ -251,6 +306,13 @@ def unfinished(queue: Broker) -> bool:
         or popped > 0
         or any(registry.connection.zcard(registry.key) for registry in registries)
     )
+
+
+def seconds_to_retry(queue: Broker) -> float:
+    """How long until the first retry is due; infinite where none waits."""
+    registry = ScheduledJobRegistry(queue=queue.queue())  # type: ignore[no-untyped-call]
+    first = queue.redis.zrange(registry.key, 0, 0, withscores=True)
+    return float(first[0][1]) - time.time() if first else float("inf")
 
 
 def stop(children: list[Child]) -> None:

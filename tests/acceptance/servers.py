@@ -8,19 +8,14 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
+import trustme
 from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.embedded_redis import find_server
 
 from .sandbox import until
-
-# A key for these tests alone, worth nothing; made by
-# openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=localhost \
-#   -addext subjectAltName=DNS:localhost -keyout localhost.pem -out localhost.pem
-CERTIFICATE = Path(__file__).parent / "localhost.pem"
 
 
 def free_port() -> int:
@@ -59,14 +54,18 @@ def answers(port: int, password: str) -> bool:
 
 
 @contextmanager
-def behind_tls(port: int) -> Iterator[int]:
-    """A port that speaks TLS and hands on to `port`: not every redis-server is built with TLS."""
+def behind_tls(port: int) -> Iterator[tuple[int, str]]:
+    """A port of `localhost` that speaks TLS and hands on to `port`, and the file of who vouches for it.
+
+    Not every redis-server is built with TLS.
+    """
+    authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    authority.issue_cert("localhost").configure_cert(context)
+    with authority.cert_pem.tempfile() as file, socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_accept, args=(listener, context, port), daemon=True).start()
         try:
-            yield int(listener.getsockname()[1])
+            yield int(listener.getsockname()[1]), file
         finally:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)

@@ -185,7 +185,7 @@ def the_second_batch_waits(site: Sandbox, how: Outage, said: str) -> None:
 def assert_whole(site: Sandbox) -> None:
     """All is loaded; the bad records are letters, for their own faults, and nothing else is."""
     site.ok("worker", "load")
-    site.ok("store", "check")
+    site.check()
     found = site.report()
     assert (found["loaded"], found["dead_letters"]) == (2 * (RECORDS - BAD), 2 * BAD)
     assert site.select("SELECT DISTINCT reason FROM dead_letters") == [("missing_value",)]

@@ -27,7 +27,7 @@ def test_every_earthquake_is_in_the_target(quakes: Sandbox) -> None:
     assert (report["input_records"], report["loaded"], report["target_rows"]) == (1707, 1707, 1707)
     assert (report["rejected"], report["pending"]) == (0, 0)
     assert report["watermark"] == "2018-02-07T01:26:13.84Z"
-    assert quakes.ok("store", "dead-letters", "--json").json == []
+    assert quakes.seen("store", "dead-letters", "--json").json == []
 
 
 def test_negative_magnitudes_are_kept(quakes: Sandbox) -> None:
@@ -35,8 +35,8 @@ def test_negative_magnitudes_are_kept(quakes: Sandbox) -> None:
 
 
 def test_a_record_leads_back_to_its_file_and_line(quakes: Sandbox) -> None:
-    shown = quakes.ok("store", "lineage", "ci37868143").out
-    entries = quakes.ok("store", "lineage", "ci37868143", "--json").json
+    shown = quakes.seen("store", "lineage", "ci37868143").out
+    entries = quakes.seen("store", "lineage", "ci37868143", "--json").json
 
     assert "data/earthquakes.json:1 " in shown
     assert [(entry["step"], entry["file"], entry["line"]) for entry in entries] == [
@@ -46,7 +46,7 @@ def test_a_record_leads_back_to_its_file_and_line(quakes: Sandbox) -> None:
 
 
 def test_both_laws_hold(quakes: Sandbox) -> None:
-    assert quakes.ok("store", "check", "--json").json["holds"] is True
+    assert quakes.seen("store", "check", "--json").json["holds"] is True
 
 
 def test_all_that_was_made_is_readable_by_its_user_alone(quakes: Sandbox) -> None:

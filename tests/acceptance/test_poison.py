@@ -89,8 +89,8 @@ def assert_only_these_are_poison(site: Sandbox, number: int, places: list[int]) 
     assert letters == [(place + 1, "poison", 1) for place in places]
     loaded = {key for (key,) in site.select("SELECT key FROM target")}
     assert loaded == {f"k{n}" for n in range(number) if n not in places}
-    assert site.ok("worker", "status", "--json").json["failed_batches"] == 0
-    site.ok("store", "check")
+    assert site.seen("worker", "status", "--json").json["failed_batches"] == 0
+    site.check()
 
 
 @pytest.mark.parametrize("killer", ["exit", "never", "hang"])

@@ -54,7 +54,7 @@ def redis() -> Iterator[OwnRedis]:
 def site(redis: OwnRedis) -> Iterator[Sandbox]:
     with sandbox(REDIS_URL=redis.url, SLUICE_CONTRACT="contract:Blocking") as box:
         box.file("contract.py", CONTRACT)
-        box.ok("store", "init")
+        box.seen("store", "init")
         yield box
 
 
@@ -159,7 +159,7 @@ def test_two_workers_that_are_given_the_same_batch_at_once_have_one_effect(
     assert site.count("staging") == 20
     assert [worker.stop().code for worker in workers] == [0, 0]
     site.ok("worker", "load")
-    site.ok("store", "check")
+    site.check()
 
 
 def give_again(client: Redis) -> None:

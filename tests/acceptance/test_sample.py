@@ -68,7 +68,7 @@ def test_sent_again_it_changes_nothing(loaded: Sandbox) -> None:
 
 
 def test_each_dead_letter_names_its_reason_file_and_line_and_keeps_its_payload(loaded: Sandbox) -> None:
-    letters = loaded.ok("store", "dead-letters", "--json").json
+    letters = loaded.seen("store", "dead-letters", "--json").json
 
     assert [(letter["reason"], letter["file"], letter["line"]) for letter in letters] == [
         ("invalid_value", SAMPLE, 6),
@@ -100,10 +100,10 @@ def test_mended_letters_are_replayed_until_none_is_open(box: Sandbox) -> None:
 
     report = box.report()
     assert (report["dead_letters"], report["reasons"], report["target_rows"]) == (0, {}, 7)
-    assert box.ok("store", "dead-letters", "--json").json == []
-    assert len(box.ok("store", "dead-letters", "--status", "resolved", "--json").json) == 2
+    assert box.seen("store", "dead-letters", "--json").json == []
+    assert len(box.seen("store", "dead-letters", "--status", "resolved", "--json").json) == 2
     assert box.select("SELECT value FROM target WHERE key = 'sensor-6'") == [(3.5,)]
-    assert chain(box.ok("store", "lineage", "sensor-6", "--json").json) == [
+    assert chain(box.seen("store", "lineage", "sensor-6", "--json").json) == [
         "reject",
         "replay",
         "stage",
@@ -111,4 +111,4 @@ def test_mended_letters_are_replayed_until_none_is_open(box: Sandbox) -> None:
     ]
     with box.redis() as client:
         assert client.zcard("sluice:dlq") == client.hlen("sluice:dlq:letters") == 0
-    box.ok("store", "check")
+    box.check()

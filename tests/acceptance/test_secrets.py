@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from .sandbox import OWN_TERMINALS, SAMPLE, Sandbox, sandbox
-from .servers import CERTIFICATE, behind_tls, redis_server
+from .servers import behind_tls, redis_server
 
 PASSWORD = "open-sesame-7"  # noqa: S105 - of a server that lives for one test
 ROOT_PASSWORD = "root-secret-9"  # noqa: S105
@@ -67,8 +67,8 @@ def site(kind: str) -> Iterator[Sandbox]:
         else:
             login = f":{ROOT_PASSWORD}@"
         if kind == "TLS":
-            port = stack.enter_context(behind_tls(port))
-            scheme, host, options = "rediss", "localhost", f"?ssl_ca_certs={CERTIFICATE}"
+            port, authority = stack.enter_context(behind_tls(port))
+            scheme, host, options = "rediss", "localhost", f"?ssl_ca_certs={authority}"
         if kind == "a password among the options":
             login, options = "", f"?password={ROOT_PASSWORD}"
         url = f"{scheme}://{login}{host}:{port}/0{options}"

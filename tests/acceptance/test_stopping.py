@@ -77,7 +77,7 @@ def test_a_batch_that_would_take_for_ever_does_not_hold_up_the_end_and_is_proces
     (site.folder / "go").touch()
     site.ok("worker", "up", "--burst")
     assert site.select("SELECT received, staged FROM batches") == [(40, 40)]
-    site.ok("store", "check")
+    site.check()
 
 
 def test_a_second_ctrl_c_ends_everything_at_once(site: Sandbox) -> None:

@@ -16,6 +16,13 @@ RECORDS = "".join(
     f'{{"key": "k{number}", "name": "n", "value": {number}, "ts": "2025-01-15T08:00:00Z"}}\n'
     for number in range(40)
 )
+# `worker up`, with pauses between deaths and restarts that a test can wait for.
+HASTY = """
+from worker import cli, supervisor
+supervisor.FIRST_BACKOFF_SECONDS = supervisor.LONGEST_BACKOFF_SECONDS = supervisor.LOOK_SECONDS = 0.05
+cli.main()
+"""
+TRIES = re.compile("Redis does not answer or is full: try")
 # A record named "slow" says that it is being judged, and waits to be let go.
 SLOW_CONTRACT = """
 import time
@@ -82,7 +89,7 @@ def test_what_is_sent_is_loaded_and_at_the_end_no_process_is_left(box: Sandbox) 
     assert "Traceback" not in done.err
     assert [child for child in children if child.is_running()] == []
     assert box.processes() == []
-    box.ok("store", "check")
+    box.check()
 
 
 def test_a_batch_in_hand_is_finished_before_the_end(slow: Sandbox) -> None:
@@ -128,7 +135,7 @@ def test_a_batch_whose_work_horse_is_killed_is_processed_once(slow: Sandbox) -> 
     assert len(started(up, "worker 1")) == 1
     assert up.stop().code == 0
     assert slow.select("SELECT received, staged FROM batches") == [(40, 40)]
-    slow.ok("store", "check")
+    slow.check()
 
 
 def test_a_killed_worker_is_replaced_and_the_work_is_finished(slow: Sandbox) -> None:
@@ -147,4 +154,104 @@ def test_a_killed_worker_is_replaced_and_the_work_is_finished(slow: Sandbox) -> 
     assert "worker 1 died (exit code -9)" in done.err
     assert slow.count("batches") == 2
     assert slow.processes() == []
-    slow.ok("store", "check")
+    slow.check()
+
+
+# The first who judges a record named "deadly" dies of it.
+DEADLY_ONCE = """
+import os
+from pydantic import field_validator
+from worker.contract import Event
+
+class Deadly(Event):
+    @field_validator("name")
+    @classmethod
+    def first_time(cls, name):
+        if name == "deadly":
+            try:
+                os.close(os.open("dead", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return name
+            os._exit(7)
+        return name
+"""
+
+
+def test_a_burst_sleeps_while_nothing_but_a_retry_waits_for_its_time(box: Sandbox) -> None:
+    box.file("deadly.py", DEADLY_ONCE)
+    box.env |= {"SLUICE_CONTRACT": "deadly:Deadly", "SLUICE_RETRY_INTERVALS_SECONDS": "[4]"}
+    box.ok("producer", "enqueue", box.file("some.ndjson", RECORDS.replace('"n"', '"deadly"', 1)))
+
+    burst = box.start("worker", "up", "--burst", "--workers", "1", "--verbose").end()
+
+    assert burst.code == 0, burst.err
+    assert box.count("target") == 40
+    assert burst.err.count("started worker 1 ") <= 3  # to die; to try again; and where it came a little early
+
+
+@pytest.fixture
+def sent(box: Sandbox) -> Iterator[Sandbox]:
+    """A sandbox with a batch on the queue of its private Redis."""
+    box.ok("producer", "enqueue", SAMPLE)
+    yield box
+
+
+def redis_pid(box: Sandbox) -> int:
+    """The private Redis' process; 0 while there is none."""
+    note = box.home / "redis" / "redis.pid"
+    pid = int(note.read_text() or 0) if note.exists() else 0
+    return pid if pid and psutil.pid_exists(pid) else 0
+
+
+def noticed(up: Running) -> int:
+    return up.err.count("private Redis died")
+
+
+def back_again(up: Running) -> int:
+    return up.err.count("private Redis runs again")
+
+
+def kill_redis(box: Sandbox) -> None:
+    pid = box.until(lambda: redis_pid(box), "the private Redis runs")
+    psutil.Process(pid).kill()
+    box.until(lambda: redis_pid(box) != pid, "it is dead")
+
+
+def test_a_private_redis_that_is_killed_is_started_again_with_what_was_queued(sent: Sandbox) -> None:
+    up = sent.start("worker", "up", "--workers", "1", env={"SLUICE_LOAD_EVERY_SECONDS": "1"})
+    sent.until(lambda: sent.count("target") == 5, "the first file is loaded")
+
+    kill_redis(sent)
+
+    sent.until(lambda: noticed(up), "its death is told")
+    sent.until(lambda: back_again(up), "it runs again")
+    sent.ok("producer", "enqueue", sent.file("some.ndjson", RECORDS))
+    sent.until(lambda: sent.count("target") == 45, "the second file is loaded")
+    assert up.stop().code == 0
+    sent.check()
+
+
+def test_a_private_redis_that_dies_again_and_again_ends_worker_up_with_a_reason(sent: Sandbox) -> None:
+    up = sent.start("python", "-c", HASTY, "up", "--workers", "1")
+    sent.until(lambda: started(up, "cron"), "everything is started")
+    for death in range(1, 9):
+        kill_redis(sent)
+        sent.until(lambda death=death: back_again(up) == death or not up.is_alive, "it is back")
+
+    done = up.end(15)
+
+    assert done.code == 1
+    assert "error: private Redis died 8 times within 60 s" in done.err
+    assert sent.processes() == []
+
+
+def test_a_private_redis_that_was_stopped_on_purpose_stays_stopped(sent: Sandbox) -> None:
+    up = sent.start("worker", "up", "--workers", "1")
+    sent.until(lambda: sent.count("target") == 5, "all is loaded")
+
+    sent.ok("worker", "down")
+
+    sent.until(lambda: TRIES.search(up.err), "the others have noticed")
+    assert not redis_pid(sent)
+    assert not noticed(up)
+    assert up.stop().code == 0

@@ -107,7 +107,7 @@ def test_plain_rq_commands_do_all_the_work_and_stop_without_half_a_batch(termina
     box.ok("worker", "up", "--burst", env={"SLUICE_ABANDONED_AFTER_SECONDS": "5"})
     report = box.report()
     assert (report["input_records"], report["loaded"], report["dead_letters"]) == (MANY + 7, MANY + 5, 2)
-    box.ok("store", "check")
+    box.check()
     box.ok("worker", "status")
 
 

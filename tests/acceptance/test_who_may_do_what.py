@@ -209,4 +209,4 @@ def test_a_stock_worker_fails_our_jobs_aloud_and_ours_does_them_afterwards(box: 
     box.ok("worker", "up", "--burst")
 
     assert box.report()["loaded"] == 5
-    box.ok("store", "check")
+    box.check()

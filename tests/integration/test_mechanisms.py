@@ -265,3 +265,16 @@ def test_a_single_record_that_killed_its_workers_is_poison_and_not_judged(
     plant.work()
 
     assert plant.reasons() == ["poison"]
+
+
+def test_a_batch_whose_wait_is_over_goes_before_what_was_sent_after_it(plant: Plant) -> None:
+    queue = plant.broker.queue()
+    [first] = plant.send(ndjson(row("a"))).ids
+    plant.redis.lpop(queue.key)
+    scheduled = ScheduledJobRegistry(queue=queue)  # type: ignore[no-untyped-call]
+    plant.redis.zadd(scheduled.key, {first: 1})
+    [second] = plant.send(ndjson(row("b")), name="next.ndjson").ids
+
+    assert enqueue_due(plant.redis, queue) == 1
+
+    assert queue.job_ids == [first, second]

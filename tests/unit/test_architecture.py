@@ -1,0 +1,33 @@
+"""docs/architecture.md knows every file of the three rooms and every table, and no other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from store import database, schema
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def section(heading: str) -> str:
+    """What stands below a heading, up to the next."""
+    return re.split(r"^#+ ", TEXT.split(f"{heading}", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("room", ["producer", "worker", "store"])
+def test_every_file_of_a_room_is_listed_and_every_listed_one_is_there(room: str) -> None:
+    listed = re.findall(r"`(\w+\.py)`", section(f"### `{room}/`"))
+    there = {path.name for path in (ROOT / room).glob("*.py")} - {"__init__.py"}
+    assert sorted(listed) == sorted(there)
+
+
+def test_every_table_and_view_is_listed_and_every_listed_one_is_there() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", section("## The tables"), re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    by_contract = {"staging", "target"}
+    views = set(re.findall(r"CREATE VIEW (\w+)", database.GOLDEN)) | {"lineage", "record_lineage"}
+    assert sorted(listed) == sorted({*schema.metadata.tables, *by_contract, *views})
