@@ -81,6 +81,7 @@ def up(
 def log_to_stderr(level: str) -> None:
     """Sluice's own log lines, and RQ's, to standard error."""
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own making at INFO
 
 
 @app.command(epilog="Example:\n\n  worker down")

@@ -30,7 +30,7 @@ from worker.contract import Contract, load_contract
 from worker.message import Message
 from worker.settings import SourceSettings, WorkerSettings
 
-LOADER_PAGE_CACHE_MB = 64
+LOADER_PAGE_CACHE_MB = 28
 
 FOR_EVER = 10**9  # retries: a database that is away is no fault of the batch's
 
