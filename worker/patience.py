@@ -28,6 +28,7 @@ class Patience(AbstractBackoff):
 
     def __init__(self, say: Callable[[str], None] = log.warning) -> None:
         self.give_up = False
+        self.is_silent = False  # somebody else waits too, and says so
         self._say = say
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Patience:
@@ -39,7 +40,8 @@ class Patience(AbstractBackoff):
             raise StopRequested("Redis is away, and this process was asked to stop")
         pause = float(min(FIRST_SECONDS * 2.0 ** (failures - 1), LONGEST_SECONDS))
         # RQ's thread for commands waits beside the worker's main one, and would say the same again.
-        if failures > QUIET_TRIES and threading.current_thread() is threading.main_thread():
+        is_heard = not self.is_silent and threading.current_thread() is threading.main_thread()
+        if is_heard and failures > QUIET_TRIES:
             self._say(f"Redis does not answer or is full: try {failures}, the next in {pause:.1f} s")
         return pause
 

@@ -115,6 +115,7 @@ class SluiceWorker(Worker):
 
     def _become_horse(self) -> None:
         self._is_horse = True
+        self._patience.is_silent = True  # the worker beats while the horse works, and says what it meets
         limit = jobs.workplace().worker.memory_limit_mb
         if limit:
             resource.setrlimit(resource.RLIMIT_AS, (limit << 20, limit << 20))
