@@ -9,14 +9,10 @@ PEERS_STAMP := .venv-peers/.installed
 PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3 python3.14 python3.13 python)
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-<<<<<<< HEAD
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lint test fuzz mutants chaos soak demo bench clean
-=======
 .PHONY: help setup lint test fuzz mutants chaos soak demo bench bench-peers clean
->>>>>>> 9fd390fdc1d15a47ae0e5be0665073215ff8f180
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile

@@ -43,7 +43,8 @@ IMMEDIATELY = "BEGIN IMMEDIATE"
 LOCK_POLL_SECONDS = 0.001
 # SQLite's own checkpoint falls to whoever commits, every 4 MB; here the loader makes one after each chunk,
 # when nobody waits for it, and a committing worker only where no loader runs.
-WAL_PAGES = 16_384  # of 4 KiB
+# Keys come in no order: a larger page holds more of those that are looked up together.
+PAGE_BYTES = 16_384
 LONGEST_WAL_BYTES = 128 << 20
 NOT_ANOTHERS = "SELECT count(*) = 0 OR sum(name = ?) FROM sqlite_master"
 
@@ -85,11 +86,12 @@ def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
         url, connect_args={"timeout": settings.busy_timeout_seconds}, pool_size=1, hide_parameters=True
     )
     pragmas = (
+        f"PRAGMA page_size = {PAGE_BYTES}",  # of a new file
         f"PRAGMA synchronous = {settings.synchronous}",
         "PRAGMA foreign_keys = ON",
         f"PRAGMA cache_size = {-1024 * page_cache_mb}",
-        "PRAGMA temp_store = MEMORY",
-        f"PRAGMA wal_autocheckpoint = {WAL_PAGES}",
+        "PRAGMA temp_store = FILE",  # what does not fit into its cache: memory stays bounded
+        f"PRAGMA wal_autocheckpoint = {LONGEST_WAL_BYTES // 2 // PAGE_BYTES}",
         f"PRAGMA journal_size_limit = {LONGEST_WAL_BYTES}",
     )
 
@@ -253,6 +255,28 @@ def member_of(
     return column == func.any(list(values))
 
 
+def rows_of_keys(
+    connection: Connection, table: Table, names: Sequence[str], source: str, keys: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    """These columns of a source's rows with these keys, however many.
+
+    SQLite is made to look each key up once, in their order, for which there is no word but CROSS JOIN; a
+    subquery would be sorted first, and a join might go through all of the table.
+    """
+    if not is_sqlite(connection):
+        wanted = select(*(table.c[name] for name in names)).where(
+            table.c.source == source, member_of(connection, table.c.key, keys)
+        )
+        return [tuple(row) for row in connection.execute(wanted)]
+    columns = ", ".join(f"t.{name}" for name in names)
+    statement = (
+        f"SELECT {columns} FROM json_each(?) AS each CROSS JOIN {table.name} AS t "  # noqa: S608
+        "WHERE t.source = ? AND t.key = each.value"
+    )
+    given = orjson.dumps(sorted(keys)).decode()
+    return [tuple(row) for row in connection.exec_driver_sql(statement, (given, source))]
+
+
 def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
     """The greatest of two or more values of one row."""
     return func.max(*values) if is_sqlite(connection) else func.greatest(*values)
@@ -293,7 +317,7 @@ def checkpoint(connection: Connection) -> None:
         return
     driver: Any = connection.connection.driver_connection
     _busy, pages, _moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if pages * 4096 > LONGEST_WAL_BYTES:
+    if pages * PAGE_BYTES > LONGEST_WAL_BYTES:
         driver.execute("PRAGMA wal_checkpoint(RESTART)")
 
 

@@ -82,13 +82,15 @@ class Chunk:
     rows: int
 
 
-def take_chunk(connection: Connection, columns: tuple[ContractColumn, ...], size: int) -> Chunk | None:
-    """Takes up to `size` staged rows and judges them; None where nothing is staged.
+def take_chunk(
+    connection: Connection, columns: tuple[ContractColumn, ...], size: int, until: int | None = None
+) -> Chunk | None:
+    """Takes up to `size` staged rows, none beyond the id `until`, and judges them; None where there is none.
 
     It only reads: staged rows do not change and the target is the loader's alone, so what is found here
     holds until the same loader merges it.
     """
-    last = staging.bound(connection, size)
+    last = staging.bound(connection, size, until)
     if last is None:
         return None
     tables, table = record_tables(columns), chunk_table(columns)

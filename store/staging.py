@@ -20,11 +20,9 @@ LATE, STALE = 1, 2  # bits of `flags`
 
 def contents(connection: Connection, source: str, keys: Sequence[str]) -> dict[tuple[str, bytes], int]:
     """(key, content hash) -> id of what is staged for these keys."""
-    staging = record_tables().staging
-    statement = select(staging.c.key, staging.c.content_hash, staging.c.id).where(
-        staging.c.source == source, database.member_of(connection, staging.c.key, keys)
-    )
-    return {(key, content): id for key, content, id in connection.execute(statement)}
+    names = ("key", "content_hash", "id")
+    rows = database.rows_of_keys(connection, record_tables().staging, names, source, keys)
+    return {(key, content): id for key, content, id in rows}
 
 
 def contents_since(connection: Connection, source: str, batch_seq: int) -> dict[tuple[str, bytes], int]:
@@ -61,12 +59,21 @@ def holds_batches(connection: Connection, numbers: Sequence[int]) -> bool:
     return connection.execute(statement).first() is not None
 
 
-def bound(connection: Connection, size: int) -> int | None:
-    """The id of the last row of a chunk of at most `size`; None where nothing is staged."""
+def last(connection: Connection) -> int | None:
+    """The greatest id; None where nothing is staged."""
+    return connection.execute(select(func.max(record_tables().staging.c.id))).scalar()
+
+
+def bound(connection: Connection, size: int, until: int | None = None) -> int | None:
+    """The id of the last row of a chunk of at most `size`, none beyond `until`; None where there is no row."""
     staging = record_tables().staging
-    statement = select(staging.c.id).order_by(staging.c.id).offset(size - 1).limit(1)
-    found = connection.execute(statement).scalar()
-    return found if found is not None else connection.execute(select(func.max(staging.c.id))).scalar()
+    ids = select(staging.c.id)
+    if until is not None:
+        ids = ids.where(staging.c.id <= until)
+    found: int | None = connection.execute(ids.order_by(staging.c.id).offset(size - 1).limit(1)).scalar()
+    if found is None:
+        found = connection.execute(ids.order_by(staging.c.id.desc()).limit(1)).scalar()
+    return found
 
 
 def clear(connection: Connection, last: int) -> int:

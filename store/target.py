@@ -12,11 +12,9 @@ from store.schema import CARRIED, RecordTables, record_tables
 
 def current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, bytes, int]]:
     """key -> (ts, content hash, lineage id) of what the target holds for these keys."""
-    target = record_tables().target
-    statement = select(target.c.key, target.c.ts, target.c.content_hash, target.c.lineage_id).where(
-        target.c.source == source, database.member_of(connection, target.c.key, keys)
-    )
-    return {key: (ts, content, id) for key, ts, content, id in connection.execute(statement)}
+    names = ("key", "ts", "content_hash", "lineage_id")
+    rows = database.rows_of_keys(connection, record_tables().target, names, source, keys)
+    return {key: (ts, content, id) for key, ts, content, id in rows}
 
 
 def merge(connection: Connection, tables: RecordTables, chunk: Table, run_seq: int) -> int:

@@ -41,7 +41,10 @@ class Run:
 def load(
     engine: Engine, settings: WorkerSettings, holder: str | None = None, idle_after: timedelta | None = None
 ) -> Run:
-    """Merges all that is staged, or as much as `load_run_seconds` allow.
+    """Merges all that is staged when it begins, or as much as `load_run_seconds` allow.
+
+    What comes meanwhile is the next run's: each chunk goes through all of the target, so few large ones are
+    cheaper than many small ones.
 
     Raises LockHeld where another loader works, WatermarkCorrupt, StoreUnavailable. A run that fails is
     logged as failed and leaves nothing else behind; the chunks before it stand.
@@ -60,7 +63,8 @@ def load(
 def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: timedelta | None) -> Run:
     started = time.monotonic()
     with database.reading(engine) as connection:
-        if staging.count(connection) == 0:
+        until = staging.last(connection)
+        if until is None:
             mark = _pipeline(connection, watermarks.stored(connection), idle_after)
             return Run(None, 0, 0, 0, 0, 0, mark, mark, 0.0)
     with database.transaction(engine) as connection:
@@ -73,7 +77,7 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
     try:
         with database.connected(engine) as connection:
             while time.monotonic() - started < settings.load_run_seconds:
-                loaded = _load_chunk(connection, settings, holder, number, spent, idle_after)
+                loaded = _load_chunk(connection, settings, holder, number, until, spent, idle_after)
                 if loaded is None:
                     break
                 merged, after = loaded
@@ -102,19 +106,20 @@ def _load_chunk(
     settings: WorkerSettings,
     holder: str,
     number: int,
+    until: int,
     spent: Counter[str],
     idle_after: timedelta | None,
 ) -> tuple[merging.Merged, str | None] | None:
     """One chunk: taken and judged while workers may write; then, in one transaction, merge, lineage, staging
     cleared, watermarks, run log.
 
-    Returns what was merged and the pipeline's watermark after it; None where nothing was staged.
+    Returns what was merged and the pipeline's watermark after it; None where nothing up to `until` is left.
     """
     started = time.monotonic()
     with database.reading(connection):
         reach("load.chunk_begun")
         columns = database.contract_columns(connection)
-        chunk = merging.take_chunk(connection, columns, settings.load_chunk_records)
+        chunk = merging.take_chunk(connection, columns, settings.load_chunk_records, until)
     if chunk is None:
         return None
     reach("load.judged")

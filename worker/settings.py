@@ -151,7 +151,7 @@ class WorkerSettings(RoomSettings):
         default=365 * 86400, ge=1, description="how long a failed job, with its records, is kept in Redis"
     )
     load_every_seconds: int = Field(default=5, ge=1, description="the periodic loader's interval")
-    load_chunk_records: int = Field(default=100_000, ge=1, description="rows merged in one transaction")
+    load_chunk_records: int = Field(default=250_000, ge=1, description="rows merged in one transaction")
     load_when_staged: int = Field(
         default=100_000, ge=1, description="a worker that has staged so many wakes the loader"
     )
