@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,23 +62,23 @@ def add_events(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     database.insert_tuples(connection, lineage_events, EVENT_COLUMNS, rows)
 
 
-def record_loads(connection: Connection, tables: RecordTables, chunk: Table, run_seq: int) -> dict[str, int]:
-    """Keeps the lineage of what the merge of a chunk will leave behind; the count of each outcome.
+def record_loads(
+    connection: Connection, tables: RecordTables, chunk: Table, run_seq: int, outcomes: Mapping[str, int]
+) -> None:
+    """Keeps the lineage of what the merge of a chunk will leave behind.
 
     Those that lose are past at once, those they are about to replace in the target become so; what wins
     carries its own.
     """
     outcome = chunk.c["_outcome"]
-    counted = connection.execute(select(outcome, func.count()).group_by(outcome))
-    found = {OUTCOMES[number]: count for number, count in counted}
     columns = [column.name for column in past_lineage.columns]
-    if found.get("superseded"):
+    if outcomes["superseded"]:
         given = {"run_seq": literal(run_seq), "outcome": outcome}
         lost = select(*(given[name] if name in given else chunk.c[name] for name in columns)).where(
             outcome == 3
         )
         connection.execute(past_lineage.insert().from_select(columns, lost.order_by(chunk.c["_place"])))
-    if found.get("updated"):
+    if outcomes["updated"]:
         held, carried = tables.target, {name: theirs for theirs, name in CARRIED.items()}
         same_key = and_(held.c.source == chunk.c.source, held.c.key == chunk.c.key)
         old = select(*(held.c[carried.get(name, name)] for name in columns)).select_from(
@@ -85,7 +86,6 @@ def record_loads(connection: Connection, tables: RecordTables, chunk: Table, run
         )
         replaced = old.where(outcome == 2).order_by(chunk.c["_place"])
         connection.execute(past_lineage.insert().from_select(columns, replaced))
-    return {name: found.get(name, 0) for name in OUTCOMES.values()}
 
 
 def count_by_step(connection: Connection) -> dict[str, int]:

@@ -80,6 +80,8 @@ class Chunk:
     table: Table  # temporary: of the connection that took it
     last: int  # the greatest id of its rows
     rows: int
+    outcomes: dict[str, int]
+    newest: list[Move]
 
 
 def take_chunk(
@@ -96,13 +98,16 @@ def take_chunk(
     tables, table = record_tables(columns), chunk_table(columns)
     connection.execute(CreateTable(table, if_not_exists=True))
     connection.execute(table.delete())
-    return Chunk(tables, table, last, _judge(connection, tables, table, last))
+    rows = _judge(connection, tables, table, last)
+    return Chunk(tables, table, last, rows, _outcomes(connection, table), _newest(connection, table))
 
 
 def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
     """Merges a chunk that was taken over the same connection: lineage, target, staging cleared."""
     watch = Stopwatch()
-    outcomes = watch.took("lineage", lineage.record_loads(connection, chunk.tables, chunk.table, run_seq))
+    outcomes = chunk.outcomes
+    lineage.record_loads(connection, chunk.tables, chunk.table, run_seq, outcomes)
+    watch.took("lineage", None)
     reach("load.lineage_written")
     written = watch.took("merge", target.merge(connection, chunk.tables, chunk.table, run_seq))
     if written != outcomes["inserted"] + outcomes["updated"]:
@@ -110,13 +115,12 @@ def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
             f"the merge wrote {written} rows where {outcomes} were due: the chunk is rolled back"
         )
     reach("load.merged")
-    newest = _newest(connection, chunk.table)
     cleared = watch.took("clear", staging.clear(connection, chunk.last))
     if cleared != chunk.rows:
         raise SluiceError(
             f"{cleared} rows left staging where {chunk.rows} were merged: the chunk is rolled back"
         )
-    return Merged(chunk.rows, outcomes, newest, watch.seconds)
+    return Merged(chunk.rows, outcomes, chunk.newest, watch.seconds)
 
 
 class Stopwatch:
@@ -157,6 +161,14 @@ def _judge(connection: Connection, tables: RecordTables, chunk: Table, last: int
     outcome = case((beaten, 3), else_=func.coalesce(against_held, 1))
     connection.execute(chunk.update().values({"_outcome": outcome}))
     return taken
+
+
+def _outcomes(connection: Connection, chunk: Table) -> dict[str, int]:
+    """The count of each outcome."""
+    outcome = chunk.c["_outcome"]
+    counted = connection.execute(select(outcome, func.count()).group_by(outcome))
+    found = {number: count for number, count in counted}
+    return {name: found.get(number, 0) for number, name in lineage.OUTCOMES.items()}
 
 
 def _newest(connection: Connection, chunk: Table) -> list[Move]:

@@ -70,8 +70,8 @@ def finish(connection: Connection, seq: int, error: str | None = None) -> None:
 
 def progress(connection: Connection) -> tuple[int, int]:
     """How far the loader has come: another (run, chunks of it) means that rows have left staging since."""
-    rows = select(run_log.c.seq, run_log.c.chunks).order_by(run_log.c.seq.desc()).limit(1)
-    found = connection.execute(rows).first()
+    rows = select(run_log.c.seq, run_log.c.chunks).where(run_log.c.chunks > 0).order_by(run_log.c.seq.desc())
+    found = connection.execute(rows.limit(1)).first()
     return (found[0], found[1]) if found else (0, 0)
 
 

@@ -25,13 +25,13 @@ def contents(connection: Connection, source: str, keys: Sequence[str]) -> dict[t
     return {(key, content): id for key, content, id in rows}
 
 
-def contents_since(connection: Connection, source: str, batch_seq: int) -> dict[tuple[str, bytes], int]:
-    """The same, of whatever key, of what batches after this one have staged."""
+def contents_since(connection: Connection, source: str, batch_seq: int) -> set[bytes]:
+    """The content hashes of what batches after this one have staged."""
     staging = record_tables().staging
-    statement = select(staging.c.key, staging.c.content_hash, staging.c.id).where(
+    statement = select(staging.c.content_hash).where(
         staging.c.id >= staged_id(batch_seq + 1, 0), staging.c.source == source
     )
-    return {(key, content): id for key, content, id in connection.execute(statement)}
+    return set(connection.execute(statement).scalars())
 
 
 def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +32,9 @@ from store.schema import event_id, staged_id
 from worker import stages
 from worker.message import Message
 from worker.stages import Bad, Deduped, Judge, Judged, Repeat, Valid
+
+# A batch that waited for the loader is compared again before it waits again; the last time with the lock held.
+COMPARISONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,75 +71,87 @@ def store(
     The judging was done outside, so the write lock is held for the writing alone.
     """
     judged, share = verdict.judged, shares.get("dedupe", 1.0)
-    started = time.perf_counter()
-    with database.reading(engine) as connection:
-        known = Known.to(connection, message.source, judged.valid, share)
-    asked_at = time.perf_counter()
-    with database.transaction(engine) as connection:
-        locked_at = time.perf_counter()
-        reach("batch.begun")
-        known = known.brought_up_to_date(connection)
-        deduped = stages.dedupe(
-            judged.valid,
-            known.held,
-            known.staged,
-            lambda each: share == 1.0 or stages.falls_in(share, message.records[each.place]),
-        )
-        seconds = judged.seconds | {"lock": round(locked_at - asked_at, 6)}
-        if share:
-            seconds["dedupe"] = round(asked_at - started + time.perf_counter() - locked_at, 6)
-        batch = _receipt(message, judge, judged, deduped, verdict.watermark, seconds)
-        number = batches.record(connection, batch)
-        if number is None:
-            return None
-        reach("batch.recorded")
-        _write(connection, message, judge, judged, deduped, number, batch.processed_at)
-        reach("batch.written")
+    started, waited = time.perf_counter(), 0.0
+    for attempt in range(COMPARISONS):
+        with database.reading(engine) as connection:
+            compared = Compared.to(connection, message, judged.valid, share)
+        asked_at = time.perf_counter()
+        with database.transaction(engine) as connection:
+            waited += time.perf_counter() - asked_at
+            reach("batch.begun")
+            if compared.is_outdated(connection) and attempt + 1 < COMPARISONS:
+                continue
+            deduped = compared.brought_up_to_date(connection)
+            seconds = judged.seconds | {"lock": round(waited, 6)}
+            if share:
+                seconds["dedupe"] = round(time.perf_counter() - started - waited, 6)
+            batch = _receipt(message, judge, judged, deduped, verdict.watermark, seconds)
+            number = batches.record(connection, batch)
+            if number is None:
+                return None
+            reach("batch.recorded")
+            _write(connection, message, judge, judged, deduped, number, batch.processed_at)
+            reach("batch.written")
+        break
     reach("batch.committed")
     return batch
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What staging and the target hold for a batch's keys, and as of when.
+class Compared:
+    """A batch's records, each with its outcome by what staging and the target held at a moment.
 
-    Looked up before the write lock is asked for; under the lock only what came since is added, so that
+    Compared before the write lock is asked for; under the lock only what came since is looked at, so that
     batches are compared side by side and written one after the other.
     """
 
-    source: str
-    keys: list[str]
+    message: Message
+    valid: list[Valid]
     share: float
     last_batch: int
     loaded: tuple[int, int]
     held: dict[str, tuple[str, bytes, int]]
     staged: dict[tuple[str, bytes], int]
+    deduped: Deduped
 
     @classmethod
-    def to(cls, connection: Connection, source: str, valid: Sequence[Valid], share: float) -> Known:
-        """As of now."""
-        return cls._found(connection, source, list({each.record.key for each in valid}), share)
+    def to(cls, connection: Connection, message: Message, valid: list[Valid], share: float) -> Compared:
+        """To what is there now."""
+        keys = list({each.record.key for each in valid})
+        last, loaded = batches.last_number(connection), run_log.progress(connection)
+        held = target.current(connection, message.source, keys) if share else {}
+        staged = staging.contents(connection, message.source, keys)
+        deduped = _deduped(message, valid, share, held, staged)
+        return cls(message, valid, share, last, loaded, held, staged, deduped)
 
-    @classmethod
-    def _found(cls, connection: Connection, source: str, keys: list[str], share: float) -> Known:
-        return cls(
-            source,
-            keys,
-            share,
-            batches.last_number(connection),
-            run_log.progress(connection),
-            target.current(connection, source, keys) if share else {},
-            staging.contents(connection, source, keys),
-        )
+    def is_outdated(self, connection: Connection) -> bool:
+        """Whether the loader has moved rows from staging to the target since: all is to be compared anew."""
+        return run_log.progress(connection) != self.loaded
 
-    def brought_up_to_date(self, connection: Connection) -> Known:
-        """With what other batches have staged since; all anew where the loader has taken rows away since."""
-        if run_log.progress(connection) != self.loaded:
-            return self._found(connection, self.source, self.keys, self.share)
+    def brought_up_to_date(self, connection: Connection) -> Deduped:
+        """Each record's outcome by what is there now, with the write lock held."""
+        if self.is_outdated(connection):
+            return self.to(connection, self.message, self.valid, self.share).deduped
         if batches.last_number(connection) == self.last_batch:
-            return self
-        since = staging.contents_since(connection, self.source, self.last_batch)
-        return replace(self, staged=self.staged | since)
+            return self.deduped
+        since = staging.contents_since(connection, self.message.source, self.last_batch)
+        met = [each.record for each in self.deduped.staged if each.record.content_hash in since]
+        if not met:
+            return self.deduped
+        also = staging.contents(connection, self.message.source, [record.key for record in met])
+        return _deduped(self.message, self.valid, self.share, self.held, self.staged | also)
+
+
+def _deduped(
+    message: Message,
+    valid: list[Valid],
+    share: float,
+    held: dict[str, tuple[str, bytes, int]],
+    staged: dict[tuple[str, bytes], int],
+) -> Deduped:
+    return stages.dedupe(
+        valid, held, staged, lambda each: share == 1.0 or stages.falls_in(share, message.records[each.place])
+    )
 
 
 def store_split(engine: Engine, message: Message) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -152,12 +153,7 @@ def judge_batch(
     if "validate" in judged.seconds:
         judged.seconds["validate"] = round(judged.seconds["validate"] + quick_seconds, 6)
     valid = sorted([*quick, *valid], key=itemgetter(0)) if valid else quick
-    if clock.flags_nothing and shares.get("freshness", 1.0):
-        judged.seconds["freshness"] = 0.0
-        new = tuple.__new__
-        judged.valid = [new(Valid, (place, record, 0)) for place, record in valid]
-    else:
-        _flag(passage, clock, judge, valid)
+    _flag(passage, clock, judge, valid)
     judged.bad.sort(key=lambda bad: bad.place)
     return judged
 
@@ -173,16 +169,19 @@ def _quickly(
 
 
 def _flag(passage: Passage, clock: Clock, judge: Judge, valid: Placed[Accepted]) -> None:
-    """The stage freshness, where a record may be late or stale."""
-    flagged = passage.stage(
-        "freshness", valid, lambda each: (each, clock.flags(each)), lambda each: (each, 0)
-    )
-    judged = passage.judged
+    """The stage freshness, for the records that are old enough to be late or stale; mostly none is."""
+    limit, judged = clock.oldest_untouched, passage.judged
+    old = [each for each in valid if each[1].ts <= limit]
+    flagged = passage.stage("freshness", old, lambda each: (each, clock.flags(each)), lambda each: (each, 0))
+    new = tuple.__new__
+    judged.valid = [new(Valid, (place, record, 0)) for place, record in valid if record.ts > limit]
     for place, (record, flags) in flagged:
         judged.late += bool(flags & LATE)
         judged.stale += bool(flags & STALE)
         skips = flags & LATE and judge.source.late == "skip"
         (judged.skipped if skips else judged.valid).append(Valid(place, record, flags))
+    if old:
+        judged.valid.sort(key=itemgetter(0))
 
 
 def _as_it_is(raw: dict[str, Any]) -> dict[str, Any]:
@@ -262,9 +261,9 @@ class Clock:
         )
 
     @property
-    def flags_nothing(self) -> bool:
-        """Whether no record can be late or stale."""
-        return self.late_before is None and self.stale_before is None
+    def oldest_untouched(self) -> str:
+        """A record later than this is neither late nor stale; "" where none can be."""
+        return max(self.late_before or "", self.stale_before or "")
 
     def not_later(self, record: Accepted) -> Accepted:
         """The record, unless it lies in the future: no stage that is off lets such a one move a watermark."""
@@ -326,12 +325,16 @@ def dedupe(
 
     Outside its share a record is not held against the target; staging holds one row a content in any case.
     """
-    if not held and not staged and len({each.record.content_hash for each in valid}) == len(valid):
-        return Deduped(valid, [], [])
     outcome = Deduped([], [], [])
+    met = Counter(each.record.content_hash for each in valid)
+    repeated = {content for content, times in met.items() if times > 1} if len(met) < len(valid) else set()
+    known = held.keys() | {key for key, _ in staged}
     seen: dict[tuple[str, bytes], int] = {}  # content -> place
     for each in valid:
         record = each.record
+        if record.key not in known and record.content_hash not in repeated:
+            outcome.staged.append(each)
+            continue
         content = (record.key, record.content_hash)
         current = held.get(record.key) if share(each) else None
         if content in seen:

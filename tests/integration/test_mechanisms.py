@@ -50,17 +50,17 @@ def test_what_another_batch_brings_while_one_is_compared_is_a_duplicate_of_it(
     if staged_before:
         plant.send(ndjson(row("a")), "before.ndjson")
         plant.work()
-    real = receiving.Known.to
+    real = receiving.Compared.to
 
-    def look(*args: Any) -> receiving.Known:
+    def look(*args: Any) -> receiving.Compared:
         found = real(*args)
-        monkeypatch.setattr(receiving.Known, "to", real)
+        monkeypatch.setattr(receiving.Compared, "to", real)
         jobs.process_batch(other.to_wire())
         if loaded:
             loader.load(plant.engine, plant.settings)
         return found
 
-    monkeypatch.setattr(receiving.Known, "to", look)
+    monkeypatch.setattr(receiving.Compared, "to", look)
     jobs.process_batch(mine.to_wire())
     plant.load()
 

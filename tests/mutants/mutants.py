@@ -107,19 +107,19 @@ MUTANTS = (
     ),
     mutant(
         "dedupe: the target is not asked",
-        ("worker/receiving.py", "target.current(connection, source, keys) if share else {}", "{}"),
+        ("worker/receiving.py", "target.current(connection, message.source, keys) if share else {}", "{}"),
     ),
     mutant(
         "dedupe: staging is not asked",
-        ("worker/receiving.py", "staging.contents(connection, source, keys),", "{},"),
+        ("worker/receiving.py", "staging.contents(connection, message.source, keys)", "{}"),
     ),
     mutant(
         "dedupe: what other batches stage meanwhile is not asked",
-        ("worker/receiving.py", "return replace(self, staged=self.staged | since)", "return self"),
+        ("worker/receiving.py", "        if not met:\n", "        if True:\n"),
     ),
     mutant(
         "dedupe: what is loaded meanwhile is not asked",
-        ("worker/receiving.py", "if run_log.progress(connection) != self.loaded:", "if False:"),
+        ("worker/receiving.py", "return run_log.progress(connection) != self.loaded", "return False"),
     ),
     mutant(
         "plain records: a repeated field is not noticed",
