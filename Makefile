@@ -79,7 +79,7 @@ $(STAMP): PACKAGES = --constraint constraints.txt --editable '.[dev]'
 
 $(PEERS_STAMP): pyproject.toml constraints.txt benchmarks/peers-constraints.txt
 $(PEERS_STAMP): PACKAGES = --constraint constraints.txt --constraint benchmarks/peers-constraints.txt \
-	--editable '.[embedded]' 'celery[redis]' 'dramatiq[redis]' 'dlt[sqlalchemy,parquet]'
+	--editable '.[embedded]' psutil 'celery[redis]' 'dramatiq[redis]' 'dlt[sqlalchemy,parquet]'
 
 $(STAMP) $(PEERS_STAMP):
 	@for python in $(PYTHONS); do "$$python" -c '$(USABLE)' 2>/dev/null && break; python=; done; \

@@ -7,8 +7,8 @@ python benchmarks/peers.py --only sluice celery
 Every contestant validates each line with the contract `Event`, keeps what fails, and upserts the rest into
 SQLite: WAL, and the newest `ts` of a key wins. Each is set up as its documentation recommends for throughput;
 where, is said in its module under benchmarks/contestants. Task queues get a record a task, a private Redis
-each (append-only file, an fsync each second) and two processes, and their workers are running before the clock
-starts; the seconds of Sluice are those of its two commands, start-up and private Redis included.
+each (append-only file, an fsync each second) and two processes. Workers are running before the clock starts,
+Sluice's too; the start-up of its producer is counted.
 
 Each table is compared with the bare loop's. The exit code is 1 where a record was lost or doubled.
 """
@@ -19,7 +19,6 @@ import argparse
 import importlib
 import json
 import os
-import platform
 import signal
 import sqlite3
 import subprocess
@@ -31,10 +30,11 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from bench import bare_loop
 from contestants import checking, redis_server, task_queue
 from contestants.race import Finish, Race, TooLate
 from generate import records
+from loop import bare_loop
+from machine import describe, in_words
 
 from worker.contract import Event
 
@@ -52,7 +52,7 @@ class Contestant:
 
 
 CONTESTANTS = (
-    Contestant("sluice", "Sluice, both commands", "sluice_commands:run"),
+    Contestant("sluice", "Sluice", "sluice_commands:run"),
     Contestant("loop", "bare loop, transactions of 5,000", "bare_loop:run"),
     Contestant("dlt", "dlt merge, pages of dicts", "dlt_pipeline:run_lists"),
     Contestant("dlt-arrow", "dlt merge, Arrow tables", "dlt_pipeline:run_arrow"),
@@ -89,7 +89,7 @@ def main() -> None:
     options = arguments()
     chosen = [each for each in CONTESTANTS if not options.only or each.name in options.only]
     machine = machine_description()
-    print(", ".join(machine.values()))
+    print(in_words(machine))
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="peers-") as name:
         folder = Path(name)
@@ -212,11 +212,11 @@ def line_of(result: Result, results: list[Result], bulk: Course, small: Course) 
         line += f"{result.seconds:>10.2f}{result.records_per_second:>12,.0f}"
     for course in dict.fromkeys((bulk, small)):
         ratio = times_as_fast(result, results, course)
-        line += f"{in_words(ratio) if ratio else '':>20}"
+        line += f"{as_ratio(ratio) if ratio else '':>20}"
     return "\n".join([line.rstrip(), *(f"    {complaint}" for complaint in result.complaints)])
 
 
-def in_words(ratio: float) -> str:
+def as_ratio(ratio: float) -> str:
     return f"{ratio:,.0f} times as fast" if ratio >= 10 else f"{ratio:.2f} times as fast"
 
 
@@ -231,23 +231,7 @@ def times_as_fast(result: Result, results: list[Result], course: Course) -> floa
 
 
 def machine_description() -> dict[str, str]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "processor": processor(),
-        "cores": f"{os.cpu_count()} cores",
-        "memory": f"{memory:.0f} GB",
-        "system": f"{platform.system()} {platform.release()}",
-        "python": f"Python {platform.python_version()}",
-        "sqlite": f"SQLite {sqlite3.sqlite_version}",
-        "redis": redis_server.version(),
-    }
-
-
-def processor() -> str:
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return describe() | {"redis-server": redis_server.version()}
 
 
 def report(machine: dict[str, str], results: list[Result], bulk: Course, small: Course) -> dict[str, object]:

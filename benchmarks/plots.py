@@ -22,11 +22,12 @@ OURS, THEIRS = "#1f6f8b", "#9aa5ab"
 
 def beside_peers(peers: dict[str, Any], out: Path) -> None:
     """Records a second of each contestant, on a logarithmic axis."""
-    rows = sorted(peers["results"], key=lambda row: row["records"] / row["seconds"])
-    names = [f"{row['name']} ({row['records']:,})" for row in rows]
-    rates = [row["records"] / row["seconds"] for row in rows]
+    rows = [row for row in peers["results"] if row["seconds"]]
+    rows.sort(key=lambda row: row["records_per_second"])
+    names = [f"{row['what']} ({row['records']:,})" for row in rows]
+    rates = [row["records_per_second"] for row in rows]
     figure, axes = plt.subplots(figsize=(8, 0.45 * len(rows) + 1.2), layout="constrained")
-    colours = [OURS if row["name"].lower().startswith("sluice") else THEIRS for row in rows]
+    colours = [OURS if row["name"] == "sluice" else THEIRS for row in rows]
     bars = axes.barh(names, rates, color=colours)
     axes.bar_label(bars, labels=[f" {rate:,.0f}" for rate in rates])
     axes.set_xscale("log")

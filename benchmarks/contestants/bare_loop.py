@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import bare_loop
+from loop import bare_loop
 
 from contestants.race import Finish, Race
 

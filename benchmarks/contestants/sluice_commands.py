@@ -1,29 +1,23 @@
-"""Sluice, by its commands: `producer enqueue`, then `worker up --burst` with two workers.
+"""Sluice, by its commands: `worker up` with two workers is running, then `producer enqueue FILE --wait`.
 
-Their start-up and that of the private Redis are counted.
+The start-up of the producer is counted; that of the workers is not, as with everybody else.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
-from bench import environment, timed
+import pipeline
 
 from contestants.race import Finish, Race
 
-WORKERS = 2
-
 
 def run(race: Race) -> Finish:
-    env = environment(str(race.folder))
-    try:
-        sent = timed(["producer", "enqueue", str(race.file)], env)
-        worked = timed(["worker", "up", "--burst", "--workers", str(WORKERS)], env)
-        timed(["store", "check"], env)
-    finally:
-        timed(["worker", "down"], env)
     database = race.folder / "sluice.db"
-    connection = sqlite3.connect(database)
-    [rejected] = connection.execute("SELECT coalesce(sum(occurrences), 0) FROM dead_letters").fetchone()
-    connection.close()
-    return Finish(sent + worked, database, rejected)
+    with pipeline.Site() as site:
+        done = pipeline.run(race.file, 2, site)
+        with closing(sqlite3.connect(site.database)) as theirs, closing(sqlite3.connect(database)) as kept:
+            theirs.backup(kept)
+            [rejected] = kept.execute("SELECT coalesce(sum(occurrences), 0) FROM dead_letters").fetchone()
+    return Finish(done.seconds, database, rejected)
