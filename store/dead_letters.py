@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -94,13 +95,16 @@ def keep(connection: Connection, rejected: Sequence[Rejected]) -> None:
         },
     )
     compiled = statement.compile(dialect=connection.dialect)
-    rows = [dict(zip(columns, (*row, row.seen_at, "open", 1, 0), strict=True)) for row in rejected]
     order = compiled.positiontup
     if order is None:
+        rows = [dict(zip(columns, (*row, row.seen_at, "open", 1, 0), strict=True)) for row in rejected]
         connection.execute(statement, rows)
         return
     fixed = {name: value for name, value in compiled.params.items() if name not in columns}
-    connection.exec_driver_sql(str(compiled), [tuple((fixed | row)[name] for name in order) for row in rows])
+    places = {name: place for place, name in enumerate([*columns, *fixed])}
+    pick = itemgetter(*(places[name] for name in order))
+    end = ("open", 1, 0, *fixed.values())
+    connection.exec_driver_sql(str(compiled), [pick((*row, row.seen_at, *end)) for row in rejected])
 
 
 def replayed(connection: Connection, ids: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -135,7 +136,13 @@ lineage_events = Table(
     Column("repeats_id", BigInteger),  # the staged record that this one repeats or is beaten by
     CheckConstraint("step IN ('reject', 'skip', 'replay')", name="lineage_events_step"),
     Index("lineage_events_by_key", "record_key"),
-    Index("lineage_events_by_dead_letter", "dead_letter_id"),
+    Index(
+        "lineage_events_by_dead_letter",
+        "dead_letter_id",
+        # A duplicate has an entry too, and a file sent twice has nothing else.
+        sqlite_where=text("dead_letter_id IS NOT NULL"),
+        postgresql_where=text("dead_letter_id IS NOT NULL"),
+    ),
 )
 
 past_lineage = Table(

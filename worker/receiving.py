@@ -241,8 +241,8 @@ def _write(
         for row, bad in zip(rejected, judged.bad, strict=True)
     ]
     events += [_skip_event(message, each, number, parents.get(each.place), "late") for each in judged.skipped]
-    events += [_repeat_event(message, each, number, parents, "duplicate") for each in deduped.duplicates]
-    events += [_repeat_event(message, each, number, parents, "superseded") for each in deduped.superseded]
+    events += _repeat_events(message, deduped.duplicates, number, parents, "duplicate")
+    events += _repeat_events(message, deduped.superseded, number, parents, "superseded")
     lineage.add_events(connection, events)
 
 
@@ -331,17 +331,23 @@ def _reject_event(row: Rejected, bad: Bad, number: int, parent: int | None) -> t
     return row.event_id, "reject", row.source, row.record_key, row.id, detail, number, row.line, parent, None
 
 
-def _repeat_event(
-    message: Message, repeat: Repeat, number: int, parents: dict[int, int], detail: str
-) -> tuple[Any, ...]:
-    """A record that is not staged again; its entry follows the entry of what it repeats or is beaten by."""
-    place = repeat.valid.place
-    of = repeat.of if repeat.of is not None else staged_id(number, repeat.of_place or 0)
-    return _skip_event(message, repeat.valid, number, parents.get(place), detail, of)
+def _repeat_events(
+    message: Message, repeats: Sequence[Repeat], number: int, parents: dict[int, int], detail: str
+) -> list[tuple[Any, ...]]:
+    """Records that are not staged again; each one's entry follows the entry of what it repeats or is beaten by."""
+    source, lines = message.source, message.lines
+    return [
+        (
+            event_id(number, valid.place, "skip"), "skip", source, valid.record.key, None, detail, number,
+            lines[valid.place], parents.get(valid.place),
+            of if of is not None else staged_id(number, of_place or 0),
+        )
+        for valid, of, of_place in repeats
+    ]  # fmt: skip
 
 
 def _skip_event(
-    message: Message, each: Valid, number: int, parent: int | None, detail: str, repeats: int | None = None
+    message: Message, each: Valid, number: int, parent: int | None, detail: str
 ) -> tuple[Any, ...]:
     place = each.place
     return (
@@ -354,5 +360,5 @@ def _skip_event(
         number,
         message.lines[place],
         parent,
-        repeats,
+        None,
     )

@@ -297,8 +297,7 @@ def before(moment: datetime, span: timedelta) -> str:
         return timestamps.to_text(datetime.min.replace(tzinfo=UTC))
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(NamedTuple):
     """A record that is not staged, and the staged id of what it repeats or is beaten by."""
 
     valid: Valid

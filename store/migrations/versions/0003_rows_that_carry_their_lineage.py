@@ -129,6 +129,15 @@ def upgrade() -> None:
     op.rename_table("target_0003", "target")
     op.rename_table("staging_0003", "staging")
     op.create_index("staging_by_key", "staging", ["key"])
+    op.drop_index("lineage_events_by_dead_letter", "lineage_events")
+    of_letters = sa.text("dead_letter_id IS NOT NULL")
+    op.create_index(
+        "lineage_events_by_dead_letter",
+        "lineage_events",
+        ["dead_letter_id"],
+        sqlite_where=of_letters,
+        postgresql_where=of_letters,
+    )
     op.execute(RECORD_LINEAGE_VIEW)
     op.execute(LINEAGE_VIEW)
     database.create_golden(connection)
