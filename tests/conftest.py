@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 LONGEST = ("test_chaos_short.py", "test_recovery.py", "test_stopping.py", "test_supervisor.py")
 
 
+@pytest.hookimpl(optionalhook=True)  # one process alone has no xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each core: many tests wait for processes, or for time to pass."""
     return 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -87,7 +87,7 @@ def plan(words: list[str]) -> Plan:
     if given.short:
         return Plan(given.records or 15_000, given.kills or 28, given.seed, given.workers, 6, 100, 0.7, 2, 60)
     return Plan(
-        given.records or 200_000, given.kills or 200, given.seed, given.workers, 40, 250, 1.2, 20, 300
+        given.records or 200_000, given.kills or 200, given.seed, given.workers, 40, 250, 1.2, 12, 300
     )
 
 
