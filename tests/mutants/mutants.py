@@ -54,7 +54,7 @@ MUTANTS = (
     ),
     mutant(
         "outbox: a batch publishes nothing",
-        ("worker/jobs.py", "        dead_letter_queue.flush_outbox(redis, engine)\n    if", "    if"),
+        ("worker/jobs.py", "        dead_letter_queue.flush_outbox(redis, engine)\n    _wake", "    _wake"),
     ),
     mutant(
         "outbox: a letter is marked before it is published",

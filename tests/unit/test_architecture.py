@@ -1,4 +1,4 @@
-"""docs/architecture.md knows every file of the three rooms and every table, and no other."""
+"""docs/architecture.md knows every file of the three rooms and every table, and no other; mutants know the source."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from store import database, schema
+from tests.mutants.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
@@ -31,3 +32,12 @@ def test_every_table_and_view_is_listed_and_every_listed_one_is_there() -> None:
     by_contract = {"staging", "target"}
     views = set(re.findall(r"CREATE VIEW (\w+)", database.GOLDEN)) | {"lineage", "record_lineage"}
     assert sorted(listed) == sorted({*schema.metadata.tables, *by_contract, *views})
+
+
+def test_every_mutant_finds_what_it_changes_once() -> None:
+    found = {
+        f"{mutant.name}: {edit.file}": (ROOT / edit.file).read_text().count(edit.old)
+        for mutant in MUTANTS
+        for edit in mutant.edits
+    }
+    assert {name: times for name, times in found.items() if times != 1} == {}
