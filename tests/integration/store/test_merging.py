@@ -216,3 +216,17 @@ def test_the_target_is_the_greatest_version_of_each_key(
     assert ledger.target() == {
         ("shop", key): (record.stored_ts, record.name, record.value) for key, record in expected.items()
     }
+
+
+def test_what_became_newer_after_a_chunk_was_judged_is_not_overwritten(ledger: Ledger) -> None:
+    ledger.receive([Record("a", OLD)])
+    ledger.load()
+    ledger.receive([Record("a", MIDDLE)])
+    with database.transaction(ledger.engine) as connection:
+        run = run_log.start(connection, "host:1:00", None)
+    with pytest.raises(SluiceError, match="rolled back"), database.transaction(ledger.engine) as connection:
+        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        assert chunk is not None
+        connection.exec_driver_sql(f"UPDATE target SET ts = '{NEW}T00:00:00.000000Z'")  # noqa: S608
+        merging.merge_chunk(connection, chunk, run)
+    assert ledger.rows("SELECT count(*) FROM staging") == [(1,)]
