@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BEGIN = "sluice_begin"
 IMMEDIATELY = "BEGIN IMMEDIATE"
 LOCK_POLL_SECONDS = 0.001
-# SQLite's own checkpoint falls to whoever commits, every 4 MB; here the loader makes one after each chunk,
-# when nobody waits for it, and a committing worker only where no loader runs.
 # Keys come in no order: a larger page holds more of those that are looked up together.
 PAGE_BYTES = 16_384
+# SQLite's own checkpoint falls to whoever commits, every 4 MB; here the loader makes one after each chunk,
+# when nobody waits for it, and a committing worker only where no loader runs.
 LONGEST_WAL_BYTES = 128 << 20
+RESTART_SECONDS = 0.1  # how long a long log may keep writers waiting for those who still read it
 NOT_ANOTHERS = "SELECT count(*) = 0 OR sum(name = ?) FROM sqlite_master"
 
 # What the database says, and what its user can do about it.
@@ -106,32 +107,43 @@ def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         statement = connection.get_execution_options().get(BEGIN, "BEGIN")
-        if statement != IMMEDIATELY or not has_write_lock(connection, settings.busy_timeout_seconds):
+        if statement == IMMEDIATELY:
+            take_write_lock(connection, settings.busy_timeout_seconds)
+        else:
             connection.exec_driver_sql(statement)
 
     return engine
 
 
-def has_write_lock(connection: Connection, seconds: float) -> bool:
-    """Begins a transaction with SQLite's write lock; False where it was not to be had in this time.
+def take_write_lock(connection: Connection, seconds: float) -> None:
+    """Begins a transaction with SQLite's write lock, for which it waits this long.
 
     SQLite's own waiting sleeps up to a tenth of a second at a time, longer than a batch takes to be written.
     """
-    driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + seconds
-    driver.execute("PRAGMA busy_timeout = 0")
-    try:
-        while True:
+    with _busy_timeout(connection, 0) as driver:
+        while time.monotonic() < deadline:
             try:
                 driver.execute(IMMEDIATELY)
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    return False
+            except sqlite3.Error as error:
+                if "locked" not in str(error):
+                    break
                 time.sleep(LOCK_POLL_SECONDS)
             else:
-                return True
+                return
+        connection.exec_driver_sql(IMMEDIATELY)  # the last try, over SQLAlchemy, which wraps what is wrong
+
+
+@contextmanager
+def _busy_timeout(connection: Connection, seconds: float) -> Iterator[Any]:
+    """SQLite's own connection, which waits so long for a lock until this ends."""
+    driver: Any = connection.connection.driver_connection
+    (milliseconds,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    try:
+        yield driver
     finally:
-        driver.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        driver.execute(f"PRAGMA busy_timeout = {int(milliseconds)}")
 
 
 def parse_url(text: str) -> URL:
@@ -257,7 +269,7 @@ def member_of(
 
 def rows_of_keys(
     connection: Connection, table: Table, names: Sequence[str], source: str, keys: Sequence[str]
-) -> list[tuple[Any, ...]]:
+) -> Sequence[Any]:
     """These columns of a source's rows with these keys, however many.
 
     SQLite is made to look each key up once, in their order, for which there is no word but CROSS JOIN; a
@@ -267,14 +279,14 @@ def rows_of_keys(
         wanted = select(*(table.c[name] for name in names)).where(
             table.c.source == source, member_of(connection, table.c.key, keys)
         )
-        return [tuple(row) for row in connection.execute(wanted)]
+        return connection.execute(wanted).all()
     columns = ", ".join(f"t.{name}" for name in names)
     statement = (
         f"SELECT {columns} FROM json_each(?) AS each CROSS JOIN {table.name} AS t "  # noqa: S608
         "WHERE t.source = ? AND t.key = each.value"
     )
     given = orjson.dumps(sorted(keys)).decode()
-    return [tuple(row) for row in connection.exec_driver_sql(statement, (given, source))]
+    return connection.exec_driver_sql(statement, (given, source)).all()
 
 
 def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
@@ -311,14 +323,16 @@ def insert_tuples(
 def checkpoint(connection: Connection) -> None:
     """Moves what is committed from SQLite's write-ahead log into the database file; between transactions.
 
-    Writers may go on meanwhile, unless the log has grown long: then they wait until it begins anew.
+    Writers may go on meanwhile, unless the log has grown long: then they wait a moment for it to begin anew,
+    which it does where nobody reads what is in it.
     """
     if not is_sqlite(connection):
         return
-    driver: Any = connection.connection.driver_connection
-    _busy, pages, _moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if pages * PAGE_BYTES > LONGEST_WAL_BYTES:
-        driver.execute("PRAGMA wal_checkpoint(RESTART)")
+    # What was committed stands, in the log; what is wrong with the file, the next transaction says.
+    with suppress(sqlite3.Error), _busy_timeout(connection, RESTART_SECONDS) as driver:
+        _busy, pages, _moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages * PAGE_BYTES > LONGEST_WAL_BYTES:
+            driver.execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:

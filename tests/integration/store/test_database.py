@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,63 @@ def test_a_mistake_in_our_own_sql_is_not_taken_for_a_database_that_is_away(
 ) -> None:
     with pytest.raises(DBAPIError), database.reading(engine) as connection:
         connection.exec_driver_sql(statement)
+
+
+def test_a_lock_is_waited_for_as_long_as_the_setting_says_and_no_longer(
+    settings: StoreSettings, engine: Engine
+) -> None:
+    impatient = database.prepare(settings.model_copy(update={"busy_timeout_seconds": 1.0}))
+    with database.transaction(engine):
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="locked"), database.transaction(impatient):
+            pass
+        assert 1.0 <= time.monotonic() - started < 1.8
+    impatient.dispose()
+
+
+def test_what_is_wrong_when_a_transaction_begins_is_told_like_what_is_wrong_within_one(
+    settings: StoreSettings, engine: Engine
+) -> None:
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+
+        def deny(action: int, *_: object) -> int:
+            return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
+
+        driver.set_authorizer(deny)  # an error that is not OperationalError, as for a damaged file
+        with pytest.raises(DBAPIError, match="not authorized"), database.transaction(connection):
+            pass
+        driver.set_authorizer(None)
+
+
+def test_a_long_log_is_not_waited_for_while_somebody_reads(
+    settings: StoreSettings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LONGEST_WAL_BYTES", 0)
+    reader = database.prepare(settings.model_copy(update={"busy_timeout_seconds": 5.0}))
+    with database.reading(reader) as reading, database.connected(engine) as writing:
+        reading.execute(text("SELECT count(*) FROM locks")).scalar()
+        with database.transaction(writing) as connection:
+            connection.execute(text("INSERT INTO locks VALUES ('x', 'h', 'e')"))
+        started = time.monotonic()
+        database.checkpoint(writing)
+        assert time.monotonic() - started < 1.0
+    reader.dispose()
+
+
+def test_a_checkpoint_that_fails_takes_nothing_back(engine: Engine) -> None:
+    with database.connected(engine) as connection:
+        with database.transaction(connection):
+            connection.execute(text("INSERT INTO locks VALUES ('x', 'h', 'e')"))
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+
+        def deny(_action: int, name: str | None, *_: object) -> int:
+            return sqlite3.SQLITE_DENY if name == "wal_checkpoint" else sqlite3.SQLITE_OK
+
+        driver.set_authorizer(deny)
+        database.checkpoint(connection)
+        driver.set_authorizer(None)
+    with database.reading(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM locks")).scalar() == 1
