@@ -270,7 +270,7 @@ def member_of(
 def rows_of_keys(
     connection: Connection, table: Table, names: Sequence[str], source: str, keys: Sequence[str]
 ) -> Sequence[Any]:
-    """These columns of a source's rows with these keys, however many.
+    """These columns of a source's rows with these keys, however many, best in order.
 
     SQLite is made to look each key up once, in their order, for which there is no word but CROSS JOIN; a
     subquery would be sorted first, and a join might go through all of the table.
@@ -285,7 +285,7 @@ def rows_of_keys(
         f"SELECT {columns} FROM json_each(?) AS each CROSS JOIN {table.name} AS t "  # noqa: S608
         "WHERE t.source = ? AND t.key = each.value"
     )
-    given = orjson.dumps(sorted(keys)).decode()
+    given = orjson.dumps(keys).decode()
     return connection.exec_driver_sql(statement, (given, source)).all()
 
 
@@ -318,6 +318,12 @@ def insert_tuples(
     columns = ", ".join(quote(name) for name in names)
     marks = ", ".join([mark] * len(names))
     connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
+
+
+def keep_temporary(connection: Connection, megabytes: int) -> None:
+    """Lets so much of this connection's temporary tables stay in memory; once there is one."""
+    if is_sqlite(connection):
+        connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")
 
 
 def checkpoint(connection: Connection) -> None:

@@ -30,11 +30,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from store import lineage, staging, target
+from store import database, lineage, staging, target
 from store.crash_points import reach
 from store.errors import SluiceError
 from store.schema import KIND_TYPES, ContractColumn, RecordTables, Serial, record_tables
 from store.watermarks import Move
+
+CHUNK_CACHE_MB = 48  # of a chunk table that is larger, the rest is written to a file
 
 T = TypeVar("T")
 
@@ -67,7 +69,7 @@ def chunk_table(columns: tuple[ContractColumn, ...]) -> Table:
         Column("id", BigInteger),
         Column("line", BigInteger),
         Column("parent_id", BigInteger),
-        Column("_outcome", Integer),
+        Column("_outcome", Integer, server_default="1"),
         prefixes=["TEMPORARY"],
     )
 
@@ -97,9 +99,12 @@ def take_chunk(
         return None
     tables, table = record_tables(columns), chunk_table(columns)
     connection.execute(CreateTable(table, if_not_exists=True))
+    database.keep_temporary(connection, CHUNK_CACHE_MB)
     connection.execute(table.delete())
     rows = _judge(connection, tables, table, last)
-    return Chunk(tables, table, last, rows, _outcomes(connection, table), _newest(connection, table))
+    return Chunk(
+        tables, table, last, rows, _outcomes(connection, table), _newest(connection, table, tables.staging)
+    )
 
 
 def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
@@ -109,7 +114,7 @@ def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
     lineage.record_loads(connection, chunk.tables, chunk.table, run_seq, outcomes)
     watch.took("lineage", None)
     reach("load.lineage_written")
-    written = watch.took("merge", target.merge(connection, chunk.tables, chunk.table, run_seq))
+    written = watch.took("merge", target.merge(connection, chunk.tables, chunk.table, run_seq, outcomes))
     if written != outcomes["inserted"] + outcomes["updated"]:
         raise SluiceError(
             f"the merge wrote {written} rows where {outcomes} were due: the chunk is rolled back"
@@ -158,8 +163,10 @@ def _judge(connection: Connection, tables: RecordTables, chunk: Table, last: int
         .correlate(chunk)
         .scalar_subquery()
     )
-    outcome = case((beaten, 3), else_=func.coalesce(against_held, 1))
-    connection.execute(chunk.update().values({"_outcome": outcome}))
+    # Most rows are new, and keep the outcome they were filled with.
+    meets_one = exists().where(held.c.source == chunk.c.source, held.c.key == chunk.c.key)
+    connection.execute(chunk.update().where(meets_one).values({"_outcome": against_held}))
+    connection.execute(chunk.update().where(beaten).values({"_outcome": 3}))
     return taken
 
 
@@ -171,16 +178,11 @@ def _outcomes(connection: Connection, chunk: Table) -> dict[str, int]:
     return {name: found.get(number, 0) for number, name in lineage.OUTCOMES.items()}
 
 
-def _newest(connection: Connection, chunk: Table) -> list[Move]:
+def _newest(connection: Connection, chunk: Table, staged: Table) -> list[Move]:
     """Each source's greatest event time in the chunk, and the record that has it (the first by id)."""
     greatest = select(chunk.c.source, func.max(chunk.c.ts).label("ts")).group_by(chunk.c.source).subquery()
     there = and_(chunk.c.source == greatest.c.source, chunk.c.ts == greatest.c.ts)
-    first = (
-        select(chunk.c.source, func.min(chunk.c.id).label("id"))
-        .join(greatest, there)
-        .group_by(chunk.c.source)
-    )
-    found = first.subquery()
-    same = and_(chunk.c.source == found.c.source, chunk.c.id == found.c.id)
-    rows = connection.execute(select(chunk.c.source, chunk.c.ts, chunk.c.id, chunk.c.key).join(found, same))
+    first = select(func.min(chunk.c.id).label("id")).join(greatest, there).group_by(chunk.c.source).subquery()
+    names = (staged.c.source, staged.c.ts, staged.c.id, staged.c.key)
+    rows = connection.execute(select(*names).join(first, staged.c.id == first.c.id))
     return [Move(*row) for row in rows]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Table, func, literal, select, tuple_
 
@@ -17,23 +18,39 @@ def current(connection: Connection, source: str, keys: Sequence[str]) -> dict[st
     return {key: (ts, content, id) for key, ts, content, id in rows}
 
 
-def merge(connection: Connection, tables: RecordTables, chunk: Table, run_seq: int) -> int:
+def merge(
+    connection: Connection, tables: RecordTables, chunk: Table, run_seq: int, outcomes: Mapping[str, int]
+) -> int:
     """Writes the chunk's best row per key where it beats what the target holds; how many it wrote."""
-    target = tables.target
-    names = [*tables.data, *CARRIED]
-    given = {"run_seq": literal(run_seq), "outcome": chunk.c["_outcome"]}
+    written = 0
+    if outcomes["inserted"]:
+        # Unlike an upsert, and what may fail alone, this needs no copy of each page it changes.
+        new_keys = target_rows(connection, tables, chunk, run_seq, 1).prefix_with(
+            "OR ROLLBACK", dialect="sqlite"
+        )
+        written += connection.execute(new_keys).rowcount
+    if outcomes["updated"]:
+        statement = target_rows(connection, tables, chunk, run_seq, 2)
+        target, new = tables.target, statement.excluded
+        statement = statement.on_conflict_do_update(
+            index_elements=["source", "key"],
+            set_={name: new[name] for name in (*tables.data, *CARRIED) if name not in ("source", "key")},
+            where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash),
+        )
+        written += connection.execute(statement).rowcount
+    return written
+
+
+def target_rows(
+    connection: Connection, tables: RecordTables, chunk: Table, run_seq: int, outcome: int
+) -> Any:
+    """The INSERT of the chunk's rows with this outcome."""
+    given = {"run_seq": literal(run_seq), "outcome": literal(outcome)}
     carried = [given[name] if name in given else chunk.c[name] for name in CARRIED.values()]
     values = [*(chunk.c[name] for name in tables.data), *carried]
     # In the order of the target's key: SQLite then fills its pages one after another.
-    best = select(*values).where(chunk.c["_outcome"].in_((1, 2))).order_by(chunk.c["_place"])
-    statement = database.insert(connection, target).from_select(names, best)
-    new = statement.excluded
-    statement = statement.on_conflict_do_update(
-        index_elements=["source", "key"],
-        set_={name: new[name] for name in names if name not in ("source", "key")},
-        where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash),
-    )
-    return connection.execute(statement).rowcount
+    rows = select(*values).where(chunk.c["_outcome"] == outcome).order_by(chunk.c["_place"])
+    return database.insert(connection, tables.target).from_select([*tables.data, *CARRIED], rows)
 
 
 def count(connection: Connection) -> int:

@@ -63,8 +63,9 @@ MUTANTS = (
             '        reach("outbox.found")\n',
             '        reach("outbox.found")\n'
             "        with database.transaction(engine) as connection:\n"
-            "            dead_letters.mark_published(connection, [x.id for x in new], timestamps.now_text())\n"
-            "            dead_letters.mark_published(connection, gone, None)\n",
+            "            events = [x.event_id for x in new]\n"
+            "            dead_letters.mark_published(connection, [x.id for x in new], events, timestamps.now_text())\n"
+            "            dead_letters.mark_removed(connection, gone)\n",
         ),
     ),
     mutant(
@@ -77,7 +78,11 @@ MUTANTS = (
     ),
     mutant(
         "last writer wins: the best of a chunk",
-        ("store/merging.py", "outcome = case((beaten, 3), ", "outcome = case((beaten, 1), "),
+        (
+            "store/merging.py",
+            'where(beaten).values({"_outcome": 3})',
+            'where(beaten).values({"_outcome": 1})',
+        ),
     ),
     mutant(
         "last writer wins: what the target holds is not asked, nor the WHERE",

@@ -9,8 +9,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from store import accounting, database, lineage_checks
-from store.schema import ContractColumn, staged_id
+from store import accounting, database, dead_letters, lineage_checks
+from store.schema import UNPUBLISHED, UNREMOVED, ContractColumn, event_id, staged_id
 from store.settings import StoreSettings
 
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
@@ -90,7 +90,7 @@ def old(tmp_path: Path) -> StoreSettings:
 def test_rows_lineage_and_staging_of_an_earlier_version_are_all_there_after_it(old: StoreSettings) -> None:
     engine = database.prepare(old)
     with database.reading(engine) as connection:
-        assert database.revision(engine) == "0003"
+        assert database.revision(engine) == "0004"
         assert accounting.violations(connection) == []
         assert [law.violations for law in lineage_checks.laws(connection)] == [[], [], [], []]
         columns = ("key", "id", "ts", "line", "run_seq AS run", "outcome")
@@ -116,4 +116,51 @@ def test_the_target_and_its_digest_are_not_changed_by_a_newer_version(old: Store
     engine = database.prepare(old)
     with database.reading(engine) as connection:
         assert accounting.digest(connection) == before
+    engine.dispose()
+
+
+EVENTS = (
+    "INSERT INTO lineage_events (id, step, source, record_key, dead_letter_id, detail, batch_seq, line, parent_id, "
+    "repeats_id) VALUES (:id, :step, 'shop', :key, :letter, :detail, :batch, :line, :parent, :repeats)"
+)
+ENTRIES = [
+    {"id": event_id(1, 7, "reject"), "step": "reject", "key": None, "letter": "l" * 32, "detail": "late",
+     "batch": 1, "line": 8, "parent": None, "repeats": None},
+    {"id": event_id(2, 8, "replay"), "step": "replay", "key": None, "letter": "l" * 32, "detail": "sent back",
+     "batch": 2, "line": 8, "parent": event_id(1, 7, "reject"), "repeats": None},
+    {"id": event_id(2, 9, "skip"), "step": "skip", "key": "a", "letter": None, "detail": "duplicate",
+     "batch": 2, "line": 9, "parent": None, "repeats": staged_id(1, 0)},
+]  # fmt: skip
+LETTERS = (
+    "INSERT INTO dead_letters (id, source, status, reason, errors, payload, encoding, size, format, content, file, "
+    "line, batch_seq, event_id, occurrences, replays, first_seen_at, last_seen_at, published_at) "
+    "VALUES (:id, 'shop', :status, 'late', '[]', '{', 'utf-8', 1, 'json', 'c', 'a.json', 8, 1, 1, 1, 0, 't', 't', :at)"
+)
+
+
+def test_entries_and_the_outbox_of_an_earlier_version_are_all_there_after_it(old: StoreSettings) -> None:
+    states = [
+        ("new", "open", None),
+        ("told", "open", "t"),
+        ("gone", "resolved", "t"),
+        ("done", "resolved", None),
+    ]
+    engine = database.open_engine(old)
+    with database.transaction(engine) as connection:
+        connection.execute(text(EVENTS), ENTRIES)
+        connection.execute(text(LETTERS), [{"id": id, "status": st, "at": at} for id, st, at in states])
+    engine.dispose()
+    engine = database.prepare(old)
+    names = "id, step, record_key, dead_letter_id, detail, batch_seq, line, parent_id, repeats_id"
+    with database.reading(engine) as connection:
+        rows = connection.execute(text(f"SELECT {names} FROM lineage_events ORDER BY id")).all()  # noqa: S608
+        assert rows == [tuple(entry.values()) for entry in ENTRIES]
+        shown = connection.execute(text("SELECT count(*) FROM lineage WHERE id LIKE 'event-%'")).scalar()
+        assert shown == len(ENTRIES)
+        assert [letter.id for letter in dead_letters.unpublished(connection, 9)] == ["new"]
+        assert dead_letters.unremoved(connection, 9) == ["gone"]
+        asked = "EXPLAIN QUERY PLAN SELECT id FROM dead_letters WHERE "
+        for condition, index in ((UNPUBLISHED, "unpublished"), (UNREMOVED, "unremoved")):
+            plan = str(connection.exec_driver_sql(asked + str(condition)).all())
+            assert f"dead_letters_{index}" in plan  # or each batch would go through all letters there are
     engine.dispose()
