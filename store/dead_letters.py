@@ -11,14 +11,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, not_, select, update
 
 from store import database
-from store.schema import dead_letters
+from store.schema import UNPUBLISHED, UNREMOVED, dead_letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +73,48 @@ class Rejected(NamedTuple):
     seen_at: str
 
 
+# Rejected once more; what the mirror has is out of date.
+AGAIN = (
+    update(dead_letters)
+    .where(dead_letters.c.id == bindparam("letter"))
+    .values(occurrences=dead_letters.c.occurrences + 1, published_at=None)
+)
+
 COLUMNS = [dead_letters.c[name] for name in DeadLetter.__dataclass_fields__]
 
 
-def keep(connection: Connection, rejected: Sequence[Rejected]) -> None:
-    """Adds rejections; the same payload again raises `occurrences`, and reopens a resolved letter."""
-    if not rejected:
-        return
+def keep(connection: Connection, rejected: Sequence[Rejected]) -> list[Rejected]:
+    """Adds rejections; the same payload again raises `occurrences`, and reopens a resolved letter.
+
+    Returns those that were seen for the first time, and once: what the table holds of them.
+
+    The known ones are told apart first: for an upsert SQLite would keep a copy of every page it touches, row
+    by row, and rejecting would cost several times what it does.
+    """
+    new: dict[str, Rejected] = {}
+    again: list[Rejected] = []
+    known = _known(connection, [row.id for row in rejected])
+    for row in rejected:
+        if row.id in known or row.id in new:
+            again.append(row)
+        else:
+            new[row.id] = row
     names = [name for name in Rejected._fields if name != "seen_at"]
     columns = [*names, "first_seen_at", "last_seen_at", "status", "occurrences", "replays"]
-    statement = database.insert(connection, dead_letters).values(dict.fromkeys(columns))
-    again = ("reason", "errors", "batch_seq", "event_id", "last_seen_at", "status")
-    statement = statement.on_conflict_do_update(
-        index_elements=["id"],
-        set_={name: statement.excluded[name] for name in again}
-        | {
-            "occurrences": dead_letters.c.occurrences + 1,
-            "resolved_at": None,
-            "published_at": None,  # what the mirror has is out of date
-        },
-    )
-    compiled = statement.compile(dialect=connection.dialect)
-    order = compiled.positiontup
-    if order is None:
-        rows = [dict(zip(columns, (*row, row.seen_at, "open", 1, 0), strict=True)) for row in rejected]
-        connection.execute(statement, rows)
-        return
-    fixed = {name: value for name, value in compiled.params.items() if name not in columns}
-    places = {name: place for place, name in enumerate([*columns, *fixed])}
-    pick = itemgetter(*(places[name] for name in order))
-    end = ("open", 1, 0, *fixed.values())
-    connection.exec_driver_sql(str(compiled), [pick((*row, row.seen_at, *end)) for row in rejected])
+    rows = [(*row, row.seen_at, "open", 1, 0) for row in new.values()]
+    database.insert_tuples(connection, dead_letters, columns, rows)
+    if again:
+        connection.execute(AGAIN, [_as_again(row) | {"status": "open", "resolved_at": None} for row in again])
+    repeated = {row.id for row in again}
+    return [row for row in new.values() if row.id not in repeated]
+
+
+def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that have a letter."""
+    if not ids:
+        return set()
+    condition = database.member_of(connection, dead_letters.c.id, ids)
+    return set(connection.execute(select(dead_letters.c.id).where(condition)).scalars())
 
 
 def replayed(connection: Connection, ids: Iterable[str]) -> None:
@@ -113,21 +123,22 @@ def replayed(connection: Connection, ids: Iterable[str]) -> None:
     connection.execute(update(dead_letters).where(condition).values(replays=dead_letters.c.replays + 1))
 
 
-def reject_again(connection: Connection, row: Rejected) -> None:
-    """A replay of letter `row.id` was rejected: it stays open, with what is wrong now."""
-    connection.execute(
-        update(dead_letters)
-        .where(dead_letters.c.id == row.id)
-        .values(
-            reason=row.reason,
-            errors=row.errors,
-            batch_seq=row.batch_seq,
-            event_id=row.event_id,
-            last_seen_at=row.seen_at,
-            occurrences=dead_letters.c.occurrences + 1,
-            published_at=None,
-        )
-    )
+def reject_again(connection: Connection, rows: Sequence[Rejected]) -> None:
+    """Replays of these letters were rejected: they stay open, with what is wrong now."""
+    if rows:
+        connection.execute(AGAIN, [_as_again(row) for row in rows])
+
+
+def _as_again(row: Rejected) -> dict[str, Any]:
+    """What another rejection of a letter changes in it."""
+    return {
+        "letter": row.id,
+        "reason": row.reason,
+        "errors": row.errors,
+        "batch_seq": row.batch_seq,
+        "event_id": row.event_id,
+        "last_seen_at": row.seen_at,
+    }
 
 
 def resolve(connection: Connection, ids: Iterable[str], at: str) -> None:
@@ -198,26 +209,33 @@ def _letter(row: Any) -> DeadLetter:
 
 def unpublished(connection: Connection, limit: int) -> list[DeadLetter]:
     """Open letters that the Redis DLQ does not have yet."""
-    condition = and_(dead_letters.c.status == "open", dead_letters.c.published_at.is_(None))
-    rows = connection.execute(select(*COLUMNS).where(condition).limit(limit)).mappings()
+    rows = connection.execute(select(*COLUMNS).where(UNPUBLISHED).limit(limit)).mappings()
     return [_letter(row) for row in rows]
 
 
 def unremoved(connection: Connection, limit: int) -> list[str]:
     """Ids of resolved letters that the Redis DLQ still has."""
-    condition = and_(dead_letters.c.status == "resolved", dead_letters.c.published_at.is_not(None))
-    return list(connection.execute(select(dead_letters.c.id).where(condition).limit(limit)).scalars())
+    return list(connection.execute(select(dead_letters.c.id).where(UNREMOVED).limit(limit)).scalars())
 
 
-def mark_published(connection: Connection, ids: Sequence[str], at: str | None) -> None:
-    """The Redis DLQ has these letters since `at`; or, with None, has them no more."""
+def mark_published(connection: Connection, ids: Sequence[str], events: Sequence[int], at: str) -> None:
+    """The Redis DLQ has these letters since `at`, each as its `reject` entry among `events` left it.
+
+    One that was rejected again meanwhile stays to be published; one that was resolved is to be removed.
+    """
+    moved_on = and_(
+        dead_letters.c.status == "open", not_(database.member_of(connection, dead_letters.c.event_id, events))
+    )
     condition = database.member_of(connection, dead_letters.c.id, ids)
-    connection.execute(update(dead_letters).where(condition).values(published_at=at))
+    connection.execute(
+        update(dead_letters).where(condition).values(published_at=case((moved_on, None), else_=at))
+    )
 
 
-def forget_published(connection: Connection) -> None:
-    """The Redis DLQ was lost or does not match: what it holds is to be written anew."""
-    connection.execute(update(dead_letters).values(published_at=None))
+def mark_removed(connection: Connection, ids: Sequence[str]) -> None:
+    """The Redis DLQ has these letters no more; those that are open are to be published."""
+    condition = database.member_of(connection, dead_letters.c.id, ids)
+    connection.execute(update(dead_letters).where(condition).values(published_at=None))
 
 
 def open_ids(connection: Connection) -> set[str]:

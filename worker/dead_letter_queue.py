@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
@@ -15,7 +17,7 @@ from sqlalchemy import Engine
 from store import database, dead_letters, timestamps
 from store.accounting import Law
 from store.crash_points import reach
-from store.dead_letters import DeadLetter
+from store.dead_letters import DeadLetter, Rejected
 from store.errors import QueueUnavailable
 from store.settings import StoreSettings
 from worker import embedded_redis
@@ -28,23 +30,47 @@ ENVELOPE_PAYLOAD = 16 * 1024  # characters; the table has all of it
 ENVELOPE_FIELDS = [
     name for name in DeadLetter.__dataclass_fields__ if name not in ("status", "resolved_at", "event_id")
 ]
-PAGE = 500
+PAGE = 1000
 
 
-def envelope(letter: DeadLetter) -> bytes:
-    """A letter as consumers get it: reasons, origin, and its payload up to 16 Ki characters."""
+class Published(NamedTuple):
+    """A letter as the DLQ gets it."""
+
+    id: str
+    event_id: int  # the `reject` entry that it tells of
+    first_seen_at: str
+    envelope: bytes  # JSON
+
+
+def published(letter: DeadLetter) -> Published:
+    """A letter that was read from the table."""
     body = {name: getattr(letter, name) for name in ENVELOPE_FIELDS}
-    body["payload"] = letter.payload[:ENVELOPE_PAYLOAD]
-    body["payload_complete"] = len(letter.payload) <= ENVELOPE_PAYLOAD and letter.payload_digest is None
+    return Published(letter.id, letter.event_id, letter.first_seen_at, envelope(body))
+
+
+def published_new(row: Rejected) -> Published:
+    """A letter that was just added to the table, without reading it back."""
+    body = {name: getattr(row, name, None) for name in ENVELOPE_FIELDS}
+    body["errors"] = orjson.Fragment(row.errors)
+    body["header"] = orjson.Fragment(row.header) if row.header else None
+    body |= {"occurrences": 1, "replays": 0, "first_seen_at": row.seen_at, "last_seen_at": row.seen_at}
+    return Published(row.id, row.event_id, row.seen_at, envelope(body))
+
+
+def envelope(body: dict[str, Any]) -> bytes:
+    """A letter as consumers get it: reasons, origin, and its payload up to 16 Ki characters."""
+    payload = body["payload"]
+    body["payload_complete"] = len(payload) <= ENVELOPE_PAYLOAD and body["payload_digest"] is None
+    body["payload"] = payload[:ENVELOPE_PAYLOAD]
     return orjson.dumps(body)
 
 
-def publish(redis: Redis, letters: Sequence[DeadLetter]) -> None:
+def publish(redis: Redis, letters: Sequence[Published]) -> None:
     """Writes letters to the DLQ; those already there are written over."""
+    score = lru_cache(lambda seen_at: timestamps.from_text(seen_at).timestamp())
     with translated(), redis.pipeline(transaction=True) as pipeline:
-        seen = {letter.id: timestamps.from_text(letter.first_seen_at).timestamp() for letter in letters}
-        pipeline.zadd(INDEX_KEY, seen)
-        pipeline.hset(LETTERS_KEY, mapping={letter.id: envelope(letter) for letter in letters})
+        pipeline.zadd(INDEX_KEY, {letter.id: score(letter.first_seen_at) for letter in letters})
+        pipeline.hset(LETTERS_KEY, mapping={letter.id: letter.envelope for letter in letters})
         pipeline.execute()
 
 
@@ -69,6 +95,15 @@ def count(redis: Redis) -> int:
         return int(redis.zcard(INDEX_KEY))
 
 
+def publish_new(redis: Redis, engine: Engine, rejected: Sequence[Rejected]) -> None:
+    """Publishes letters that a batch has just added: what it has in hand need not be found in the outbox."""
+    for start in range(0, len(rejected), PAGE):
+        publish(redis, [published_new(row) for row in rejected[start : start + PAGE]])
+    if rejected:
+        reach("outbox.published")
+        _mark(engine, rejected)
+
+
 def flush_outbox(redis: Redis, engine: Engine) -> int:
     """Brings the DLQ up to date with the table: what a commit, or a crash after one, left to do; how many.
 
@@ -77,7 +112,7 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
     done = 0
     while True:
         with database.reading(engine) as connection:
-            new = dead_letters.unpublished(connection, PAGE)
+            new = [published(letter) for letter in dead_letters.unpublished(connection, PAGE)]
             gone = dead_letters.unremoved(connection, PAGE)
         if not new and not gone:
             return done
@@ -87,12 +122,22 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
         if gone:
             remove(redis, gone)
         reach("outbox.published")
-        # A mark that a power cut takes back is made again, after the letter has been published again.
-        with database.transaction(engine, lasting=False) as connection:
-            dead_letters.mark_published(connection, [letter.id for letter in new], timestamps.now_text())
-            dead_letters.mark_published(connection, gone, None)
-        reach("outbox.marked")
+        _mark(engine, new, gone)
         done += len(new) + len(gone)
+
+
+def _mark(engine: Engine, new: Sequence[Published | Rejected], gone: Sequence[str] = ()) -> None:
+    """Notes that the DLQ has these letters, and those no more."""
+    # A mark that a power cut takes back is made again, after the letter has been published again.
+    with database.transaction(engine, lasting=False) as connection:
+        if new:
+            events = [letter.event_id for letter in new]
+            dead_letters.mark_published(
+                connection, [letter.id for letter in new], events, timestamps.now_text()
+            )
+        if gone:
+            dead_letters.mark_removed(connection, gone)
+    reach("outbox.marked")
 
 
 def drift(redis: Redis, engine: Engine) -> tuple[set[str], set[str]]:
@@ -132,6 +177,6 @@ def repair(redis: Redis, engine: Engine) -> int:
     if strange:
         remove(redis, sorted(strange))
     with database.transaction(engine) as connection:
-        dead_letters.mark_published(connection, sorted(lacking), None)
+        dead_letters.mark_removed(connection, sorted(lacking))
     flush_outbox(redis, engine)
     return len(lacking) + len(strange)

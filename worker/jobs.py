@@ -171,7 +171,10 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
                 return _split(here, engine, redis, message)
             judge = here.judge(message.source)
             verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
-            batch = receiving.store(engine, message, judge, verdict, shares)
+            stored = receiving.store(engine, message, judge, verdict, shares)
+            if stored:
+                batch = stored.batch
+                dead_letter_queue.publish_new(redis, engine, stored.letters)
         dead_letter_queue.flush_outbox(redis, engine)
     _wake_loader(here, redis, batch.staged if batch else 0)
     if batch is None:

@@ -63,9 +63,17 @@ def look(engine: Engine, message: Message, max_future: timedelta) -> View:
         return View(processed, mark, flags.overrides(connection))
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch that was stored: its row, and the dead letters it was the first to see, which nobody mirrors yet."""
+
+    batch: Batch
+    letters: list[Rejected]
+
+
 def store(
     engine: Engine, message: Message, judge: Judge, verdict: Verdict, shares: Mapping[str, float]
-) -> Batch | None:
+) -> Stored | None:
     """Stores what became of each record, in one transaction; None where it was processed before.
 
     The judging was done outside, so the write lock is held for the writing alone.
@@ -90,11 +98,11 @@ def store(
             if number is None:
                 return None
             reach("batch.recorded")
-            _write(connection, message, judge, judged, deduped, number, batch.processed_at)
+            letters = _write(connection, message, judge, judged, deduped, number, batch.processed_at)
             reach("batch.written")
         break
     reach("batch.committed")
-    return batch
+    return Stored(batch, letters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ class Compared:
     @classmethod
     def to(cls, connection: Connection, message: Message, valid: list[Valid], share: float) -> Compared:
         """To what is there now."""
-        keys = list({each.record.key for each in valid})
+        keys = sorted({each.record.key for each in valid})
         last, loaded = batches.last_number(connection), run_log.progress(connection)
         held = target.current(connection, message.source, keys) if share else {}
         staged = staging.contents(connection, message.source, keys)
@@ -138,7 +146,7 @@ class Compared:
         met = [each.record for each in self.deduped.staged if each.record.content_hash in since]
         if not met:
             return self.deduped
-        also = staging.contents(connection, self.message.source, [record.key for record in met])
+        also = staging.contents(connection, self.message.source, sorted({record.key for record in met}))
         return _deduped(self.message, self.valid, self.share, self.held, self.staged | also)
 
 
@@ -218,8 +226,8 @@ def _write(
     deduped: Deduped,
     number: int,
     at: str,
-) -> None:
-    """Staged rows, dead letters and lineage of a batch whose row was just written."""
+) -> list[Rejected]:
+    """Staged rows, dead letters and lineage of a batch whose row was just written; the letters that are new."""
     replaying = message.kind == "replay"
     parents = {place: event_id(number, place, "replay") for place in range(len(message.letters))}
     if replaying:
@@ -227,14 +235,15 @@ def _write(
         known = [repeat.valid for repeat in (*deduped.duplicates, *deduped.superseded)]
         accepted = [*deduped.staged, *known, *judged.skipped]
         dead_letters.resolve(connection, [message.letters[each.place].id for each in accepted], at)
-    _stage(connection, message, [column.name for column in judge.contract.columns], deduped.staged, number)
+    names = [column.name for column in judge.contract.columns]
+    _stage(connection, message, names, deduped.staged, number, parents)
     reach("batch.staged")
     rejected = [_rejected(message, bad, number, at) for bad in judged.bad]
+    new: list[Rejected] = []
     if replaying:
-        for row in rejected:
-            dead_letters.reject_again(connection, row)
+        dead_letters.reject_again(connection, rejected)
     else:
-        dead_letters.keep(connection, rejected)
+        new = dead_letters.keep(connection, rejected)
     reach("batch.dead_letters")
     events = [
         _reject_event(row, bad, number, parents.get(bad.place))
@@ -244,20 +253,26 @@ def _write(
     events += _repeat_events(message, deduped.duplicates, number, parents, "duplicate")
     events += _repeat_events(message, deduped.superseded, number, parents, "superseded")
     lineage.add_events(connection, events)
+    return new
 
 
 def _stage(
-    connection: Connection, message: Message, names: list[str], valid: Sequence[Valid], number: int
+    connection: Connection,
+    message: Message,
+    names: list[str],
+    valid: Sequence[Valid],
+    number: int,
+    parents: dict[int, int],
 ) -> None:
     source, lines, first = message.source, message.lines, staged_id(number, 0)
     if not message.letters and not any(each.flags or each.record.extra for each in valid):
+        # A bytearray is bound as it is; for bytes the driver looks for an adapter first, each time.
         plain: list[tuple[Any, ...]] = [
-            (first | place, source, key, ts, content, lines[place], *values)
+            (first | place, source, key, ts, bytearray(content), lines[place], *values)
             for place, (key, ts, content, _, values), _ in valid
         ]
         staging.add(connection, (*staging.PLAIN_COLUMNS, *names), plain)
         return
-    parents = {place: event_id(number, place, "replay") for place in range(len(message.letters))}
     rows: list[tuple[Any, ...]] = [
         (first | place, source, key, ts, content, extra, lines[place], flags, parents.get(place), *values)
         for place, (key, ts, content, extra, values), flags in valid

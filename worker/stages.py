@@ -83,15 +83,18 @@ T = TypeVar("T")
 U = TypeVar("U")
 Placed = list[tuple[int, T]]  # (place in the batch, what the record has become)
 
+STRUCTURES = frozenset({dict, list})
+
 ALL_ON: Mapping[str, float] = {"adapt": 1.0, "validate": 1.0, "freshness": 1.0, "dedupe": 1.0}
 
 
 class Passage:
     """One batch on its way through the stages."""
 
-    def __init__(self, message: Message, shares: Mapping[str, float]) -> None:
+    def __init__(self, message: Message, shares: Mapping[str, float], *, adapting: bool) -> None:
         self.message = message
         self.shares = shares
+        self.items_are_parsed = not adapting  # what a dictionary says is what its record says
         self.judged = Judged()
 
     def stage(self, name: str, items: Placed[T], on: Callable[[T], U], off: Callable[[T], U]) -> Placed[U]:
@@ -112,9 +115,14 @@ class Passage:
         return passed
 
     def reject(self, place: int, rejection: Rejection, item: object) -> None:
-        record = self.message.records[place]
         key = _key(item) if isinstance(item, dict) else item.key if isinstance(item, Accepted) else None
-        self.judged.bad.append(Bad(place, rejection.faults, said(record, self.message), key))
+        # A list may have been changed by a contract's own validator, and is read anew.
+        flat = isinstance(item, dict) and STRUCTURES.isdisjoint(map(type, item.values()))
+        if isinstance(item, dict) and flat and self.items_are_parsed:
+            content = content_of(item)
+        else:
+            content = said(self.message.records[place], self.message)
+        self.judged.bad.append(Bad(place, rejection.faults, content, key))
 
 
 def falls_in(share: float, record: RawRecord) -> bool:
@@ -132,7 +140,10 @@ def judge_batch(
     shares: Mapping[str, float] = ALL_ON,
 ) -> Judged:
     """Parse, adapt, validate and freshness for every record of a batch."""
-    passage, clock = Passage(message, shares), Clock.at(judge, watermark, now)
+    passage, clock = (
+        Passage(message, shares, adapting=judge.adapter.changes_records),
+        Clock.at(judge, watermark, now),
+    )
     judged = passage.judged
     started = time.perf_counter()
     quick, places = _quickly(message, judge, clock, shares)

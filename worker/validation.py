@@ -93,6 +93,20 @@ class Validator:
 
         A contract's own validator that raises anything else than ValueError is `invalid_record`.
         """
+        if isinstance(first, ValidationError):  # all that is looked at before was in order
+            faults = self._faults(first, set())
+        else:
+            faults, first = self._all_faults(raw, first)
+        try:
+            self.extras(raw)
+        except Rejection as rejection:
+            faults += rejection.faults
+        if not faults:
+            return Rejection(Fault("invalid_record", None, told(first)))
+        return Rejection(*sorted(faults, key=self._place))
+
+    def _all_faults(self, raw: dict[str, Any], first: Exception) -> tuple[list[Fault], Exception]:
+        """What is wrong with the contract's fields, and the error to tell of where that is nothing."""
         given = {name: raw[name] for name in self._inputs if name in raw}
         faults = [
             missing(self._inputs[name]) for name in self._contract.required if _is_blank(given.get(name))
@@ -115,13 +129,7 @@ class Validator:
             raise
         except Exception as error:
             first = error
-        try:
-            self.extras(raw)
-        except Rejection as rejection:
-            faults += rejection.faults
-        if not faults:
-            return Rejection(Fault("invalid_record", None, told(first)))
-        return Rejection(*sorted(faults, key=self._place))
+        return faults, first
 
     def extras(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """The fields beyond the contract that are kept. Raises Rejection where they may not be there."""
@@ -266,7 +274,7 @@ def content_of(raw: dict[str, Any]) -> str:
 
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

@@ -115,6 +115,39 @@ def test_a_crash_between_publishing_and_its_mark_publishes_again_to_no_effect(
         assert dead_letters.unpublished(connection, 10) == []
 
 
+def test_a_new_letter_is_published_as_the_table_would_tell_of_it(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payloads = [b"key,name,value,ts\na,b,x,2025-01-15T12:00:00Z\n", b"k\xff\n{\n\x00\n" + b"n" * 50_000]
+    plant.run(payloads[0], "a.csv")
+    plant.run(payloads[1])
+    held = plant.redis.hgetall(LETTERS_KEY)
+    assert len(held) == 5
+    with database.reading(plant.engine) as connection:
+        letters = dead_letters.select_letters(connection)
+    assert {letter.id.encode(): dead_letter_queue.published(letter).envelope for letter in letters} == held
+
+
+def test_a_letter_that_is_rejected_again_before_it_is_marked_is_published_as_it_then_is(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, waiting = dead_letter_queue.publish, [plant.file(BAD + ndjson(row("new")), "again.ndjson")]
+
+    def slowly(*given: Any) -> None:
+        if waiting:
+            (message,) = plant.messages(waiting.pop(), batch_records=9)
+            with monkeypatch.context() as other:
+                other.setattr(dead_letter_queue, "publish", publish)
+                plant.broker.send([message])
+                plant.work()
+        publish(*given)
+
+    monkeypatch.setattr(dead_letter_queue, "publish", slowly)
+    plant.run(BAD)
+    told = [orjson.loads(each)["occurrences"] for each in plant.redis.hvals(LETTERS_KEY)]
+    assert told == [letter.occurrences for letter in plant.letters()] == [2, 2]
+
+
 def test_drift_is_found_and_repaired_both_ways(plant: Plant) -> None:
     plant.send(BAD)
     plant.work()

@@ -27,9 +27,15 @@ def resolve(ledger: Ledger, *ids: str) -> None:
         dead_letters.resolve(connection, ids, AT)
 
 
-def publish(ledger: Ledger, *ids: str, at: str | None = AT) -> None:
+def publish(ledger: Ledger, *ids: str) -> None:
+    events = [letter.event_id for letter in select(ledger, status=None)]
     with database.transaction(ledger.engine) as connection:
-        dead_letters.mark_published(connection, ids, at)
+        dead_letters.mark_published(connection, ids, events, AT)
+
+
+def remove(ledger: Ledger, *ids: str) -> None:
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.mark_removed(connection, ids)
 
 
 def unpublished(ledger: Ledger) -> set[str]:
@@ -94,7 +100,7 @@ def test_a_replay_that_is_rejected_stays_the_same_open_letter(ledger: Ledger) ->
     again = rejected(Bad("{ edited", reason="missing_key"), number=number)._replace(id=letter.id)
     with database.transaction(ledger.engine) as connection:
         dead_letters.replayed(connection, [letter.id])
-        dead_letters.reject_again(connection, again)
+        dead_letters.reject_again(connection, [again])
     after = the_letter(ledger)
     assert (after.reason, after.replays, after.occurrences, after.status) == ("missing_key", 1, 2, "open")
     assert after.payload == "{"
@@ -156,7 +162,7 @@ def test_a_resolved_letter_is_unremoved_until_the_mirror_has_it_no_more(ledger: 
     publish(ledger, id)
     resolve(ledger, id)
     assert (unpublished(ledger), unremoved(ledger)) == (set(), {id})
-    publish(ledger, id, at=None)
+    remove(ledger, id)
     assert (unpublished(ledger), unremoved(ledger)) == (set(), set())
 
 
@@ -166,12 +172,38 @@ def test_a_letter_resolved_before_it_was_published_needs_nothing(ledger: Ledger)
     assert (unpublished(ledger), unremoved(ledger)) == (set(), set())
 
 
+def test_a_letter_rejected_again_while_it_was_published_is_published_again(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    letter = the_letter(ledger)
+    ledger.receive([Bad("{")])
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.mark_published(connection, [letter.id], [letter.event_id], AT)
+    assert unpublished(ledger) == {letter.id}
+
+
+def test_a_letter_resolved_while_it_was_published_is_removed_again(ledger: Ledger) -> None:
+    ledger.receive([Bad("{")])
+    letter = the_letter(ledger)
+    resolve(ledger, letter.id)
+    with database.transaction(ledger.engine) as connection:
+        dead_letters.mark_published(connection, [letter.id], [letter.event_id], AT)
+    assert unremoved(ledger) == {letter.id}
+
+
+def test_only_letters_seen_for_the_first_time_and_once_are_new(ledger: Ledger) -> None:
+    ledger.receive([Bad("known")])
+    number = ledger.receive([])
+    rows = [rejected(Bad(payload), number=number) for payload in ("known", "twice", "new", "twice")]
+    with database.transaction(ledger.engine) as connection:
+        new = dead_letters.keep(connection, rows)
+    assert [row.payload for row in new] == ["new"]
+
+
 def test_a_lost_mirror_is_published_anew(ledger: Ledger) -> None:
     ledger.receive([Bad("{"), Bad("[")])
     ids = {letter.id for letter in select(ledger)}
     publish(ledger, *ids)
-    with database.transaction(ledger.engine) as connection:
-        dead_letters.forget_published(connection)
+    remove(ledger, *ids)
     assert unpublished(ledger) == ids
 
 
