@@ -10,7 +10,6 @@ from sqlalchemy import Connection, func, select
 from store import database
 from store.schema import PLACE_BITS, record_tables, staged_id
 
-FIXED_COLUMNS = ("id", "source", "key", "ts", "content_hash", "extra", "line", "flags", "parent_id")
 # The price of a row is mostly that of binding its values: these are enough where `extra` and `parent_id`
 # are null and `flags` nought.
 PLAIN_COLUMNS = ("id", "source", "key", "ts", "content_hash", "line")
@@ -35,7 +34,7 @@ def contents_since(connection: Connection, source: str, batch_seq: int) -> set[b
 
 
 def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-    """Stages rows of FIXED_COLUMNS, or PLAIN_COLUMNS, followed by the contract's."""
+    """Stages rows of these columns: PLAIN_COLUMNS, the contract's, and what else they have."""
     database.insert_tuples(connection, record_tables().staging, columns, rows)
 
 

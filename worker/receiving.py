@@ -83,6 +83,7 @@ def store(
     for attempt in range(COMPARISONS):
         with database.reading(engine) as connection:
             compared = Compared.to(connection, message, judged.valid, share)
+        rows = _rows(message, judge, compared.deduped)
         asked_at = time.perf_counter()
         with database.transaction(engine) as connection:
             waited += time.perf_counter() - asked_at
@@ -98,7 +99,9 @@ def store(
             if number is None:
                 return None
             reach("batch.recorded")
-            letters = _write(connection, message, judge, judged, deduped, number, batch.processed_at)
+            if deduped is not compared.deduped:
+                rows = _rows(message, judge, deduped)
+            letters = _write(connection, message, judged, deduped, rows, number, batch.processed_at)
             reach("batch.written")
         break
     reach("batch.committed")
@@ -148,6 +151,12 @@ class Compared:
             return self.deduped
         also = staging.contents(connection, self.message.source, sorted({record.key for record in met}))
         return _deduped(self.message, self.valid, self.share, self.held, self.staged | also)
+
+
+def _rows(message: Message, judge: Judge, deduped: Deduped) -> StagedRows | None:
+    """The rows that are staged; None where nothing is."""
+    names = [column.name for column in judge.contract.columns]
+    return StagedRows.of(message, names, deduped.staged) if deduped.staged else None
 
 
 def _deduped(
@@ -221,9 +230,9 @@ def _receipt(
 def _write(
     connection: Connection,
     message: Message,
-    judge: Judge,
     judged: Judged,
     deduped: Deduped,
+    rows: StagedRows | None,
     number: int,
     at: str,
 ) -> list[Rejected]:
@@ -235,8 +244,8 @@ def _write(
         known = [repeat.valid for repeat in (*deduped.duplicates, *deduped.superseded)]
         accepted = [*deduped.staged, *known, *judged.skipped]
         dead_letters.resolve(connection, [message.letters[each.place].id for each in accepted], at)
-    names = [column.name for column in judge.contract.columns]
-    _stage(connection, message, names, deduped.staged, number, parents)
+    if rows:
+        rows.add(connection, number, parents)
     reach("batch.staged")
     rejected = [_rejected(message, bad, number, at) for bad in judged.bad]
     new: list[Rejected] = []
@@ -256,28 +265,39 @@ def _write(
     return new
 
 
-def _stage(
-    connection: Connection,
-    message: Message,
-    names: list[str],
-    valid: Sequence[Valid],
-    number: int,
-    parents: dict[int, int],
-) -> None:
-    source, lines, first = message.source, message.lines, staged_id(number, 0)
-    if not message.letters and not any(each.flags or each.record.extra for each in valid):
+@dataclass(frozen=True, slots=True)
+class StagedRows:
+    """What a batch stages, but for the ids, which come with its number: made before the write lock is taken."""
+
+    names: tuple[str, ...]
+    places: list[int]
+    columns: list[Sequence[Any]]
+
+    @classmethod
+    def of(cls, message: Message, names: Sequence[str], valid: Sequence[Valid]) -> StagedRows:
+        """The rows of these records; `names` are the contract's columns."""
+        places = [each.place for each in valid]
+        keys, stamps, contents, extras, values = zip(*[each.record for each in valid], strict=True)
         # A bytearray is bound as it is; for bytes the driver looks for an adapter first, each time.
-        plain: list[tuple[Any, ...]] = [
-            (first | place, source, key, ts, bytearray(content), lines[place], *values)
-            for place, (key, ts, content, _, values), _ in valid
-        ]
-        staging.add(connection, (*staging.PLAIN_COLUMNS, *names), plain)
-        return
-    rows: list[tuple[Any, ...]] = [
-        (first | place, source, key, ts, content, extra, lines[place], flags, parents.get(place), *values)
-        for place, (key, ts, content, extra, values), flags in valid
-    ]
-    staging.add(connection, (*staging.FIXED_COLUMNS, *names), rows)
+        columns: list[Sequence[Any]] = [
+            [message.source] * len(places), keys, stamps, [bytearray(content) for content in contents],
+            [message.lines[place] for place in places], *zip(*values, strict=True),
+        ]  # fmt: skip
+        given = (*staging.PLAIN_COLUMNS[1:], *names)
+        flags = [each.flags for each in valid]
+        if any(flags) or any(extras):
+            columns += [extras, flags]
+            given += ("extra", "flags")
+        return cls(given, places, columns)
+
+    def add(self, connection: Connection, number: int, parents: dict[int, int]) -> None:
+        """Stages them as those of batch `number`; `parents` are the `replay` entries they follow, by place."""
+        first = staged_id(number, 0)
+        names, columns = ("id", *self.names), [[first | place for place in self.places], *self.columns]
+        if parents:
+            names += ("parent_id",)
+            columns.append([parents.get(place) for place in self.places])
+        staging.add(connection, names, list(zip(*columns, strict=True)))
 
 
 def _rejected(message: Message, bad: Bad, number: int, at: str) -> Rejected:

@@ -182,10 +182,11 @@ def _quickly(
 def _flag(passage: Passage, clock: Clock, judge: Judge, valid: Placed[Accepted]) -> None:
     """The stage freshness, for the records that are old enough to be late or stale; mostly none is."""
     limit, judged = clock.oldest_untouched, passage.judged
-    old = [each for each in valid if each[1].ts <= limit]
+    old = [each for each in valid if each[1].ts <= limit] if limit else []
     flagged = passage.stage("freshness", old, lambda each: (each, clock.flags(each)), lambda each: (each, 0))
     new = tuple.__new__
-    judged.valid = [new(Valid, (place, record, 0)) for place, record in valid if record.ts > limit]
+    young = [each for each in valid if each[1].ts > limit] if old else valid
+    judged.valid = [new(Valid, (place, record, 0)) for place, record in young]
     for place, (record, flags) in flagged:
         judged.late += bool(flags & LATE)
         judged.stale += bool(flags & STALE)

@@ -146,7 +146,19 @@ class Ledger:
             assert number is not None
             staging.add(
                 connection,
-                (*staging.FIXED_COLUMNS, "name", "value"),
+                (
+                    "id",
+                    "source",
+                    "key",
+                    "ts",
+                    "content_hash",
+                    "extra",
+                    "line",
+                    "flags",
+                    "parent_id",
+                    "name",
+                    "value",
+                ),
                 [
                     (
                         staged_id(number, place),
