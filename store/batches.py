@@ -99,6 +99,12 @@ def last_number(connection: Connection) -> int:
     return connection.execute(select(func.max(batches.c.seq))).scalar() or 0
 
 
+def staged_since(connection: Connection, number: int) -> int:
+    """How many rows batches after this one have staged."""
+    staged = select(func.coalesce(func.sum(batches.c.staged), 0)).where(batches.c.seq > number)
+    return int(connection.execute(staged).scalar_one())
+
+
 def count(connection: Connection) -> int:
     """How many batches have been processed."""
     return connection.execute(select(func.count()).select_from(batches)).scalar_one()

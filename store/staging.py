@@ -33,6 +33,13 @@ def contents_since(connection: Connection, source: str, batch_seq: int) -> set[b
     return set(connection.execute(statement).scalars())
 
 
+def count_since(connection: Connection, batch_seq: int) -> int:
+    """How many rows of batches after this one wait to be loaded."""
+    staging = record_tables().staging
+    waiting = select(func.count()).select_from(staging).where(staging.c.id >= staged_id(batch_seq + 1, 0))
+    return connection.execute(waiting).scalar_one()
+
+
 def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
     """Stages rows of these columns: PLAIN_COLUMNS, the contract's, and what else they have."""
     database.insert_tuples(connection, record_tables().staging, columns, rows)

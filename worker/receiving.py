@@ -33,8 +33,10 @@ from worker import stages
 from worker.message import Message
 from worker.stages import Bad, Deduped, Judge, Judged, Repeat, Valid
 
-# A batch that waited for the loader is compared again before it waits again; the last time with the lock held.
+# A batch that waited for the loader is compared again before it waits again, where there is much to look up;
+# the last time with the lock held.
 COMPARISONS = 3
+MOST_LOOKED_UP = 2000  # keys, with the lock held
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +137,45 @@ class Compared:
         deduped = _deduped(message, valid, share, held, staged)
         return cls(message, valid, share, last, loaded, held, staged, deduped)
 
+    @property
+    def known(self) -> set[str]:
+        """The keys of the batch that the target or staging held then."""
+        return self.held.keys() | {key for key, _ in self.staged}
+
     def is_outdated(self, connection: Connection) -> bool:
-        """Whether the loader has moved rows from staging to the target since: all is to be compared anew."""
+        """Whether the loader has moved rows from staging to the target since, and it is not plain which.
+
+        What came since came in batches of higher numbers. While these are all in staging, a key that nobody
+        held then is not in the target now, and only the known ones need be looked up again: mostly few.
+        """
+        if not self._was_loaded(connection):
+            return False
+        since = batches.staged_since(connection, self.last_batch)
+        return len(self.known) > MOST_LOOKED_UP or since != staging.count_since(connection, self.last_batch)
+
+    def _was_loaded(self, connection: Connection) -> bool:
         return run_log.progress(connection) != self.loaded
 
     def brought_up_to_date(self, connection: Connection) -> Deduped:
         """Each record's outcome by what is there now, with the write lock held."""
         if self.is_outdated(connection):
             return self.to(connection, self.message, self.valid, self.share).deduped
-        if batches.last_number(connection) == self.last_batch:
-            return self.deduped
-        since = staging.contents_since(connection, self.message.source, self.last_batch)
-        met = [each.record for each in self.deduped.staged if each.record.content_hash in since]
-        if not met:
-            return self.deduped
-        also = staging.contents(connection, self.message.source, sorted({record.key for record in met}))
-        return _deduped(self.message, self.valid, self.share, self.held, self.staged | also)
+        source, held, staged = self.message.source, self.held, self.staged
+        if loaded := self._was_loaded(connection):
+            keys = sorted(self.known)
+            held = target.current(connection, source, keys) if self.share else {}
+            staged = staging.contents(connection, source, keys)
+        if batches.last_number(connection) != self.last_batch:
+            since = staging.contents_since(connection, source, self.last_batch)
+            met = sorted({each.record.key for each in self.valid if each.record.content_hash in since})
+            if met:
+                return self._again(held, staged | staging.contents(connection, source, met))
+        return self._again(held, staged) if loaded and self.known else self.deduped
+
+    def _again(
+        self, held: dict[str, tuple[str, bytes, int]], staged: dict[tuple[str, bytes], int]
+    ) -> Deduped:
+        return _deduped(self.message, self.valid, self.share, held, staged)
 
 
 def _rows(message: Message, judge: Judge, deduped: Deduped) -> StagedRows | None:

@@ -11,10 +11,12 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rq.registry import ScheduledJobRegistry
 from sqlalchemy import Connection
 
-from store import database, locks, target
+from store import database, locks, target, timestamps
 from store.errors import LockLost
 from worker import attempts, jobs, loader, receiving, stages
 from worker.broker import ATTEMPTS, LOADER_QUEUE
@@ -68,6 +70,54 @@ def test_what_another_batch_brings_while_one_is_compared_is_a_duplicate_of_it(
     report = plant.report()
     assert (report["duplicates"], report["superseded"]) == (3 + staged_before, 0)
     assert plant.violations() == []
+
+
+CONTENTS = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.integers(1, 3), st.integers(1, 2)), min_size=1, max_size=4
+)
+STEPS = st.lists(st.one_of(CONTENTS, st.just("load")), max_size=4)
+
+
+@pytest.mark.parametrize("most", [0, 2, 100])
+@given(before=STEPS, meanwhile=STEPS, mine=CONTENTS)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_is_staged_and_loaded_meanwhile_a_batch_is_judged_as_if_it_were_compared_last(
+    make_plant: Callable[[], Plant],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    before: list[Any],
+    meanwhile: list[Any],
+    mine: list[Any],
+) -> None:
+    plant = make_plant()
+    monkeypatch.setattr(receiving, "MOST_LOOKED_UP", most)
+    monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
+    sent = 0
+
+    def batch(contents: list[tuple[str, int, int]]) -> Message:
+        nonlocal sent
+        sent += 1  # the file's name does not make a batch, its bytes do
+        rows = [row(key, f"2025-01-15T12:00:0{ts}Z", value=value) for key, ts, value in contents]
+        [message] = plant.messages(plant.file(ndjson(*rows, row(f"own {sent}"))))
+        return message
+
+    def do(steps: list[Any]) -> None:
+        for step in steps:
+            if step == "load":
+                loader.load(plant.engine, plant.settings)
+            else:
+                jobs.process_batch(batch(step).to_wire())
+
+    do(before)
+    message = batch(mine)
+    judge = jobs.workplace().judge(message.source)
+    judged = stages.judge_batch(message, judge, None, timestamps.now())
+    with database.reading(plant.engine) as connection:
+        compared = receiving.Compared.to(connection, message, judged.valid, 1.0)
+    do(meanwhile)
+    with database.transaction(plant.engine) as connection:
+        told = compared.brought_up_to_date(connection)
+        assert told == receiving.Compared.to(connection, message, judged.valid, 1.0).deduped
 
 
 def test_the_mark_that_a_letter_was_published_does_not_wait_for_the_disk_and_all_else_does(

@@ -120,7 +120,15 @@ MUTANTS = (
     ),
     mutant(
         "dedupe: what other batches stage meanwhile is not asked",
-        ("worker/receiving.py", "        if not met:\n", "        if True:\n"),
+        ("worker/receiving.py", "            if met:\n", "            if False:\n"),
+    ),
+    mutant(
+        "dedupe: what was known is not looked up again after a load",
+        ("worker/receiving.py", "keys = sorted(self.known)", "keys: list[str] = []"),
+    ),
+    mutant(
+        "dedupe: what was staged meanwhile and loaded too is not noticed",
+        ("worker/receiving.py", " or since != staging.count_since(connection, self.last_batch)", ""),
     ),
     mutant(
         "dedupe: what is loaded meanwhile is not asked",
