@@ -15,7 +15,7 @@ from worker.message import Message
 from worker.patience import make_patient
 
 GROUP_BATCHES = 8
-GROUP_BYTES = 4 << 20
+GROUP_BYTES = 2 << 20
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.02, 0.5
 SAY_SO_AFTER_SECONDS = 5.0
 SAY_SO_EVERY_SECONDS = 30.0
