@@ -18,7 +18,7 @@ from producer import sending, waiting
 from producer.progress import Bar
 from producer.receipt import Receipt, keep
 from producer.settings import ProducerSettings
-from store import console, database, dead_letters
+from store import console, creation, database, dead_letters
 from store.console import counted, print_json, shown, warn
 from store.errors import ConfigError
 from store.settings import StoreSettings
@@ -60,7 +60,7 @@ class Office:
         store, worker = StoreSettings.load(), WorkerSettings.load()
         settings = ProducerSettings.load(**overrides)
         contract = load_contract(worker)
-        engine = database.prepare(store)
+        engine = creation.prepare(store)
         return cls(settings, worker, contract, Broker(broker.connect(worker, store.home), worker), engine)
 
     def __enter__(self) -> Self:

@@ -19,10 +19,10 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output."
 @contextmanager
 def opened() -> Iterator[Engine]:
     """The database, made on first use."""
-    from store import database
+    from store import creation
     from store.settings import StoreSettings
 
-    engine = database.prepare(StoreSettings.load())
+    engine = creation.prepare(StoreSettings.load())
     try:
         yield engine
     finally:

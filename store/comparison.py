@@ -27,7 +27,7 @@ from sqlalchemy import (
     select,
 )
 
-from store import database
+from store import creation, database
 from store.errors import ConfigError, UsageError
 from store.schema import Kind, record_tables
 
@@ -81,7 +81,7 @@ def compared(
     Raises ConfigError for a tolerance of what is no number, UsageError for too many sources.
     """
     tolerances = tolerances or {}
-    columns = database.contract_columns(connection)
+    columns = creation.contract_columns(connection)
     kinds: dict[str, Kind] = {column.name: column.kind for column in columns}
     check_tolerances(tolerances, kinds, "--tolerance")
     names = tuple(sorted(set(sources))) if sources is not None else sources_with_rows(connection)
@@ -129,7 +129,7 @@ def parts(connection: Connection, asked: Comparison) -> list[Part]:
 
 
 def _part(connection: Connection, asked: Comparison, place: int) -> Part:
-    target = record_tables(database.contract_columns(connection)).target
+    target = record_tables(creation.contract_columns(connection)).target
     first = target.alias("first")
     joined: FromClause = first
     later = []
@@ -151,7 +151,7 @@ def pairs(
     connection: Connection, asked: Comparison, place: int
 ) -> tuple[FromClause, FromClause, ColumnElement[bool]]:
     """The rows of one source, those of every later one, and what makes two of them one key's."""
-    target = record_tables(database.contract_columns(connection)).target
+    target = record_tables(creation.contract_columns(connection)).target
     one, other = target.alias("one"), target.alias("other")
     conditions = [
         one.c.source == asked.sources[place],

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
-from store import batches, database, lineage_walks, timestamps
+from store import batches, creation, database, lineage_walks, timestamps
 from store.errors import SluiceError
 from store.lineage import Entry
 from store.schema import CARRIED, dead_letters, lineage_events, record_tables, source_priorities
@@ -50,7 +50,7 @@ def _of_source(connection: Connection, key: str, source: str, entries: list[Entr
 
 
 def _held(connection: Connection, key: str, source: str) -> Facts | None:
-    target = record_tables(database.contract_columns(connection)).target
+    target = record_tables(creation.contract_columns(connection)).target
     found = select(target).where(target.c.source == source, target.c.key == key)
     row = connection.execute(found).mappings().first()
     if row is None:

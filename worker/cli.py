@@ -137,14 +137,14 @@ def status(as_json: Json = False) -> None:
 
 def look() -> dict[str, Any]:
     """The queue and the store at a glance."""
-    from store import database, dead_letters, locks, staging
+    from store import creation, database, dead_letters, locks, staging
     from store.settings import StoreSettings
     from worker import broker, dead_letter_queue, loader
     from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
     from worker.settings import WorkerSettings
 
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    engine = database.prepare(store)
+    engine = creation.prepare(store)
     with broker.connect(settings, store.home) as redis, database.reading(engine) as connection:
         queue = Broker(redis, settings)
         found = {

@@ -21,7 +21,7 @@ from rq import Retry, get_current_job
 from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
-from store import comparison, database, flags, priorities, reconciliation, timestamps
+from store import comparison, creation, database, flags, priorities, reconciliation, timestamps
 from store.crash_points import reach
 from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
 from store.settings import StoreSettings
@@ -74,8 +74,8 @@ class Workplace:
         place = cls(store, worker, load_contract(worker))
         kinds = {column.name: column.kind for column in place.contract.columns}
         comparison.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
-        engine = database.prepare(store)
-        database.add_contract_columns(engine, place.contract.columns)
+        engine = creation.prepare(store)
+        creation.add_contract_columns(engine, place.contract.columns)
         place.judges = {name: place._compiled(source) for name, source in worker.sources.items()}
         with database.transaction(engine) as connection:
             ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}

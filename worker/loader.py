@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
-from store import database, locks, merging, run_log, staging, watermarks
+from store import creation, database, locks, merging, run_log, staging, watermarks
 from store.crash_points import reach
 from store.errors import LockLost, SluiceError
 from worker.settings import WorkerSettings
@@ -118,7 +118,7 @@ def _load_chunk(
     started = time.monotonic()
     with database.reading(connection):
         reach("load.chunk_begun")
-        columns = database.contract_columns(connection)
+        columns = creation.contract_columns(connection)
         chunk = merging.take_chunk(connection, columns, settings.load_chunk_records, until)
     if chunk is None:
         return None

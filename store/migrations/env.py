@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: over the connection that `store.database.migrate` hands it."""
+"""How Alembic reaches the database: over the connection that `store.creation.migrate` hands it."""
 
 from alembic import context
 

@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from producer import enqueue, replay, sending
 from producer.replay import Edit
 from producer.settings import ProducerSettings
-from store import accounting, database, dead_letters, lineage, lineage_walks, report
+from store import accounting, creation, database, dead_letters, lineage, lineage_walks, report
 from store.dead_letters import DeadLetter
 from store.settings import StoreSettings
 from worker import dead_letter_queue, jobs
@@ -84,7 +84,7 @@ class Plant:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            self._engine = database.prepare(StoreSettings.load())
+            self._engine = creation.prepare(StoreSettings.load())
         return self._engine
 
     @property

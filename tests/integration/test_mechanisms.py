@@ -18,8 +18,9 @@ from sqlalchemy import Connection
 
 from store import database, locks, target, timestamps
 from store.errors import LockLost
-from worker import attempts, jobs, loader, receiving, stages
+from worker import attempts, compared, jobs, loader, stages
 from worker.broker import ATTEMPTS, LOADER_QUEUE
+from worker.compared import Compared
 from worker.message import Message
 from worker.recovery import enqueue_due, recover_popped
 from worker.set_aside import SET_ASIDE_KEY
@@ -52,17 +53,17 @@ def test_what_another_batch_brings_while_one_is_compared_is_a_duplicate_of_it(
     if staged_before:
         plant.send(ndjson(row("a")), "before.ndjson")
         plant.work()
-    real = receiving.Compared.to
+    real = Compared.to
 
-    def look(*args: Any) -> receiving.Compared:
+    def look(*args: Any) -> Compared:
         found = real(*args)
-        monkeypatch.setattr(receiving.Compared, "to", real)
+        monkeypatch.setattr(Compared, "to", real)
         jobs.process_batch(other.to_wire())
         if loaded:
             loader.load(plant.engine, plant.settings)
         return found
 
-    monkeypatch.setattr(receiving.Compared, "to", look)
+    monkeypatch.setattr(Compared, "to", look)
     jobs.process_batch(mine.to_wire())
     plant.load()
 
@@ -90,7 +91,7 @@ def test_whatever_is_staged_and_loaded_meanwhile_a_batch_is_judged_as_if_it_were
     mine: list[Any],
 ) -> None:
     plant = make_plant()
-    monkeypatch.setattr(receiving, "MOST_LOOKED_UP", most)
+    monkeypatch.setattr(compared, "MOST_LOOKED_UP", most)
     monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
     sent = 0
 
@@ -113,11 +114,11 @@ def test_whatever_is_staged_and_loaded_meanwhile_a_batch_is_judged_as_if_it_were
     judge = jobs.workplace().judge(message.source)
     judged = stages.judge_batch(message, judge, None, timestamps.now())
     with database.reading(plant.engine) as connection:
-        compared = receiving.Compared.to(connection, message, judged.valid, 1.0)
+        mine_compared = Compared.to(connection, message, judged.valid, 1.0)
     do(meanwhile)
     with database.transaction(plant.engine) as connection:
-        told = compared.brought_up_to_date(connection)
-        assert told == receiving.Compared.to(connection, message, judged.valid, 1.0).deduped
+        told = mine_compared.brought_up_to_date(connection)
+        assert told == Compared.to(connection, message, judged.valid, 1.0).deduped
 
 
 def test_the_mark_that_a_letter_was_published_does_not_wait_for_the_disk_and_all_else_does(

@@ -54,7 +54,24 @@ MUTANTS = (
     ),
     mutant(
         "outbox: a batch publishes nothing",
-        ("worker/jobs.py", "        dead_letter_queue.flush_outbox(redis, engine)\n    _wake", "    _wake"),
+        (
+            "worker/jobs.py",
+            "        dead_letter_queue.flush_outbox(redis, engine)\n    _wake",
+            "    _wake",
+        ),
+        (
+            "worker/jobs.py",
+            "                dead_letter_queue.publish_new(redis, engine, stored.letters)\n",
+            "",
+        ),
+    ),
+    mutant(
+        "outbox: a batch publishes new letters alone",
+        (
+            "worker/jobs.py",
+            "        dead_letter_queue.flush_outbox(redis, engine)\n    _wake",
+            "    _wake",
+        ),
     ),
     mutant(
         "outbox: a letter is marked before it is published",
@@ -112,27 +129,27 @@ MUTANTS = (
     ),
     mutant(
         "dedupe: the target is not asked",
-        ("worker/receiving.py", "target.current(connection, message.source, keys) if share else {}", "{}"),
+        ("worker/compared.py", "target.current(connection, message.source, keys) if share else {}", "{}"),
     ),
     mutant(
         "dedupe: staging is not asked",
-        ("worker/receiving.py", "staging.contents(connection, message.source, keys)", "{}"),
+        ("worker/compared.py", "staging.contents(connection, message.source, keys)", "{}"),
     ),
     mutant(
         "dedupe: what other batches stage meanwhile is not asked",
-        ("worker/receiving.py", "            if met:\n", "            if False:\n"),
+        ("worker/compared.py", "            if met:\n", "            if False:\n"),
     ),
     mutant(
         "dedupe: what was known is not looked up again after a load",
-        ("worker/receiving.py", "keys = sorted(self.known)", "keys: list[str] = []"),
+        ("worker/compared.py", "keys = sorted(self.known)", "keys: list[str] = []"),
     ),
     mutant(
         "dedupe: what was staged meanwhile and loaded too is not noticed",
-        ("worker/receiving.py", " or since != staging.count_since(connection, self.last_batch)", ""),
+        ("worker/compared.py", " or since != staging.count_since(connection, self.last_batch)", ""),
     ),
     mutant(
         "dedupe: what is loaded meanwhile is not asked",
-        ("worker/receiving.py", "return run_log.progress(connection) != self.loaded", "return False"),
+        ("worker/compared.py", "return run_log.progress(connection) != self.loaded", "return False"),
     ),
     mutant(
         "plain records: a repeated field is not noticed",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store import database, schema
+from store import creation, schema
 from tests.mutants.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def test_every_table_and_view_is_listed_and_every_listed_one_is_there() -> None:
     rows = re.findall(r"^\| (`.*?`) \|", section("## The tables"), re.MULTILINE)
     listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     by_contract = {"staging", "target"}
-    views = set(re.findall(r"CREATE VIEW (\w+)", database.GOLDEN)) | {"lineage", "record_lineage"}
+    views = set(re.findall(r"CREATE VIEW (\w+)", creation.GOLDEN)) | {"lineage", "record_lineage"}
     assert sorted(listed) == sorted({*schema.metadata.tables, *by_contract, *views})
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from store import (
     accounting,
     batches,
+    creation,
     database,
     dead_letters,
     hashing,
@@ -307,8 +308,8 @@ def settings(backend: str, tmp_path: Path, own_environment: None) -> StoreSettin
 @pytest.fixture
 def engine(settings: StoreSettings) -> Iterator[Engine]:
     """A prepared database with the contract's columns."""
-    engine = database.prepare(settings)
-    database.add_contract_columns(engine, COLUMNS)
+    engine = creation.prepare(settings)
+    creation.add_contract_columns(engine, COLUMNS)
     yield engine
     engine.dispose()
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
-from store import comparison, database, hashing, reconciliation, schema
+from store import comparison, creation, database, hashing, reconciliation, schema
 from store.reconciliation import Difference, Result
 
 FIELDS = ("name", "value", "size")
@@ -29,7 +29,7 @@ class Holding(NamedTuple):
 def put(engine: Engine, rows: Sequence[Holding]) -> None:
     """Rows of the target, each with its place as its lineage id."""
     with database.transaction(engine) as connection:
-        table = schema.record_tables(database.contract_columns(connection)).target
+        table = schema.record_tables(creation.contract_columns(connection)).target
         for place, row in enumerate(rows):
             content = hashing.digest(repr(row).encode())
             carried = {"lineage_id": place, "lineage_line": 1, "lineage_run": 1, "lineage_outcome": 1}

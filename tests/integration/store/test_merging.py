@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from store import database, merging, run_log, staging
+from store import creation, database, merging, run_log, staging
 from store.errors import SluiceError
 from tests.integration.store.conftest import BACKENDS, COLUMNS, Bad, Ledger, Record
 
@@ -161,8 +161,8 @@ def test_a_merge_that_writes_other_than_it_judged_is_refused(
 @pytest.fixture(scope="module", params=BACKENDS)
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One database for all examples: each wipes it first."""
-    engine = database.prepare(BACKENDS[request.param](tmp_path_factory.mktemp("shared")))
-    database.add_contract_columns(engine, COLUMNS)
+    engine = creation.prepare(BACKENDS[request.param](tmp_path_factory.mktemp("shared")))
+    creation.add_contract_columns(engine, COLUMNS)
     yield engine
     engine.dispose()
 

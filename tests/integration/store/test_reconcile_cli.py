@@ -48,10 +48,10 @@ def run(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture
 def engine(engine: Engine) -> Engine:
     """As the suite's, with a column for the holdings' sizes."""
-    from store import database
+    from store import creation
     from store.schema import ContractColumn
 
-    database.add_contract_columns(engine, [ContractColumn("size", "integer")])
+    creation.add_contract_columns(engine, [ContractColumn("size", "integer")])
     return engine
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from store import comparison, database, reconciliation
+from store import comparison, creation, database, reconciliation
 from store.errors import ConfigError, UsageError
 from store.schema import ContractColumn
 from tests.integration.store.conftest import Ledger
@@ -20,7 +20,7 @@ TIMES = tuple(f"2025-01-{day}T00:00:00.000000Z" for day in (10, 11, 12))
 @pytest.fixture
 def store(engine: Engine) -> Engine:
     """A store whose contract has a text, a real and an integer."""
-    database.add_contract_columns(engine, [ContractColumn("size", "integer")])
+    creation.add_contract_columns(engine, [ContractColumn("size", "integer")])
     return engine
 
 
@@ -163,7 +163,7 @@ def test_fields_beyond_the_contract_are_not_compared(store: Engine) -> None:
 
 
 def test_a_column_named_like_a_word_of_sql_is_compared(store: Engine) -> None:
-    database.add_contract_columns(
+    creation.add_contract_columns(
         store, [ContractColumn('select "x"', "boolean"), ContractColumn("order", "text")]
     )
     put(store, [Holding("a", "k"), Holding("b", "k")])

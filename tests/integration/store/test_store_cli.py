@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from store import cli, database, dead_letters
+from store import cli, creation, database, dead_letters
 from store.schema import SCHEMA_REVISION
 from store.settings import StoreSettings
 from tests.integration.store.conftest import Bad, Ledger, Record
@@ -514,7 +514,7 @@ def test_a_bad_configuration_is_one_line_naming_the_key(store: Store) -> None:
 
 @pytest.fixture
 def own_process(own_environment: None, tmp_path: Path) -> None:
-    engine = database.prepare(StoreSettings.load())
+    engine = creation.prepare(StoreSettings.load())
     engine.dispose()
 
 
