@@ -97,11 +97,13 @@ def count(redis: Redis) -> int:
 
 def publish_new(redis: Redis, engine: Engine, rejected: Sequence[Rejected]) -> None:
     """Publishes letters that a batch has just added: what it has in hand need not be found in the outbox."""
+    if not rejected:
+        return
+    reach("outbox.found")
     for start in range(0, len(rejected), PAGE):
         publish(redis, [published_new(row) for row in rejected[start : start + PAGE]])
-    if rejected:
-        reach("outbox.published")
-        _mark(engine, rejected)
+    reach("outbox.published")
+    _mark(engine, rejected)
 
 
 def flush_outbox(redis: Redis, engine: Engine) -> int:

@@ -74,6 +74,14 @@ MUTANTS = (
         ),
     ),
     mutant(
+        "outbox: a new letter is marked before it is published",
+        (
+            "worker/dead_letter_queue.py",
+            '    reach("outbox.found")\n    for start',
+            '    reach("outbox.found")\n    _mark(engine, rejected)\n    for start',
+        ),
+    ),
+    mutant(
         "outbox: a letter is marked before it is published",
         (
             "worker/dead_letter_queue.py",
