@@ -82,6 +82,17 @@ def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_load
     assert plant.mirrored() == open_ids(plant)
 
 
+def test_what_the_outbox_could_not_publish_stays_in_it(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        plant.send(BAD)
+        plant.work()
+        with pytest.raises(QueueUnavailable):
+            dead_letter_queue.flush_outbox(plant.redis, plant.engine)
+    assert dead_letter_queue.flush_outbox(plant.redis, plant.engine) == 2
+    assert plant.mirrored() == open_ids(plant)
+
+
 def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_second_delivery(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
