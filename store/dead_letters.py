@@ -207,9 +207,13 @@ def _letter(row: Any) -> DeadLetter:
     return DeadLetter(**values)
 
 
-def unpublished(connection: Connection, limit: int) -> list[DeadLetter]:
-    """Open letters that the Redis DLQ does not have yet."""
-    rows = connection.execute(select(*COLUMNS).where(UNPUBLISHED).limit(limit)).mappings()
+def unpublished(connection: Connection, limit: int, characters: int = -1) -> list[DeadLetter]:
+    """Open letters that the Redis DLQ does not have yet; of their payloads no more than so many characters."""
+    columns: list[ColumnElement[Any]] = [*COLUMNS]
+    if characters >= 0:  # a payload may be a megabyte long, and a page has hundreds
+        place = COLUMNS.index(dead_letters.c.payload)
+        columns[place] = func.substr(dead_letters.c.payload, 1, characters).label("payload")
+    rows = connection.execute(select(*columns).where(UNPUBLISHED).limit(limit)).mappings()
     return [_letter(row) for row in rows]
 
 

@@ -30,7 +30,7 @@ ENVELOPE_PAYLOAD = 16 * 1024  # characters; the table has all of it
 ENVELOPE_FIELDS = [
     name for name in DeadLetter.__dataclass_fields__ if name not in ("status", "resolved_at", "event_id")
 ]
-PAGE = 1000
+PAGE = 500
 
 
 class Published(NamedTuple):
@@ -114,7 +114,9 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
     done = 0
     while True:
         with database.reading(engine) as connection:
-            new = [published(letter) for letter in dead_letters.unpublished(connection, PAGE)]
+            # One more than is sent tells that there is more.
+            letters = dead_letters.unpublished(connection, PAGE, ENVELOPE_PAYLOAD + 1)
+            new = [published(letter) for letter in letters]
             gone = dead_letters.unremoved(connection, PAGE)
         if not new and not gone:
             return done

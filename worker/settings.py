@@ -153,9 +153,7 @@ class WorkerSettings(RoomSettings):
     load_every_seconds: int = Field(default=5, ge=1, description="the periodic loader's interval")
     load_chunk_records: int = Field(default=250_000, ge=1, description="rows merged in one transaction")
     load_when_staged: int = Field(
-        default=40_000,
-        ge=1,
-        description="a worker that has staged so many wakes the loader",
+        default=40_000, ge=1, description="a worker that has staged so many wakes the loader"
     )
     load_on_idle: bool = Field(
         default=False, description="the loader wakes when no batch is left on the queue"

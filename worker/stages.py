@@ -140,10 +140,8 @@ def judge_batch(
     shares: Mapping[str, float] = ALL_ON,
 ) -> Judged:
     """Parse, adapt, validate and freshness for every record of a batch."""
-    passage, clock = (
-        Passage(message, shares, adapting=judge.adapter.changes_records),
-        Clock.at(judge, watermark, now),
-    )
+    passage = Passage(message, shares, adapting=judge.adapter.changes_records)
+    clock = Clock.at(judge, watermark, now)
     judged = passage.judged
     started = time.perf_counter()
     quick, places = _quickly(message, judge, clock, shares)

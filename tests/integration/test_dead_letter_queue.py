@@ -82,6 +82,23 @@ def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_load
     assert plant.mirrored() == open_ids(plant)
 
 
+def test_of_a_long_payload_the_outbox_reads_no_more_than_it_publishes(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        plant.send(ndjson(row(value="x", name="n" * 50_000)))
+        plant.work()
+    with database.reading(plant.engine) as connection:
+        (read,) = dead_letters.unpublished(connection, 9, 100)
+    assert len(read.payload) == 100
+    dead_letter_queue.flush_outbox(plant.redis, plant.engine)
+    (letter,) = plant.letters()
+    assert plant.redis.hgetall(LETTERS_KEY) == {
+        letter.id.encode(): dead_letter_queue.published(letter).envelope
+    }
+
+
 def test_what_the_outbox_could_not_publish_stays_in_it(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(dead_letter_queue, "publish", fail_to_publish)
