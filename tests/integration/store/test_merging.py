@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 
 from store import creation, database, merging, run_log, staging
 from store.errors import SluiceError
@@ -216,6 +217,24 @@ def test_the_target_is_the_greatest_version_of_each_key(
     assert ledger.target() == {
         ("shop", key): (record.stored_ts, record.name, record.value) for key, record in expected.items()
     }
+
+
+def test_a_key_that_came_after_a_chunk_was_judged_takes_the_whole_chunk_back(ledger: Ledger) -> None:
+    ledger.receive([Record("a", OLD), Record("b", OLD)])
+    ledger.load()
+    row = "SELECT * FROM target WHERE key = 'b'"
+    with database.transaction(ledger.engine) as connection:
+        run = run_log.start(connection, "host:1:00", None)
+        connection.exec_driver_sql(f"CREATE TABLE kept AS {row}")
+        connection.exec_driver_sql("DELETE FROM target WHERE key = 'b'")
+    ledger.receive([Record("b", MIDDLE), Record("c", MIDDLE)])
+    with pytest.raises(IntegrityError), database.transaction(ledger.engine) as connection:
+        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        assert chunk is not None
+        connection.exec_driver_sql("INSERT INTO target SELECT * FROM kept")
+        merging.merge_chunk(connection, chunk, run)
+    assert ledger.rows("SELECT key FROM staging ORDER BY key") == [("b",), ("c",)]
+    assert ledger.rows("SELECT key FROM target") == [("a",)]
 
 
 def test_what_became_newer_after_a_chunk_was_judged_is_not_overwritten(ledger: Ledger) -> None:
