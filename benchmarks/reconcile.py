@@ -21,8 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from store import creation
-from store.schema import ContractColumn
+from store.database import install
+from store.database.schema import ContractColumn
 from store.settings import StoreSettings
 
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
@@ -66,8 +66,8 @@ def main() -> None:
 
 def build(settings: StoreSettings, keys: int, sources: int, every: int) -> None:
     """A target, written directly."""
-    engine = creation.prepare(settings)
-    creation.add_contract_columns(engine, COLUMNS)
+    engine = install.prepare(settings)
+    install.add_contract_columns(engine, COLUMNS)
     engine.dispose()
     with sqlite3.connect(settings.home / "sluice.db") as connection:
         for place in range(sources):

@@ -18,10 +18,12 @@ from producer import sending, waiting
 from producer.progress import Bar
 from producer.receipt import Receipt, keep
 from producer.settings import ProducerSettings
-from store import console, creation, database, dead_letters
-from store.console import counted, print_json, shown, warn
+from store import database, terminal
+from store.database import install
 from store.errors import ConfigError
 from store.settings import StoreSettings
+from store.tables import dead_letters
+from store.terminal import counted, print_json, shown, warn
 from worker import broker
 from worker.broker import Broker
 from worker.contract import Contract, load_contract
@@ -60,7 +62,7 @@ class Office:
         store, worker = StoreSettings.load(), WorkerSettings.load()
         settings = ProducerSettings.load(**overrides)
         contract = load_contract(worker)
-        engine = creation.prepare(store)
+        engine = install.prepare(store)
         return cls(settings, worker, contract, Broker(broker.connect(worker, store.home), worker), engine)
 
     def __enter__(self) -> Self:
@@ -314,4 +316,4 @@ def finish_replay(receipts: list[Receipt], refused: int, office: Office, wait: b
 
 def main() -> None:
     """The command's entry point."""
-    console.run(app)
+    terminal.run(app)

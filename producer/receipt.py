@@ -8,7 +8,8 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 
 from producer.sending import Sent
-from store import database, enqueues, timestamps
+from store import database, timestamps
+from store.tables import enqueues
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from store import hashing, timestamps
-from store.dead_letters import DeadLetter
 from store.errors import InputError
+from store.tables.dead_letters import DeadLetter
 from worker.contract import Contract
 from worker.message import Letter, Message, Opaque, RawRecord
 from worker.parsing import parse_csv

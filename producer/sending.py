@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from store import batches, database
+from store import database
 from store.crash_points import reach
+from store.tables import batches
 from worker.broker import RECORDS_QUEUE, Broker
 from worker.message import Message
 from worker.patience import make_patient

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from store.schema import MAX_BATCH_RECORDS
+from store.database.schema import MAX_BATCH_RECORDS
 from store.settings import RoomSettings
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from store import batches, database, staging
+from store import database
 from store.errors import NoWorker, SluiceError
+from store.tables import batches, staging
 from worker import attempts
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
 

@@ -28,9 +28,9 @@ from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry
 from rq.utils import now
 
-from store.console import shown
 from store.crash_points import reach
 from store.errors import QueueUnavailable, SluiceError
+from store.terminal import shown
 from worker import embedded_redis
 from worker.message import Message
 from worker.set_aside import NotAJob, is_job_id, set_aside

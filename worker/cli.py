@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from store import console
-from store.console import Exit, counted, print_json
+from store import terminal
+from store.terminal import Exit, counted, print_json
 from worker import flags_cli, sources_cli
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def up(
         came = f"{counted(done.records, 'record')} of {counted(done.batches, 'batch', 'batches')}"
         print(f"processed {came}: {done.staged:,} staged, {done.rejected:,} rejected; loaded {done.loaded:,}")
     if done.failed_batches:
-        console.fail(
+        terminal.fail(
             f"{done.failed_batches} batches failed for good: see the log above; mend the cause, then "
             "`rq requeue --all --queue records` or send the file again"
         )
@@ -137,14 +137,16 @@ def status(as_json: Json = False) -> None:
 
 def look() -> dict[str, Any]:
     """The queue and the store at a glance."""
-    from store import creation, database, dead_letters, locks, staging
+    from store import database
+    from store.database import install
     from store.settings import StoreSettings
+    from store.tables import dead_letters, leases, staging
     from worker import broker, dead_letter_queue, loader
     from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
     from worker.settings import WorkerSettings
 
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    engine = creation.prepare(store)
+    engine = install.prepare(store)
     with broker.connect(settings, store.home) as redis, database.reading(engine) as connection:
         queue = Broker(redis, settings)
         found = {
@@ -154,7 +156,7 @@ def look() -> dict[str, Any]:
             "failed_loads": queue.failed_count(LOADER_QUEUE),
             "workers": queue.workers(RECORDS_QUEUE),
             "loaders": queue.workers(LOADER_QUEUE),
-            "loading_now": locks.holder_of(connection, loader.LOCK),
+            "loading_now": leases.holder_of(connection, loader.LOCK),
             "staged": staging.count(connection),
             "dead_letters": dead_letters.count_open(connection),
             "dead_letter_queue": dead_letter_queue.count(redis),
@@ -165,4 +167,4 @@ def look() -> dict[str, Any]:
 
 def main() -> None:
     """The command's entry point."""
-    console.run(app)
+    terminal.run(app)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from store import batches, run_log, staging, target
+from store.tables import batches, load_runs, staging, target
 from worker import stages
 from worker.message import Message
 from worker.stages import Deduped, Valid
@@ -35,7 +35,7 @@ class Compared:
     def to(cls, connection: Connection, message: Message, valid: list[Valid], share: float) -> Compared:
         """To what is there now."""
         keys = sorted({each.record.key for each in valid})
-        last, loaded = batches.last_number(connection), run_log.progress(connection)
+        last, loaded = batches.last_number(connection), load_runs.progress(connection)
         held = target.current(connection, message.source, keys) if share else {}
         staged = staging.contents(connection, message.source, keys)
         deduped = _deduped(message, valid, share, held, staged)
@@ -58,7 +58,7 @@ class Compared:
         return len(self.known) > MOST_LOOKED_UP or since != staging.count_since(connection, self.last_batch)
 
     def _was_loaded(self, connection: Connection) -> bool:
-        return run_log.progress(connection) != self.loaded
+        return load_runs.progress(connection) != self.loaded
 
     def brought_up_to_date(self, connection: Connection) -> Deduped:
         """Each record's outcome by what is there now, with the write lock held."""

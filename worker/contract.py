@@ -18,8 +18,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from store import hashing
+from store.database.schema import FIXED, ContractColumn, Kind
 from store.errors import ConfigError
-from store.schema import FIXED, ContractColumn, Kind
 from worker.settings import SourceSettings, WorkerSettings
 
 IDENTITY = ("key", "ts")

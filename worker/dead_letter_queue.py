@@ -14,12 +14,13 @@ import orjson
 from redis import Redis
 from sqlalchemy import Engine
 
-from store import database, dead_letters, timestamps
-from store.accounting import Law
+from store import database, timestamps
+from store.checks.conservation import Law
 from store.crash_points import reach
-from store.dead_letters import DeadLetter, Rejected
 from store.errors import QueueUnavailable
 from store.settings import StoreSettings
+from store.tables import dead_letters
+from store.tables.dead_letters import DeadLetter, Rejected
 from worker import embedded_redis
 from worker.broker import connect, translated
 from worker.settings import WorkerSettings

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from store.command import changing, reading
-from store.console import print_json, shown
+from store.cli.command import changing, reading
 from store.errors import ConfigError
+from store.terminal import print_json, shown
 
 app = typer.Typer(
     name="flags",
@@ -28,7 +28,7 @@ def stage_flags() -> None:
 @app.command("list", epilog="Examples:\n\n  worker flags list\n\n  worker flags list --json")
 def list_flags(as_json: Json = False) -> None:
     """Each stage's share of the records, where it comes from, and the latest changes."""
-    from store import flags
+    from store.tables import flags
     from worker.settings import WorkerSettings
 
     configured = WorkerSettings.load().stages.shares()
@@ -45,7 +45,7 @@ def list_flags(as_json: Json = False) -> None:
     from rich.table import Table
 
     from store import timestamps
-    from store.rendering import second
+    from store.cli.render.elements import second
 
     table = Table("stage", "share", "from")
     for name, row in rows.items():
@@ -76,8 +76,8 @@ def set_flags(
     why: Annotated[str, typer.Option(help="Kept with the change.")] = "",
 ) -> None:
     """Change what stages do from the next batch on; who, when and why is kept."""
-    from store import flags
-    from store.watermark_moves import who
+    from store.load.watermark_moves import who
+    from store.tables import flags
 
     shares = [parse(change) for change in changes]
     with changing() as connection:

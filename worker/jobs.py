@@ -21,10 +21,14 @@ from rq import Retry, get_current_job
 from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
-from store import comparison, creation, database, flags, priorities, reconciliation, timestamps
+from store import database, timestamps
 from store.crash_points import reach
+from store.database import install
 from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
+from store.reconcile import compare
+from store.reconcile import runs as reconciliation
 from store.settings import StoreSettings
+from store.tables import flags, priorities
 from worker import attempts, broker, dead_letter_queue, loader, receiving, stages
 from worker.contract import Contract, load_contract
 from worker.message import Message
@@ -73,9 +77,9 @@ class Workplace:
         store, worker = StoreSettings.load(), WorkerSettings.load()
         place = cls(store, worker, load_contract(worker))
         kinds = {column.name: column.kind for column in place.contract.columns}
-        comparison.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
-        engine = creation.prepare(store)
-        creation.add_contract_columns(engine, place.contract.columns)
+        compare.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
+        engine = install.prepare(store)
+        install.add_contract_columns(engine, place.contract.columns)
         place.judges = {name: place._compiled(source) for name, source in worker.sources.items()}
         with database.transaction(engine) as connection:
             ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}

@@ -14,9 +14,12 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
-from store import creation, database, locks, merging, run_log, staging, watermarks
+from store import database
 from store.crash_points import reach
+from store.database import install
 from store.errors import LockLost, SluiceError
+from store.load import merge
+from store.tables import leases, load_runs, staging, watermarks
 from worker.settings import WorkerSettings
 
 LOCK = "loader"
@@ -49,15 +52,15 @@ def load(
     Raises LockHeld where another loader works, WatermarkCorrupt, StoreUnavailable. A run that fails is
     logged as failed and leaves nothing else behind; the chunks before it stand.
     """
-    holder = holder or locks.new_holder()
+    holder = holder or leases.new_holder()
     with database.transaction(engine) as connection:
-        locks.acquire(connection, LOCK, holder, settings.load_lease_seconds)
+        leases.acquire(connection, LOCK, holder, settings.load_lease_seconds)
     reach("load.locked")
     try:
         return _run(engine, settings, holder, idle_after)
     finally:
         with database.transaction(engine) as connection:
-            locks.release(connection, LOCK, holder)
+            leases.release(connection, LOCK, holder)
 
 
 def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: timedelta | None) -> Run:
@@ -69,9 +72,9 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
             return Run(None, 0, 0, 0, 0, 0, mark, mark, 0.0)
     with database.transaction(engine) as connection:
         before = _pipeline(connection, watermarks.stored(connection), idle_after)
-        number = run_log.start(connection, holder, before)
+        number = load_runs.start(connection, holder, before)
     reach("load.run_started")
-    chunks: list[merging.Merged] = []
+    chunks: list[merge.Merged] = []
     spent: Counter[str] = Counter()
     after = before
     try:
@@ -86,7 +89,7 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
         _log_failure(engine, number, error)
         raise
     with database.transaction(engine) as connection:
-        run_log.finish(connection, number)
+        load_runs.finish(connection, number)
     reach("load.finished")
     return Run(
         number,
@@ -109,7 +112,7 @@ def _load_chunk(
     until: int,
     spent: Counter[str],
     idle_after: timedelta | None,
-) -> tuple[merging.Merged, str | None] | None:
+) -> tuple[merge.Merged, str | None] | None:
     """One chunk: taken and judged while workers may write; then, in one transaction, merge, lineage, staging
     cleared, watermarks, run log.
 
@@ -118,8 +121,8 @@ def _load_chunk(
     started = time.monotonic()
     with database.reading(connection):
         reach("load.chunk_begun")
-        columns = creation.contract_columns(connection)
-        chunk = merging.take_chunk(connection, columns, settings.load_chunk_records, until)
+        columns = install.contract_columns(connection)
+        chunk = merge.take_chunk(connection, columns, settings.load_chunk_records, until)
     if chunk is None:
         return None
     reach("load.judged")
@@ -127,15 +130,15 @@ def _load_chunk(
     with database.transaction(connection):
         locked = time.monotonic()
         # Whoever holds the lease is the only one who writes the target: what was judged still holds.
-        locks.renew(connection, LOCK, holder, settings.load_lease_seconds)
+        leases.renew(connection, LOCK, holder, settings.load_lease_seconds)
         marks = watermarks.read_all(connection, settings.max_future_skew)
-        merged = merging.merge_chunk(connection, chunk, number)
+        merged = merge.merge_chunk(connection, chunk, number)
         reach("load.staging_cleared")
         _advance(connection, merged.newest, marks, number)
         reach("load.watermark_moved")
         mark = _pipeline(connection, marks, idle_after)
         spent.update({"judge": judged - started, "lock": locked - judged, **merged.seconds})
-        run_log.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started, spent)
+        load_runs.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started, spent)
         reach("load.run_logged")
     reach("load.committed")
     database.checkpoint(connection)
@@ -163,7 +166,7 @@ def _log_failure(engine: Engine, number: int, error: BaseException) -> None:
     said = str(error) if isinstance(error, SluiceError) else repr(error)
     try:
         with database.transaction(engine) as connection:
-            run_log.finish(connection, number, error=said[:2000])
+            load_runs.finish(connection, number, error=said[:2000])
     except SluiceError as second:
         log.warning("run %d could not be logged as failed: %s", number, second)
 

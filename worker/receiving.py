@@ -12,21 +12,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine
 
-from store import (
-    batches,
-    database,
-    dead_letters,
-    flags,
-    hashing,
-    lineage,
-    staging,
-    timestamps,
-    watermarks,
-)
-from store.batches import Batch
+from store import database, hashing, timestamps
 from store.crash_points import reach
-from store.dead_letters import Rejected
-from store.schema import event_id, staged_id
+from store.database.schema import event_id, staged_id
+from store.tables import batches, dead_letters, flags, lineage, staging, watermarks
+from store.tables.batches import Batch
+from store.tables.dead_letters import Rejected
 from worker import stages
 from worker.compared import Compared
 from worker.message import Message

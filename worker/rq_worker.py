@@ -34,10 +34,10 @@ from rq.job import Job
 from rq.utils import now
 from rq.worker_registration import clean_worker_registry, register
 
-from store.console import shown
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
+from store.terminal import shown
 from worker import broker, jobs, recovery
 from worker.broker import RECORDS_QUEUE, JsonSerializer, SluiceJob, SluiceQueue
 from worker.patience import make_patient

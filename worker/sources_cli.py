@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store.console import print_json, shown
 from store.errors import ConfigError
+from store.terminal import print_json, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,7 +52,7 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     if not settings.sources:
         print("no source has an entry: records are taken as they are; see [sources.NAME] in docs/sources.md")
         return
-    from store.rendering import put
+    from store.cli.render.elements import put
 
     rows = [
         (name, how(source), time_of(source), source.late, str(source.priority or ""))
@@ -102,7 +102,7 @@ def try_source(
     if as_json:
         print_json(trials)
         return
-    from store.rendering import put
+    from store.cli.render.elements import put
 
     rows = [(str(each["line"]), each["raw"], as_text(each["adapted"]), each["verdict"]) for each in trials]
     put(wrapped(f"{file} as {name}", ("line", "raw", "adapted", "verdict"), rows))
@@ -175,7 +175,7 @@ def wrapped(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
     """A table whose cells go on in the next line."""
     from rich.text import Text  # slow to import, and for people alone
 
-    from store.rendering import frame, short
+    from store.cli.render.elements import frame, short
 
     made = frame(shown(title))
     for name in columns:

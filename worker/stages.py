@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from store import hashing, timestamps
-from store.staging import LATE, STALE
+from store.tables.staging import LATE, STALE
 from worker.adapters import Adapter
 from worker.contract import Contract
 from worker.message import Message, Opaque, RawRecord

@@ -18,10 +18,12 @@ from types import FrameType
 
 from rq.registry import ScheduledJobRegistry, StartedJobRegistry
 
-from store import accounting, batches, database, run_log, staging
-from store.console import Exit
+from store import database
+from store.checks import conservation
 from store.errors import LockHeld, QueueUnavailable, SluiceError
 from store.settings import StoreSettings
+from store.tables import batches, load_runs, staging
+from store.terminal import Exit
 from worker import broker, dead_letter_queue, embedded_redis, jobs, loader
 from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
 from worker.recovery import maintain
@@ -209,7 +211,7 @@ class Supervisor:
     def _counts(self, queue: Broker) -> dict[str, int]:
         """What a burst adds to."""
         with self.place.database() as engine, database.reading(engine) as connection:
-            totals, loads = accounting.totals(connection), run_log.totals(connection)
+            totals, loads = conservation.totals(connection), load_runs.totals(connection)
             return {
                 "failed_batches": queue.failed_count(),
                 "batches": batches.count(connection),

@@ -1,8 +1,8 @@
-"""How Alembic reaches the database: over the connection that `store.creation.migrate` hands it."""
+"""How Alembic reaches the database: over the connection that `store.database.install.migrate` hands it."""
 
 from alembic import context
 
-from store import schema
+from store.database import schema
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -27,9 +27,9 @@ import psutil
 from redis import Redis
 
 import producer.cli
-import store.cli
+import store.cli.app
 import worker.cli
-from store import console
+from store import terminal
 from worker import embedded_redis
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +173,7 @@ class Sandbox:
             redirect_stderr(err),
         ):
             try:
-                console.run(lambda: APPS[words[0]](words[1:], prog_name=words[0]))
+                terminal.run(lambda: APPS[words[0]](words[1:], prog_name=words[0]))
                 code: Any = 0
             except SystemExit as end:
                 code = end.code

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from store import accounting, database, dead_letters, lineage
+from store import database
+from store.checks import conservation
 from store.crash_points import POINTS
 from store.settings import StoreSettings
+from store.tables import dead_letters, lineage
 from worker import dead_letter_queue
 
 from .sandbox import Sandbox, sandbox
@@ -114,7 +116,7 @@ def run_until_settled(site: Sandbox, received: int, point: str) -> None:
             "the DLQ equals the open letters",
         )
         with database.reading(engine) as connection:
-            assert accounting.violations(connection) == []
+            assert conservation.violations(connection) == []
     up.stop()
 
 
@@ -135,7 +137,7 @@ def state(site: Sandbox) -> tuple[str, dict[str, int], int]:
     """What must be as if nobody had died: the digest, the open letters by reason, the replays."""
     with store_of(site) as engine, database.reading(engine) as connection:
         reasons = dead_letters.counts_by_reason(connection)
-        return accounting.digest(connection), reasons, lineage.count_by_step(connection)["replay"]
+        return conservation.digest(connection), reasons, lineage.count_by_step(connection)["replay"]
 
 
 def undisturbed(site: Sandbox, *, deadly: bool = False) -> None:

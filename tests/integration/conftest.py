@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store import creation
+from store.database import install
 from store.settings import StoreSettings
 
 from .plant import Plant, opened
@@ -18,7 +18,7 @@ from .plant import Plant, opened
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with all of its tables and nothing in them."""
     home = tmp_path_factory.mktemp("empty")
-    creation.prepare(StoreSettings(home=home, database_url=f"sqlite:///{home}/sluice.db")).dispose()
+    install.prepare(StoreSettings(home=home, database_url=f"sqlite:///{home}/sluice.db")).dispose()
     return home / "sluice.db"
 
 

@@ -23,9 +23,14 @@ from sqlalchemy import Engine
 from producer import enqueue, replay, sending
 from producer.replay import Edit
 from producer.settings import ProducerSettings
-from store import accounting, creation, database, dead_letters, lineage, lineage_walks, report
-from store.dead_letters import DeadLetter
+from store import database
+from store.checks import conservation
+from store.database import install
+from store.lineage import trace
+from store.reports import summary
 from store.settings import StoreSettings
+from store.tables import dead_letters, lineage
+from store.tables.dead_letters import DeadLetter
 from worker import dead_letter_queue, jobs
 from worker.broker import (
     LOAD_STAGED,
@@ -84,7 +89,7 @@ class Plant:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            self._engine = creation.prepare(StoreSettings.load())
+            self._engine = install.prepare(StoreSettings.load())
         return self._engine
 
     @property
@@ -171,15 +176,15 @@ class Plant:
 
     def report(self) -> dict[str, Any]:
         with database.reading(self.engine) as connection:
-            return report.report(connection)
+            return summary.report(connection)
 
     def digest(self) -> str:
         with database.reading(self.engine) as connection:
-            return accounting.digest(connection)
+            return conservation.digest(connection)
 
     def violations(self) -> list[str]:
         with database.reading(self.engine) as connection:
-            return accounting.violations(connection)
+            return conservation.violations(connection)
 
     def letters(self, status: str | None = "open") -> list[DeadLetter]:
         with database.reading(self.engine) as connection:
@@ -192,7 +197,7 @@ class Plant:
     def chain(self, key: str) -> list[lineage.Entry]:
         """Every entry of a key and of what it follows, in the order they follow each other."""
         with database.reading(self.engine) as connection:
-            entries = {entry.id: entry for entry in lineage_walks.of_key(connection, key)}
+            entries = {entry.id: entry for entry in trace.of_key(connection, key)}
 
         def depth(entry: lineage.Entry) -> int:
             return 1 + depth(entries[entry.parent_id]) if entry.parent_id in entries else 0

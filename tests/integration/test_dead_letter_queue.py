@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from store import database, dead_letters, timestamps
+from store import database, timestamps
 from store.errors import QueueUnavailable
+from store.tables import dead_letters
 from worker import dead_letter_queue
 from worker.dead_letter_queue import INDEX_KEY, LETTERS_KEY
 

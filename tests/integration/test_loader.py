@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from store import database, freshness, locks, merging, receipts, timestamps, watermarks
+from store import database, timestamps
 from store.errors import LockHeld, WatermarkCorrupt
+from store.load import merge
+from store.reports import freshness, receipts
+from store.tables import leases, watermarks
 from worker import loader
 from worker.recovery import enqueue_due
 
@@ -64,13 +67,13 @@ def test_a_second_loader_leaves_the_work_to_the_first(plant: Plant) -> None:
     plant.send(ndjson(row()))
     plant.work()
     with database.transaction(plant.engine) as connection:
-        locks.acquire(connection, loader.LOCK, "elsewhere:1:abc", 60)
+        leases.acquire(connection, loader.LOCK, "elsewhere:1:abc", 60)
     plant.load()
     assert plant.report()["pending"] == 1
     with pytest.raises(LockHeld, match="elsewhere:1"):
         loader.load(plant.engine, plant.settings)
     with database.transaction(plant.engine) as connection:
-        locks.release(connection, loader.LOCK, "elsewhere:1:abc")
+        leases.release(connection, loader.LOCK, "elsewhere:1:abc")
     plant.load()
     assert plant.report()["pending"] == 0
 
@@ -81,7 +84,7 @@ def test_a_run_that_fails_is_logged_as_failed_and_changes_nothing_else(
     monkeypatch.setenv("SLUICE_LOAD_CHUNK_RECORDS", "1")
     plant.send(ndjson(row("a"), row("b"), row("c")))
     plant.work()
-    whole, calls = merging.merge_chunk, []
+    whole, calls = merge.merge_chunk, []
 
     def fail_second(*args: Any) -> Any:
         calls.append(1)
@@ -91,7 +94,7 @@ def test_a_run_that_fails_is_logged_as_failed_and_changes_nothing_else(
         return merged
 
     with monkeypatch.context() as broken:
-        broken.setattr(merging, "merge_chunk", fail_second)
+        broken.setattr(merge, "merge_chunk", fail_second)
         with pytest.raises(RuntimeError):
             loader.load(plant.engine, plant.settings)
     (run,) = plant.rows("run_log", "seq")

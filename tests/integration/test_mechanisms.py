@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from rq.registry import ScheduledJobRegistry
 from sqlalchemy import Connection
 
-from store import database, locks, target, timestamps
+from store import database, timestamps
 from store.errors import LockLost
+from store.tables import leases, target
 from worker import attempts, compared, jobs, loader, stages
 from worker.broker import ATTEMPTS, LOADER_QUEUE
 from worker.compared import Compared
@@ -132,11 +133,11 @@ def test_the_mark_that_a_letter_was_published_does_not_wait_for_the_disk_and_all
     with database.transaction(plant.engine, lasting=False) as connection:
         assert level(connection) == 1
     with pytest.raises(ZeroDivisionError), database.transaction(plant.engine, lasting=False) as connection:
-        connection.execute(locks.locks.insert().values(name="x", holder="y", expires_at="z"))
+        connection.execute(leases.locks.insert().values(name="x", holder="y", expires_at="z"))
         raise ZeroDivisionError
     with database.transaction(plant.engine) as connection:
         assert level(connection) == usual
-        assert connection.execute(locks.locks.select()).all() == []
+        assert connection.execute(leases.locks.select()).all() == []
 
 
 def test_a_worker_that_has_staged_much_wakes_the_loader_once(
@@ -191,7 +192,7 @@ def test_a_loader_whose_lease_was_taken_over_loads_nothing_more(
     def load_chunk(*args: object) -> object:
         if loaded:  # between two chunks the lease ran out, and another took it
             with database.transaction(plant.engine) as connection:
-                connection.execute(locks.locks.update().values(holder="another:1:x"))
+                connection.execute(leases.locks.update().values(holder="another:1:x"))
         found = real(*args)  # type: ignore[arg-type]
         loaded.append(found)
         return found

@@ -10,7 +10,8 @@ from producer import replay
 from producer.cli import Office, app
 from producer.replay import Edit
 from producer.settings import ProducerSettings
-from store import database, receipts
+from store import database
+from store.reports import receipts
 from worker.contract import load_contract
 
 from .plant import Plant, ndjson, row

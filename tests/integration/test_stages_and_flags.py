@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from store import accounting, database, flags, lineage_walks, reconciliation
+from store import database
+from store.checks import conservation
 from store.errors import ConfigError
+from store.lineage import trace
+from store.reconcile import runs as reconciliation
+from store.tables import flags
 from worker import jobs
 from worker.cli import app
 from worker.settings import StageSettings
@@ -20,10 +24,10 @@ run = CliRunner().invoke
 
 
 def batches_of(plant: Plant) -> list[dict[str, Any]]:
-    from store import batches
+    from store.tables import batches
 
     with jobs.workplace().database() as engine, database.reading(engine) as connection:
-        assert accounting.violations(connection) == []
+        assert conservation.violations(connection) == []
         return batches.recent(connection, 100)
 
 
@@ -129,7 +133,7 @@ def test_the_entry_of_a_duplicate_follows_the_entry_it_repeats(plant: Plant) -> 
     plant.run(ndjson(row("a"), row("a")))
     plant.run(ndjson(row("a"), row("z")))
     with jobs.workplace().database() as engine, database.reading(engine) as connection:
-        entries = lineage_walks.of_key(connection, "a")
+        entries = trace.of_key(connection, "a")
     stage = next(entry for entry in entries if entry.step == "stage")
     repeats = [entry for entry in entries if entry.step == "skip"]
     assert [(entry.detail, entry.parent_id) for entry in repeats] == [("duplicate", stage.id)] * 2
@@ -139,7 +143,7 @@ def test_the_entry_of_a_superseded_record_follows_what_beat_it(plant: Plant) -> 
     plant.run(ndjson(row("a", ts="2025-01-02T00:00:00Z")))
     plant.run(ndjson(row("a", ts="2025-01-01T00:00:00Z")))
     with jobs.workplace().database() as engine, database.reading(engine) as connection:
-        entries = lineage_walks.of_key(connection, "a")
+        entries = trace.of_key(connection, "a")
     winner = next(entry for entry in entries if entry.step == "stage")
     assert [(e.detail, e.parent_id) for e in entries if e.step == "skip"] == [("superseded", winner.id)]
 

@@ -10,8 +10,9 @@ import pytest
 from rq import Queue
 from rq.registry import ScheduledJobRegistry
 
-from store import database, staging
+from store import database
 from store.errors import StoreUnavailable
+from store.tables import staging
 from worker import jobs, receiving
 from worker.broker import JsonSerializer
 from worker.recovery import enqueue_due

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from store import database, lateness, time_looking
+from store import database
+from store.reports import lateness, timing
 from tests.integration.plant import Plant, ndjson, row
 
 DAY = timedelta(days=1)
@@ -54,7 +55,7 @@ def counts(plant: Plant) -> tuple[int, int]:
 
 def shown(plant: Plant, idle_after: timedelta | None) -> dict[str, Any]:
     with database.reading(plant.engine) as connection:
-        return time_looking.watermark(connection, HOUR, idle_after)
+        return timing.watermark(connection, HOUR, idle_after)
 
 
 # --- Spark: late data ----------------------------------------------------------------------------------

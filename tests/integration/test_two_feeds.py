@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from store import comparison, database, lineage_checks, reconciliation
+from store import database
+from store.checks import lineage as lineage_checks
+from store.reconcile import compare
+from store.reconcile import runs as reconciliation
 
 from . import two_feeds
 from .plant import Plant, opened
@@ -70,7 +73,7 @@ def counted(plant: Plant, plan: Plan, policy: Policy) -> None:
 def compared(plant: Plant, tolerance: float) -> tuple[dict[str, Any], set[str]]:
     """What `store reconcile` says of both feeds; the keys that it lists."""
     with database.reading(plant.engine) as connection:
-        asked = comparison.compared(connection, FEEDS, {"value": tolerance} if tolerance else {}, None)
+        asked = compare.compared(connection, FEEDS, {"value": tolerance} if tolerance else {}, None)
         result = asdict(reconciliation.reconcile(connection, asked))
         listed = {each.key for each in reconciliation.differences(connection, asked)}
     names = ("keys", "matched", "mismatched", "single_source", "fields")

@@ -32,7 +32,7 @@ LOOK = (
     "processed = False",
 )
 UPSERT = (
-    "store/batches.py",
+    "store/tables/batches.py",
     '.on_conflict_do_nothing(index_elements=["id"])',
     '.on_conflict_do_update(index_elements=["id"], set_={"kind": batch.kind})',
 )
@@ -96,7 +96,7 @@ MUTANTS = (
     mutant(
         "last writer wins: the merge's WHERE",
         (
-            "store/target.py",
+            "store/tables/target.py",
             "        where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash),\n",
             "",
         ),
@@ -104,7 +104,7 @@ MUTANTS = (
     mutant(
         "last writer wins: the best of a chunk",
         (
-            "store/merging.py",
+            "store/load/merge.py",
             'where(beaten).values({"_outcome": 3})',
             'where(beaten).values({"_outcome": 1})',
         ),
@@ -112,12 +112,12 @@ MUTANTS = (
     mutant(
         "last writer wins: what the target holds is not asked, nor the WHERE",
         (
-            "store/target.py",
+            "store/tables/target.py",
             "        where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash),\n",
             "",
         ),
         (
-            "store/merging.py",
+            "store/load/merge.py",
             "select(case((newer, 2), else_=3))",
             "select(case((newer, 2), else_=2))",
         ),
@@ -125,12 +125,12 @@ MUTANTS = (
     mutant(
         "last writer wins: the hash does not break a tie",
         (
-            "store/target.py",
+            "store/tables/target.py",
             "where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash)",
             "where=new.ts >= target.c.ts",
         ),
         (
-            "store/merging.py",
+            "store/load/merge.py",
             "newer = tuple_(chunk.c.ts, chunk.c.content_hash) > tuple_(held.c.ts, held.c.content_hash)",
             "newer = chunk.c.ts >= held.c.ts",
         ),
@@ -157,7 +157,7 @@ MUTANTS = (
     ),
     mutant(
         "dedupe: what is loaded meanwhile is not asked",
-        ("worker/compared.py", "return run_log.progress(connection) != self.loaded", "return False"),
+        ("worker/compared.py", "return load_runs.progress(connection) != self.loaded", "return False"),
     ),
     mutant(
         "plain records: a repeated field is not noticed",
@@ -167,13 +167,13 @@ MUTANTS = (
         "fencing: the lease is not renewed",
         (
             "worker/loader.py",
-            "        locks.renew(connection, LOCK, holder, settings.load_lease_seconds)\n",
+            "        leases.renew(connection, LOCK, holder, settings.load_lease_seconds)\n",
             "",
         ),
     ),
     mutant(
         "fencing: two loaders at once",
-        ("store/locks.py", "    if row and row", "    if False and row"),
+        ("store/tables/leases.py", "    if row and row", "    if False and row"),
     ),
     mutant(
         "allow-list: any function is run",
@@ -191,7 +191,7 @@ MUTANTS = (
     mutant(
         "watermark: it moves backwards",
         (
-            "store/watermarks.py",
+            "store/tables/watermarks.py",
             "    if current is not None and move.value <= current:\n        return False\n",
             "",
         ),

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from store.staging import LATE, STALE
+from store.tables.staging import LATE, STALE
 from worker.contract import load_contract
 from worker.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings, WorkerSettings

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from store import creation
+from store.database import install
 
 revision = "0002"
 down_revision = "0001"
@@ -120,4 +120,4 @@ def upgrade() -> None:
     )
     op.create_index("reconciled_mismatches_by_seq", "reconciled_mismatches", ["since_seq"])
     op.execute(LINEAGE_VIEW)
-    creation.create_golden(op.get_bind())
+    install.create_golden(op.get_bind())

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from store import creation, schema
+from store.database import install, schema
 
 revision = "0003"
 down_revision = "0002"
@@ -66,7 +66,7 @@ WHERE NOT EXISTS (
 def upgrade() -> None:
     connection = op.get_bind()
     quote = connection.dialect.identifier_preparer.quote
-    kept = creation.contract_columns(connection)
+    kept = install.contract_columns(connection)
     op.execute("DROP VIEW lineage")
     op.execute("DROP VIEW golden")
     op.create_table(
@@ -140,7 +140,7 @@ def upgrade() -> None:
     )
     op.execute(RECORD_LINEAGE_VIEW)
     op.execute(LINEAGE_VIEW)
-    creation.create_golden(connection)
+    install.create_golden(connection)
 
 
 def contract_columns(kept: tuple[schema.ContractColumn, ...]) -> list[sa.Column[object]]:

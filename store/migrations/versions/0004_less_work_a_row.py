@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-from store import creation, schema
+from store.database import install, schema
 
 revision = "0004"
 down_revision = "0003"
@@ -35,7 +35,7 @@ def upgrade() -> None:
     views = {name: sql for name, sql in made_by}
     for name in VIEWS:
         op.execute(f"DROP VIEW {name}")
-    remake("target", target(creation.contract_columns(connection)))
+    remake("target", target(install.contract_columns(connection)))
     remake("past_lineage", PAST_LINEAGE, sqlite_with_rowid=False)
     remake("lineage_events", LINEAGE_EVENTS)
     op.create_index("lineage_events_by_key", "lineage_events", ["record_key"])
@@ -45,7 +45,7 @@ def upgrade() -> None:
     )
     for name in ("record_lineage", "lineage"):
         connection.exec_driver_sql(views[name])
-    creation.create_golden(connection)
+    install.create_golden(connection)
 
 
 def remake(name: str, parts: Sequence[sa.schema.SchemaItem], **options: bool) -> None:

@@ -12,26 +12,15 @@ import orjson
 import pytest
 from sqlalchemy import Engine, text
 
-from store import (
-    accounting,
-    batches,
-    creation,
-    database,
-    dead_letters,
-    hashing,
-    lineage,
-    merging,
-    run_log,
-    schema,
-    staging,
-    target,
-    timestamps,
-    watermarks,
-)
-from store.batches import Batch
-from store.dead_letters import Rejected
-from store.schema import ContractColumn, event_id, staged_id
+from store import database, hashing, timestamps
+from store.checks import conservation
+from store.database import install, schema
+from store.database.schema import ContractColumn, event_id, staged_id
+from store.load import merge
 from store.settings import StoreSettings
+from store.tables import batches, dead_letters, lineage, load_runs, staging, target, watermarks
+from store.tables.batches import Batch
+from store.tables.dead_letters import Rejected
 
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
 
@@ -223,20 +212,20 @@ class Ledger:
     def load(self, size: int = 1000) -> int:
         """One run of the loader, in chunks of `size`; its number."""
         with database.transaction(self.engine) as connection:
-            run = run_log.start(connection, "host:1:00", None)
+            run = load_runs.start(connection, "host:1:00", None)
         while True:
             with database.transaction(self.engine) as connection:
                 marks = watermarks.stored(connection)
-                chunk = merging.take_chunk(connection, COLUMNS, size)
+                chunk = merge.take_chunk(connection, COLUMNS, size)
                 if chunk is None:
                     break
-                merged = merging.merge_chunk(connection, chunk, run)
+                merged = merge.merge_chunk(connection, chunk, run)
                 for move in merged.newest:
                     if watermarks.advance(connection, move, marks.get(move.source), run):
                         marks[move.source] = move.value
-                run_log.add_chunk(connection, run, merged.outcomes, watermarks.pipeline(marks), 0.1)
+                load_runs.add_chunk(connection, run, merged.outcomes, watermarks.pipeline(marks), 0.1)
         with database.transaction(self.engine) as connection:
-            run_log.finish(connection, run)
+            load_runs.finish(connection, run)
         return run
 
     def target(self) -> dict[tuple[str, str], tuple[str, str, float]]:
@@ -246,11 +235,11 @@ class Ledger:
 
     def digest(self) -> str:
         with database.reading(self.engine) as connection:
-            return accounting.digest(connection)
+            return conservation.digest(connection)
 
     def violations(self) -> list[str]:
         with database.reading(self.engine) as connection:
-            return accounting.violations(connection)
+            return conservation.violations(connection)
 
     def rows(self, statement: str, **values: Any) -> list[Any]:
         with database.reading(self.engine) as connection:
@@ -308,8 +297,8 @@ def settings(backend: str, tmp_path: Path, own_environment: None) -> StoreSettin
 @pytest.fixture
 def engine(settings: StoreSettings) -> Iterator[Engine]:
     """A prepared database with the contract's columns."""
-    engine = creation.prepare(settings)
-    creation.add_contract_columns(engine, COLUMNS)
+    engine = install.prepare(settings)
+    install.add_contract_columns(engine, COLUMNS)
     yield engine
     engine.dispose()
 

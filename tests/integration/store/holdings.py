@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
-from store import comparison, creation, database, hashing, reconciliation, schema
-from store.reconciliation import Difference, Result
+from store import database, hashing
+from store.database import install, schema
+from store.reconcile import compare
+from store.reconcile import runs as reconciliation
+from store.reconcile.runs import Difference, Result
 
 FIELDS = ("name", "value", "size")
 
@@ -29,7 +32,7 @@ class Holding(NamedTuple):
 def put(engine: Engine, rows: Sequence[Holding]) -> None:
     """Rows of the target, each with its place as its lineage id."""
     with database.transaction(engine) as connection:
-        table = schema.record_tables(creation.contract_columns(connection)).target
+        table = schema.record_tables(install.contract_columns(connection)).target
         for place, row in enumerate(rows):
             content = hashing.digest(repr(row).encode())
             carried = {"lineage_id": place, "lineage_line": 1, "lineage_run": 1, "lineage_outcome": 1}
@@ -49,7 +52,7 @@ def reconciled(
 ) -> tuple[Result, list[Difference]]:
     """The counts and the rows, as `store reconcile` has them."""
     with database.reading(engine) as connection:
-        asked = comparison.compared(connection, sources, tolerances, since)
+        asked = compare.compared(connection, sources, tolerances, since)
         rows = list(reconciliation.differences(connection, asked))
         return reconciliation.reconcile(connection, asked), rows
 

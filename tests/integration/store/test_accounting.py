@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from store import accounting, database, dead_letters
+from store import database
+from store.checks import conservation
+from store.tables import dead_letters
 from tests.integration.store.conftest import Bad, Ledger, Record
 
 OLD, NEW = "2025-01-01", "2025-01-02"
@@ -26,7 +28,7 @@ def full(ledger: Ledger) -> Ledger:
 def test_the_laws_hold_in_an_empty_store(ledger: Ledger) -> None:
     assert ledger.violations() == []
     with database.reading(ledger.engine) as connection:
-        assert [law.holds for law in accounting.laws(connection)] == [True, True]
+        assert [law.holds for law in conservation.laws(connection)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_law_that_is_broken_is_reported_where_it_is(
 ) -> None:
     full.tamper(tampering)
     with database.reading(full.engine) as connection:
-        found = accounting.laws(connection)
+        found = conservation.laws(connection)
     assert any(said in violation for violation in found[law].violations), found
     assert not found[law].holds
     assert found[1 - law].holds
@@ -65,14 +67,14 @@ def test_a_law_that_is_broken_is_reported_where_it_is(
 def test_totals_are_over_all_batches_and_by_source(full: Ledger) -> None:
     full.receive([Record("q", OLD)], source="usgs")
     with database.reading(full.engine) as connection:
-        assert accounting.totals(connection)["received"] == 7
-        by_source = accounting.totals_by_source(connection)
+        assert conservation.totals(connection)["received"] == 7
+        by_source = conservation.totals_by_source(connection)
     assert {name: counters["staged"] for name, counters in by_source.items()} == {"shop": 3, "usgs": 1}
 
 
 def test_totals_before_the_first_batch_are_noughts(ledger: Ledger) -> None:
     with database.reading(ledger.engine) as connection:
-        assert set(accounting.totals(connection).values()) == {0}
+        assert set(conservation.totals(connection).values()) == {0}
 
 
 def test_the_digest_is_64_hex_digits(ledger: Ledger) -> None:

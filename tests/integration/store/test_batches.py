@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from store import batches, database
+from store import database
+from store.tables import batches
 from tests.integration.store.conftest import Bad, Ledger, Record, a_batch
 
 

@@ -14,9 +14,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from store import creation, database, schema
+from store import database
+from store.database import install, schema
+from store.database.schema import ContractColumn
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
-from store.schema import ContractColumn
 from store.settings import StoreSettings
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 def prepare(**settings: Any) -> None:
     """Prepares a database and lets it go."""
-    creation.prepare(StoreSettings.load(**settings)).dispose()
+    install.prepare(StoreSettings.load(**settings)).dispose()
 
 
 def url(path: Path) -> str:
@@ -32,7 +33,7 @@ def url(path: Path) -> str:
 
 
 def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> None:
-    engine = creation.prepare(settings)
+    engine = install.prepare(settings)
     declared = MetaData()
     for table in (*schema.metadata.tables.values(), *vars(schema.record_tables()).values()):
         if not isinstance(table, tuple):
@@ -53,13 +54,13 @@ def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> No
             for constraint in table.constraints
             if type(constraint).__name__ == "CheckConstraint"
         }
-    assert creation.revision(engine) == schema.SCHEMA_REVISION
+    assert install.revision(engine) == schema.SCHEMA_REVISION
     engine.dispose()
 
 
 def test_preparing_twice_changes_nothing(settings: StoreSettings) -> None:
     for _ in range(2):
-        engine = creation.prepare(settings)
+        engine = install.prepare(settings)
         with database.transaction(engine) as connection:
             connection.execute(text("INSERT INTO locks VALUES (:name, 'h', 'e')"), {"name": str(id(engine))})
         engine.dispose()
@@ -71,8 +72,8 @@ def test_preparing_twice_changes_nothing(settings: StoreSettings) -> None:
 
 def test_many_may_prepare_a_new_database_at_once(own_environment: None, tmp_path: Path) -> None:
     code = (
-        "from store import creation; from store.settings import StoreSettings; "
-        "engine = creation.prepare(StoreSettings.load()); print(creation.revision(engine)); engine.dispose()"
+        "from store.database import install; from store.settings import StoreSettings; "
+        "engine = install.prepare(StoreSettings.load()); print(install.revision(engine)); engine.dispose()"
     )
     processes = [
         subprocess.Popen(
@@ -109,7 +110,7 @@ def test_a_database_of_a_later_version_is_refused(engine: Engine, settings: Stor
     with database.transaction(engine) as connection:
         connection.execute(text("UPDATE sluice_schema SET version_num = '9999'"))
     with pytest.raises(ForeignDatabase, match="another version"):
-        creation.prepare(settings)
+        install.prepare(settings)
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(
@@ -171,7 +172,7 @@ def test_the_sluice_variable_wins_over_the_common_one(
 def test_a_lock_held_too_long_is_unavailable_and_tells_the_setting(
     settings: StoreSettings, engine: Engine
 ) -> None:
-    impatient = creation.prepare(settings.model_copy(update={"busy_timeout_seconds": 0.05}))
+    impatient = install.prepare(settings.model_copy(update={"busy_timeout_seconds": 0.05}))
     with database.transaction(engine):
         with pytest.raises(StoreUnavailable, match="busy_timeout_seconds"), database.transaction(impatient):
             pass
@@ -211,9 +212,9 @@ def test_contract_columns_are_added_once_and_keep_their_order(engine: Engine) ->
         ContractColumn('a "b"', "json"),
     ]
     for _ in range(2):
-        creation.add_contract_columns(engine, more)
+        install.add_contract_columns(engine, more)
     with database.reading(engine) as connection:
-        names = [column.name for column in creation.contract_columns(connection)]
+        names = [column.name for column in install.contract_columns(connection)]
         for table in ("staging", "target"):
             columns = [column["name"] for column in inspect(connection).get_columns(table)]
             assert columns[-4:] == ["name", "value", "order", 'a "b"']
@@ -222,11 +223,9 @@ def test_contract_columns_are_added_once_and_keep_their_order(engine: Engine) ->
 
 def test_a_contract_field_that_changed_its_type_is_refused(engine: Engine) -> None:
     with pytest.raises(ConfigError, match="'value' is text now, but the table holds it as real"):
-        creation.add_contract_columns(
-            engine, [ContractColumn("new", "text"), ContractColumn("value", "text")]
-        )
+        install.add_contract_columns(engine, [ContractColumn("new", "text"), ContractColumn("value", "text")])
     with database.reading(engine) as connection:
-        assert "new" not in [column.name for column in creation.contract_columns(connection)]
+        assert "new" not in [column.name for column in install.contract_columns(connection)]
 
 
 @pytest.mark.parametrize("statement", ["SELECT nothing_like_it FROM batches", "SELEKT 1"])
@@ -240,7 +239,7 @@ def test_a_mistake_in_our_own_sql_is_not_taken_for_a_database_that_is_away(
 def test_a_lock_is_waited_for_as_long_as_the_setting_says_and_no_longer(
     settings: StoreSettings, engine: Engine
 ) -> None:
-    impatient = creation.prepare(settings.model_copy(update={"busy_timeout_seconds": 1.0}))
+    impatient = install.prepare(settings.model_copy(update={"busy_timeout_seconds": 1.0}))
     with database.transaction(engine):
         started = time.monotonic()
         with pytest.raises(StoreUnavailable, match="locked"), database.transaction(impatient):
@@ -269,7 +268,7 @@ def test_a_long_log_is_not_waited_for_while_somebody_reads(
     settings: StoreSettings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "LONGEST_WAL_BYTES", 0)
-    reader = creation.prepare(settings.model_copy(update={"busy_timeout_seconds": 5.0}))
+    reader = install.prepare(settings.model_copy(update={"busy_timeout_seconds": 5.0}))
     with database.reading(reader) as reading, database.connected(engine) as writing:
         reading.execute(text("SELECT count(*) FROM locks")).scalar()
         with database.transaction(writing) as connection:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from store import database, dead_letters, timestamps
-from store.dead_letters import DeadLetter
+from store import database, timestamps
+from store.tables import dead_letters
+from store.tables.dead_letters import DeadLetter
 from tests.integration.store.conftest import Bad, Ledger, Record, rejected
 
 AT = "2025-01-15T12:00:00.000000Z"

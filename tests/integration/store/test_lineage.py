@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from store import database, dead_letters, lineage, lineage_walks
-from store.lineage import Entry
-from store.schema import event_id, staged_id
+from store import database
+from store.database.schema import event_id, staged_id
+from store.lineage import trace
+from store.tables import dead_letters, lineage
+from store.tables.lineage import Entry
 from tests.integration.store.conftest import Bad, Ledger, Record
 
 FIVE = [Record(key, "2025-01-15") for key in "abcde"]
@@ -10,12 +12,12 @@ FIVE = [Record(key, "2025-01-15") for key in "abcde"]
 
 def of_key(ledger: Ledger, key: str, source: str | None = None) -> list[Entry]:
     with database.reading(ledger.engine) as connection:
-        return lineage_walks.of_key(connection, key, source)
+        return trace.of_key(connection, key, source)
 
 
 def of_line(ledger: Ledger, file: str, line: int) -> list[Entry]:
     with database.reading(ledger.engine) as connection:
-        return lineage_walks.of_line(connection, file, line)
+        return trace.of_line(connection, file, line)
 
 
 def by_step(ledger: Ledger) -> dict[str, int]:

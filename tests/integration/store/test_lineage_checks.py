@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from store import database, lineage_checks
-from store.schema import staged_id
+from store import database
+from store.checks import lineage as lineage_checks
+from store.database.schema import staged_id
 from tests.integration.store.conftest import Bad, Ledger, Record
 from tests.integration.store.test_lineage_walks import send_back
 

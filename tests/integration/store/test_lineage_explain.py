@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from store import database, explain, lineage_tables
+from store import database
+from store.cli.render import lineage as lineage_tables
 from store.errors import SluiceError
+from store.lineage import explain
 from tests.integration.store.conftest import Bad, Ledger, Record
 from tests.integration.store.test_lineage_walks import send_back
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
-from store import database, openlineage
+from store import database
 from store.errors import ConfigError, SluiceError, UsageError
+from store.lineage import openlineage
 from tests.integration.store.conftest import Ledger, Record
 
 TEXT = {"type": "string"}

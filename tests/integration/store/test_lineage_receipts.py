@@ -4,8 +4,11 @@ from typing import Any
 
 import orjson
 
-from store import database, enqueues, receipt_tables, receipts
-from store.enqueues import Enqueue
+from store import database
+from store.cli.render import receipts as receipt_tables
+from store.reports import receipts
+from store.tables import enqueues
+from store.tables.enqueues import Enqueue
 from tests.integration.store.conftest import Bad, Ledger, Record
 
 

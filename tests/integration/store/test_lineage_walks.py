@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from store import database, dead_letters, lineage, lineage_walks
+from store import database
+from store.database.schema import event_id, staged_id
 from store.errors import UsageError
-from store.lineage import Entry
-from store.schema import event_id, staged_id
+from store.lineage import trace
+from store.tables import dead_letters, lineage
+from store.tables.lineage import Entry
 from tests.integration.store.conftest import Bad, Ledger, Record
 
 
@@ -17,11 +19,11 @@ def walk(ledger: Ledger, walked: Callable[..., list[Entry]], *arguments: object)
 
 
 def of_id(ledger: Ledger, id: str) -> list[Entry]:
-    return walk(ledger, lineage_walks.of_id, id)
+    return walk(ledger, trace.of_id, id)
 
 
 def of_line(ledger: Ledger, file: str, line: int) -> list[Entry]:
-    return walk(ledger, lineage_walks.of_line, file, line)
+    return walk(ledger, trace.of_line, file, line)
 
 
 def places(entries: list[Entry]) -> list[tuple[str, str, int]]:
@@ -80,7 +82,7 @@ def test_every_entry_of_a_chain_leads_to_the_whole_chain(ledger: Ledger) -> None
     ledger.receive([Bad("{")], first_line=7)
     send_back(ledger, Record("a", "2025-01-15"))
     ledger.load()
-    chain = walk(ledger, lineage_walks.of_key, "a")
+    chain = walk(ledger, trace.of_key, "a")
     assert [entry.step for entry in chain] == ["reject", "replay", "stage", "load"]
     for entry in chain:
         assert of_id(ledger, entry.id) == chain
@@ -91,9 +93,9 @@ def test_a_letter_sent_back_under_another_key_is_found_by_both(ledger: Ledger) -
     ledger.receive([Bad('{"key": "a"}', "missing_timestamp", "a")], first_line=7)
     send_back(ledger, Record("b", "2025-01-15"))
     ledger.load()
-    steps = [entry.step for entry in walk(ledger, lineage_walks.of_key, "a")]
+    steps = [entry.step for entry in walk(ledger, trace.of_key, "a")]
     assert steps == ["reject", "replay", "stage", "load"]
-    assert walk(ledger, lineage_walks.of_key, "a") == walk(ledger, lineage_walks.of_key, "b")
+    assert walk(ledger, trace.of_key, "a") == walk(ledger, trace.of_key, "b")
 
 
 def test_a_letter_rejected_twice_before_it_is_accepted_is_one_chain(ledger: Ledger) -> None:
@@ -170,7 +172,7 @@ def test_no_entry_stands_before_the_one_it_follows_though_the_clock_ran_backward
     ledger.tamper("UPDATE run_log SET started_at = '2001-01-01T00:00:00.000000Z', finished_at = NULL")
     ledger.tamper("UPDATE batches SET processed_at = '2002-01-01T00:00:00.000000Z' WHERE seq = 3")
     ledger.tamper("UPDATE batches SET processed_at = '2003-01-01T00:00:00.000000Z' WHERE kind = 'replay'")
-    found = walk(ledger, lineage_walks.of_key, "b")
+    found = walk(ledger, trace.of_key, "b")
     assert [entry.step for entry in found] == ["reject", "replay", "stage", "load", "skip"]
 
 

@@ -8,20 +8,21 @@ import sys
 import pytest
 from sqlalchemy import Engine
 
-from store import database, locks
+from store import database
 from store.errors import LockHeld, LockLost
+from store.tables import leases
 
 ELSEWHERE = "another-host:1:00"
 
 
 def take(engine: Engine, holder: str, seconds: float = 60) -> None:
     with database.transaction(engine) as connection:
-        locks.acquire(connection, "loader", holder, seconds)
+        leases.acquire(connection, "loader", holder, seconds)
 
 
 def holder(engine: Engine) -> str | None:
     with database.reading(engine) as connection:
-        return locks.holder_of(connection, "loader")
+        return leases.holder_of(connection, "loader")
 
 
 def dead_process() -> int:
@@ -35,16 +36,16 @@ def test_a_free_lock_is_taken_and_given_back(engine: Engine) -> None:
     take(engine, ELSEWHERE)
     assert holder(engine) == ELSEWHERE
     with database.transaction(engine) as connection:
-        locks.release(connection, "loader", ELSEWHERE)
+        leases.release(connection, "loader", ELSEWHERE)
     assert holder(engine) is None
 
 
 @pytest.mark.parametrize("mine", [ELSEWHERE, None])
 def test_a_held_lock_is_refused_naming_its_holder(engine: Engine, mine: str | None) -> None:
-    first = mine or locks.new_holder()
+    first = mine or leases.new_holder()
     take(engine, first)
     with pytest.raises(LockHeld, match="held by") as refused:
-        take(engine, locks.new_holder())
+        take(engine, leases.new_holder())
     assert first in str(refused.value)
     assert holder(engine) == first
 
@@ -52,7 +53,7 @@ def test_a_held_lock_is_refused_naming_its_holder(engine: Engine, mine: str | No
 def test_two_locks_do_not_know_each_other(engine: Engine) -> None:
     take(engine, ELSEWHERE)
     with database.transaction(engine) as connection:
-        locks.acquire(connection, "pruner", locks.new_holder(), 60)
+        leases.acquire(connection, "pruner", leases.new_holder(), 60)
 
 
 def test_a_lock_that_ran_out_is_taken_over(engine: Engine) -> None:
@@ -64,7 +65,7 @@ def test_a_lock_that_ran_out_is_taken_over(engine: Engine) -> None:
 
 def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(engine: Engine) -> None:
     take(engine, f"{socket.gethostname()}:{dead_process()}:00")
-    mine = locks.new_holder()
+    mine = leases.new_holder()
     take(engine, mine)
     assert holder(engine) == mine
 
@@ -72,20 +73,20 @@ def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(engine: Engine) -
 def test_the_same_process_number_of_another_host_is_not_taken_for_dead(engine: Engine) -> None:
     take(engine, f"another-host:{dead_process()}:00")
     with pytest.raises(LockHeld):
-        take(engine, locks.new_holder())
+        take(engine, leases.new_holder())
 
 
 def test_a_host_name_may_hold_colons(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "fe80::1")
-    take(engine, locks.new_holder())
+    take(engine, leases.new_holder())
     with pytest.raises(LockHeld):
-        take(engine, locks.new_holder())
+        take(engine, leases.new_holder())
 
 
 def test_renewing_extends_the_lease(engine: Engine) -> None:
     take(engine, ELSEWHERE, seconds=-1)
     with database.transaction(engine) as connection:
-        locks.renew(connection, "loader", ELSEWHERE, 60)
+        leases.renew(connection, "loader", ELSEWHERE, 60)
     assert holder(engine) == ELSEWHERE
 
 
@@ -93,12 +94,12 @@ def test_a_lock_that_another_took_is_lost(engine: Engine) -> None:
     take(engine, ELSEWHERE, seconds=-1)
     take(engine, "new-host:2:11")
     with pytest.raises(LockLost), database.transaction(engine) as connection:
-        locks.renew(connection, "loader", ELSEWHERE, 60)
+        leases.renew(connection, "loader", ELSEWHERE, 60)
     with database.transaction(engine) as connection:
-        locks.release(connection, "loader", ELSEWHERE)
+        leases.release(connection, "loader", ELSEWHERE)
     assert holder(engine) == "new-host:2:11"
 
 
 def test_holders_of_one_process_differ() -> None:
-    assert locks.new_holder() != locks.new_holder()
-    assert locks.new_holder().startswith(f"{socket.gethostname()}:{os.getpid()}:")
+    assert leases.new_holder() != leases.new_holder()
+    assert leases.new_holder().startswith(f"{socket.gethostname()}:{os.getpid()}:")

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from store import creation, database, merging, run_log, staging
+from store import database
+from store.database import install
 from store.errors import SluiceError
+from store.load import merge
+from store.tables import load_runs, staging
 from tests.integration.store.conftest import BACKENDS, COLUMNS, Bad, Ledger, Record
 
 OLD, MIDDLE, NEW = "2025-01-01", "2025-01-02", "2025-01-03"
@@ -22,7 +25,7 @@ def shop(ledger: Ledger) -> dict[str, str]:
 
 def outcomes(ledger: Ledger) -> tuple[int, int, int]:
     with database.reading(ledger.engine) as connection:
-        totals = run_log.totals(connection)
+        totals = load_runs.totals(connection)
     return totals["inserted"], totals["updated"], totals["superseded"]
 
 
@@ -97,18 +100,18 @@ def test_a_chunk_is_no_larger_than_it_should_be_and_staging_is_empty_after_the_l
 
 def test_nothing_staged_is_nothing_merged(ledger: Ledger) -> None:
     with database.transaction(ledger.engine) as connection:
-        assert merging.take_chunk(connection, COLUMNS, 10) is None
+        assert merge.take_chunk(connection, COLUMNS, 10) is None
 
 
 def test_a_chunk_that_is_rolled_back_leaves_everything_as_it_was(ledger: Ledger) -> None:
     ledger.receive([Record("a", OLD), Record("b", NEW)])
     before = ledger.digest()
     with database.transaction(ledger.engine) as connection:
-        run = run_log.start(connection, "host:1:00", None)
+        run = load_runs.start(connection, "host:1:00", None)
     with pytest.raises(RuntimeError), database.transaction(ledger.engine) as connection:
-        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        chunk = merge.take_chunk(connection, COLUMNS, 10)
         assert chunk is not None
-        merged = merging.merge_chunk(connection, chunk, run)
+        merged = merge.merge_chunk(connection, chunk, run)
         assert merged.outcomes == {"inserted": 2, "updated": 0, "superseded": 0}
         raise RuntimeError("the loader is killed")
     assert ledger.digest() == before
@@ -122,10 +125,10 @@ def test_the_newest_of_each_source_is_named_with_its_record(ledger: Ledger) -> N
     number = ledger.receive([Record("a", OLD), Record("b", NEW), Record("c", NEW, "other")])
     ledger.receive([Record("a", MIDDLE)], source="usgs")
     with database.transaction(ledger.engine) as connection:
-        run = run_log.start(connection, "host:1:00", None)
-        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        run = load_runs.start(connection, "host:1:00", None)
+        chunk = merge.take_chunk(connection, COLUMNS, 10)
         assert chunk is not None
-        merged = merging.merge_chunk(connection, chunk, run)
+        merged = merge.merge_chunk(connection, chunk, run)
     newest = {move.source: move for move in merged.newest}
     assert (newest["shop"].value, newest["shop"].record_key) == (f"{NEW}T00:00:00.000000Z", "b")
     assert newest["shop"].lineage_id == number << 20 | 1
@@ -153,7 +156,7 @@ def test_a_merge_that_writes_other_than_it_judged_is_refused(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.receive([Record("a", OLD)])
-    monkeypatch.setattr("store.target.merge", lambda *_: 0)
+    monkeypatch.setattr("store.tables.target.merge", lambda *_: 0)
     with pytest.raises(SluiceError, match="rolled back"):
         ledger.load()
     assert ledger.rows("SELECT count(*) FROM staging") == [(1,)]
@@ -162,8 +165,8 @@ def test_a_merge_that_writes_other_than_it_judged_is_refused(
 @pytest.fixture(scope="module", params=BACKENDS)
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One database for all examples: each wipes it first."""
-    engine = creation.prepare(BACKENDS[request.param](tmp_path_factory.mktemp("shared")))
-    creation.add_contract_columns(engine, COLUMNS)
+    engine = install.prepare(BACKENDS[request.param](tmp_path_factory.mktemp("shared")))
+    install.add_contract_columns(engine, COLUMNS)
     yield engine
     engine.dispose()
 
@@ -224,15 +227,15 @@ def test_a_key_that_came_after_a_chunk_was_judged_takes_the_whole_chunk_back(led
     ledger.load()
     row = "SELECT * FROM target WHERE key = 'b'"
     with database.transaction(ledger.engine) as connection:
-        run = run_log.start(connection, "host:1:00", None)
+        run = load_runs.start(connection, "host:1:00", None)
         connection.exec_driver_sql(f"CREATE TABLE kept AS {row}")
         connection.exec_driver_sql("DELETE FROM target WHERE key = 'b'")
     ledger.receive([Record("b", MIDDLE), Record("c", MIDDLE)])
     with pytest.raises(IntegrityError), database.transaction(ledger.engine) as connection:
-        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        chunk = merge.take_chunk(connection, COLUMNS, 10)
         assert chunk is not None
         connection.exec_driver_sql("INSERT INTO target SELECT * FROM kept")
-        merging.merge_chunk(connection, chunk, run)
+        merge.merge_chunk(connection, chunk, run)
     assert ledger.rows("SELECT key FROM staging ORDER BY key") == [("b",), ("c",)]
     assert ledger.rows("SELECT key FROM target") == [("a",)]
 
@@ -242,10 +245,10 @@ def test_what_became_newer_after_a_chunk_was_judged_is_not_overwritten(ledger: L
     ledger.load()
     ledger.receive([Record("a", MIDDLE)])
     with database.transaction(ledger.engine) as connection:
-        run = run_log.start(connection, "host:1:00", None)
+        run = load_runs.start(connection, "host:1:00", None)
     with pytest.raises(SluiceError, match="rolled back"), database.transaction(ledger.engine) as connection:
-        chunk = merging.take_chunk(connection, COLUMNS, 10)
+        chunk = merge.take_chunk(connection, COLUMNS, 10)
         assert chunk is not None
         connection.exec_driver_sql(f"UPDATE target SET ts = '{NEW}T00:00:00.000000Z'")  # noqa: S608
-        merging.merge_chunk(connection, chunk, run)
+        merge.merge_chunk(connection, chunk, run)
     assert ledger.rows("SELECT count(*) FROM staging") == [(1,)]

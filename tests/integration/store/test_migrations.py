@@ -9,9 +9,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from store import accounting, creation, database, dead_letters, lineage_checks
-from store.schema import UNPUBLISHED, UNREMOVED, ContractColumn, event_id, staged_id
+from store import database
+from store.checks import conservation
+from store.checks import lineage as lineage_checks
+from store.database import install
+from store.database.schema import UNPUBLISHED, UNREMOVED, ContractColumn, event_id, staged_id
 from store.settings import StoreSettings
+from store.tables import dead_letters
 
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
 TS = "2025-01-0{}T00:00:00.000000Z"
@@ -65,7 +69,7 @@ STAGED = (
 
 def migrated(engine: database.Engine, to: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(creation.MIGRATIONS))
+    config.set_main_option("script_location", str(install.MIGRATIONS))
     with database.transaction(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, to)
@@ -76,9 +80,9 @@ def old(tmp_path: Path) -> StoreSettings:
     """A database as revision 0002 left it."""
     settings = StoreSettings(home=tmp_path)
     engine = database.open_engine(settings)
-    creation.create_private_file(engine.url)
+    install.create_private_file(engine.url)
     migrated(engine, "0002")
-    creation.add_contract_columns(engine, COLUMNS)
+    install.add_contract_columns(engine, COLUMNS)
     with database.transaction(engine) as connection:
         for statement, rows in ((OLD, BATCHES), (RUN, RUNS), (LINEAGE, LOADED), (TARGET, HELD)):
             connection.execute(text(statement), rows)
@@ -88,10 +92,10 @@ def old(tmp_path: Path) -> StoreSettings:
 
 
 def test_rows_lineage_and_staging_of_an_earlier_version_are_all_there_after_it(old: StoreSettings) -> None:
-    engine = creation.prepare(old)
+    engine = install.prepare(old)
     with database.reading(engine) as connection:
-        assert creation.revision(engine) == "0004"
-        assert accounting.violations(connection) == []
+        assert install.revision(engine) == "0004"
+        assert conservation.violations(connection) == []
         assert [law.violations for law in lineage_checks.laws(connection)] == [[], [], [], []]
         columns = ("key", "id", "ts", "line", "run_seq AS run", "outcome")
         rows = connection.execute(
@@ -111,11 +115,11 @@ def test_rows_lineage_and_staging_of_an_earlier_version_are_all_there_after_it(o
 def test_the_target_and_its_digest_are_not_changed_by_a_newer_version(old: StoreSettings) -> None:
     engine = database.open_engine(old)
     with database.reading(engine) as connection:
-        before = accounting.digest(connection)
+        before = conservation.digest(connection)
     engine.dispose()
-    engine = creation.prepare(old)
+    engine = install.prepare(old)
     with database.reading(engine) as connection:
-        assert accounting.digest(connection) == before
+        assert conservation.digest(connection) == before
     engine.dispose()
 
 
@@ -150,7 +154,7 @@ def test_entries_and_the_outbox_of_an_earlier_version_are_all_there_after_it(old
         connection.execute(text(EVENTS), ENTRIES)
         connection.execute(text(LETTERS), [{"id": id, "status": st, "at": at} for id, st, at in states])
     engine.dispose()
-    engine = creation.prepare(old)
+    engine = install.prepare(old)
     names = "id, step, record_key, dead_letter_id, detail, batch_seq, line, parent_id, repeats_id"
     with database.reading(engine) as connection:
         rows = connection.execute(text(f"SELECT {names} FROM lineage_events ORDER BY id")).all()  # noqa: S608

@@ -3,16 +3,18 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from store import creation, database, priorities
+from store import database
+from store.database import install
+from store.database.schema import ContractColumn
 from store.errors import ConfigError
-from store.schema import ContractColumn
+from store.tables import priorities
 from tests.integration.store.conftest import Ledger
 from tests.integration.store.holdings import Holding, put
 
 
 @pytest.fixture
 def store(engine: Engine) -> Engine:
-    creation.add_contract_columns(engine, [ContractColumn("size", "integer")])
+    install.add_contract_columns(engine, [ContractColumn("size", "integer")])
     return engine
 
 
@@ -57,7 +59,7 @@ def test_a_source_without_a_priority_comes_last(store: Engine) -> None:
 
 def test_golden_has_a_column_that_the_contract_got_later(store: Engine) -> None:
     put(store, [Holding("a", "k")])
-    creation.add_contract_columns(store, [ContractColumn("colour", "text")])
+    install.add_contract_columns(store, [ContractColumn("colour", "text")])
     Ledger(store).tamper("UPDATE target SET colour = 'blue'")
     assert Ledger(store).rows("SELECT key, size, colour FROM golden") == [("k", 7, "blue")]
 

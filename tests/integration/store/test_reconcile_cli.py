@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Engine
 
-from store import cli, reconcile_tables
+from store.cli import app
+from store.cli.render import reconcile as reconcile_tables
 from tests.integration.store.conftest import Ledger
 from tests.integration.store.holdings import Holding, put
 
@@ -36,7 +37,7 @@ def run(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setattr(sys, "argv", ["store", "reconcile", *arguments])
         capsys.readouterr()
         try:
-            cli.main()
+            app.main()
             code: Any = 0
         except SystemExit as ended:
             code = ended.code
@@ -48,10 +49,10 @@ def run(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture
 def engine(engine: Engine) -> Engine:
     """As the suite's, with a column for the holdings' sizes."""
-    from store import creation
-    from store.schema import ContractColumn
+    from store.database import install
+    from store.database.schema import ContractColumn
 
-    creation.add_contract_columns(engine, [ContractColumn("size", "integer")])
+    install.add_contract_columns(engine, [ContractColumn("size", "integer")])
     return engine
 
 

@@ -7,9 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from store import comparison, creation, database, reconciliation
+from store import database
+from store.database import install
+from store.database.schema import ContractColumn
 from store.errors import ConfigError, UsageError
-from store.schema import ContractColumn
+from store.reconcile import compare
+from store.reconcile import runs as reconciliation
 from tests.integration.store.conftest import Ledger
 from tests.integration.store.holdings import FIELDS, Holding, kept, oracle, put, reconciled
 
@@ -20,7 +23,7 @@ TIMES = tuple(f"2025-01-{day}T00:00:00.000000Z" for day in (10, 11, 12))
 @pytest.fixture
 def store(engine: Engine) -> Engine:
     """A store whose contract has a text, a real and an integer."""
-    creation.add_contract_columns(engine, [ContractColumn("size", "integer")])
+    install.add_contract_columns(engine, [ContractColumn("size", "integer")])
     return engine
 
 
@@ -163,7 +166,7 @@ def test_fields_beyond_the_contract_are_not_compared(store: Engine) -> None:
 
 
 def test_a_column_named_like_a_word_of_sql_is_compared(store: Engine) -> None:
-    creation.add_contract_columns(
+    install.add_contract_columns(
         store, [ContractColumn('select "x"', "boolean"), ContractColumn("order", "text")]
     )
     put(store, [Holding("a", "k"), Holding("b", "k")])
@@ -179,7 +182,7 @@ def test_a_source_named_like_sql_is_bound(store: Engine) -> None:
 
 
 def test_as_many_sources_as_are_allowed_are_compared(store: Engine) -> None:
-    names = [f"s{number:02}" for number in range(comparison.MOST_SOURCES)]
+    names = [f"s{number:02}" for number in range(compare.MOST_SOURCES)]
     put(store, [Holding(name, "k", float(place == 49)) for place, name in enumerate(names)])
     result, rows = reconciled(store, {"value": 0.5})
     assert (result.mismatched, len(rows)) == (1, 49)
@@ -260,5 +263,5 @@ def test_keeping_that_is_rolled_back_leaves_nothing(store: Engine) -> None:
 
 def test_the_oracle_knows_the_fields_of_the_contract(store: Engine) -> None:
     with database.reading(store) as connection:
-        asked = comparison.compared(connection)
+        asked = compare.compared(connection)
     assert {field.name for field in asked.fields} == set(FIELDS)

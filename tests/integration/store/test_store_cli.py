@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from store import cli, creation, database, dead_letters
-from store.schema import SCHEMA_REVISION
+from store import database
+from store.cli import app
+from store.database import install
+from store.database.schema import SCHEMA_REVISION
 from store.settings import StoreSettings
+from store.tables import dead_letters
 from tests.integration.store.conftest import Bad, Ledger, Record
 
 ROOT = Path(__file__).parents[3]
@@ -70,7 +73,7 @@ def store(
         monkeypatch.setattr(sys, "argv", ["store", *arguments])
         capsys.readouterr()
         try:
-            cli.main()
+            app.main()
             code: Any = 0
         except SystemExit as ended:
             code = ended.code
@@ -93,7 +96,7 @@ def sample(ledger: Ledger) -> Ledger:
 
 def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     """The command as a process of its own."""
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from store.cli import main; main()"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from store.cli.app import main; main()"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen([sys.executable, "-c", code, *arguments], **pipes)
 
@@ -207,9 +210,9 @@ def test_every_command_has_help_with_examples(store: Store, command: str) -> Non
 
 def test_the_commands_are_all_tested_here(store: Store) -> None:
     named = {
-        command.name or command.callback.__name__.replace("_", "-") for command in cli.app.registered_commands
+        command.name or command.callback.__name__.replace("_", "-") for command in app.app.registered_commands
     }
-    assert named | {group.name for group in cli.app.registered_groups} == set(COMMANDS)
+    assert named | {group.name for group in app.app.registered_groups} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -514,7 +517,7 @@ def test_a_bad_configuration_is_one_line_naming_the_key(store: Store) -> None:
 
 @pytest.fixture
 def own_process(own_environment: None, tmp_path: Path) -> None:
-    engine = creation.prepare(StoreSettings.load())
+    engine = install.prepare(StoreSettings.load())
     engine.dispose()
 
 
@@ -539,7 +542,7 @@ def test_a_terminal_that_is_not_utf_8_is_no_error(sample: Ledger, encoding: str)
 def test_help_does_not_load_the_database_libraries(own_process: None) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['store', '--help']\n"
-        "from store.cli import main\n"
+        "from store.cli.app import main\n"
         "try:\n    main()\n"
         "except SystemExit:\n    print([name for name in ('sqlalchemy', 'pydantic') if name in sys.modules])"
     )
@@ -551,6 +554,6 @@ def test_an_interrupted_command_ends_with_130(store: Store, monkeypatch: pytest.
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("store.looking.report", interrupted)
+    monkeypatch.setattr("store.reports.answers.report", interrupted)
     ended = store("report")
     assert (ended.code, ended.out, ended.err) == (130, "", "")

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from store import freshness, timestamps
+from store import timestamps
+from store.reports import freshness
 from tests.integration.store.conftest import Ledger
 from tests.integration.store.timeline import NOON, Command, Timeline, ago, at, commands
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import inspect
 
-from store import database, lateness, lateness_plot
+from store import database
+from store.cli.render import lateness_plot
 from store.errors import UsageError
+from store.reports import lateness
 from tests.integration.store.conftest import Ledger
 from tests.integration.store.timeline import NOON, Command, Timeline, at, commands
 

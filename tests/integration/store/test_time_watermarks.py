@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from store import database, timestamps, watermarks
+from store import database, timestamps
 from store.errors import WatermarkCorrupt
+from store.tables import watermarks
 from tests.integration.store.conftest import Ledger
 from tests.integration.store.timeline import HOUR, NOON, Command, Timeline, ago, at, commands
 

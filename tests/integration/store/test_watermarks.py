@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from store import database, timestamps, watermarks
+from store import database, timestamps
 from store.errors import WatermarkCorrupt
-from store.watermarks import Move
+from store.tables import watermarks
+from store.tables.watermarks import Move
 from tests.integration.store.conftest import Ledger, Record
 
 HOUR = timedelta(hours=1)

@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from store import cli, database, hashing, schema, staging, timestamps, watermarks
-from store.schema import staged_id
+from store import database, hashing, timestamps
+from store.cli import app
+from store.database import schema
+from store.database.schema import staged_id
+from store.tables import staging, watermarks
 from tests.integration.store.conftest import Ledger
 
 HOUR = timedelta(hours=1)
@@ -91,7 +94,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         monkeypatch.setattr(sys, "argv", ["store", *arguments])
         capsys.readouterr()
         try:
-            cli.main()
+            app.main()
             code: Any = 0
         except SystemExit as ended:
             code = ended.code

@@ -1,0 +1,1 @@
+"""The laws of the store, and the checks that prove them."""

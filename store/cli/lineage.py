@@ -1,0 +1,101 @@
+"""`store lineage`, `explain` and `openlineage`: what was done to a record, why, and the runs for others to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from store.cli.command import Json, reading, show
+from store.errors import UsageError
+from store.terminal import counted
+
+LINEAGE_EXAMPLES = (
+    "Examples:\n\n"
+    "  store lineage ci37868143\n\n"
+    "  store lineage order-17 --source shop --json\n\n"
+    "  store lineage --file orders.csv --line 12\n\n"
+    "  store lineage --id stage-1048577\n\n"
+    "  store lineage --by-step"
+)
+EXPLAIN_EXAMPLES = "Examples:\n\n  store explain ci37868143\n\n  store explain order-17 --source shop --json"
+OPENLINEAGE_EXAMPLES = (
+    "Examples:\n\n"
+    "  store openlineage --run 3\n\n"
+    "  store openlineage --since-run 10 --file runs.ndjson\n\n"
+    "  store openlineage --url http://localhost:5000/api/v1/lineage"
+)
+
+
+def lineage(
+    key: Annotated[str | None, typer.Argument(help="A record's key.", show_default=False)] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source's record of that key.")] = None,
+    file: Annotated[str | None, typer.Option(help="A file, named as it was sent; with --line.")] = None,
+    line: Annotated[int | None, typer.Option(help="A line of that file.", min=0)] = None,
+    id: Annotated[
+        str | None, typer.Option(help="An entry (stage-…, load-…, event-…), or a dead letter's first digits.")
+    ] = None,
+    by_step: Annotated[bool, typer.Option("--by-step", help="Count the entries of each step.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What was done to a record, from its file and line to the target; or what became of a line or entry."""
+    asked = [key is not None, file is not None or line is not None, id is not None, by_step]
+    if sum(asked) != 1 or (file is None) != (line is None):
+        raise UsageError("give one of: a KEY, --file with --line, --id, or --by-step")
+    if source is not None and key is None:
+        raise UsageError("--source goes with a KEY")
+    from store.cli.render import lineage as lineage_tables
+    from store.reports import answers
+    from store.tables.lineage import count_by_step
+
+    with reading() as connection:
+        if by_step:
+            show(count_by_step(connection), as_json, lineage_tables.steps)
+        elif file is not None and line is not None:
+            show(answers.lineage_of_line(connection, file, line), as_json, lineage_tables.lineage)
+        elif id is not None:
+            show(answers.lineage_of_id(connection, id), as_json, lineage_tables.lineage)
+        elif key is not None:
+            show(answers.lineage_of_key(connection, key, source), as_json, lineage_tables.lineage)
+
+
+def explain(
+    key: Annotated[str, typer.Argument(help="A record's key.", show_default=False)],
+    source: Annotated[str | None, typer.Option(help="Only this source's record of that key.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Why the target holds what it holds of a key, and what lost against it."""
+    from store.cli.render import lineage as lineage_tables
+    from store.lineage import explain as reasons
+
+    with reading() as connection:
+        found = reasons.explain(connection, key, source)
+    show(found, as_json, lineage_tables.explanation)
+
+
+def openlineage(
+    run: Annotated[int | None, typer.Option(help="This run alone.", min=1)] = None,
+    since_run: Annotated[int | None, typer.Option(help="This run and all later ones.", min=1)] = None,
+    file: Annotated[Path | None, typer.Option(help="Write the events there, one a line.")] = None,
+    url: Annotated[str | None, typer.Option(help="Send them there; the key is OPENLINEAGE_API_KEY.")] = None,
+    namespace: Annotated[str, typer.Option(help="Of the job.")] = "sluice",
+) -> None:
+    """The loader's runs as OpenLineage events, oldest first; on standard output, one a line."""
+    if run is not None and since_run is not None:
+        raise UsageError("give one of: --run, --since-run")
+    if file is not None and url is not None:
+        raise UsageError("give one of: --file, --url")
+    from store.lineage import openlineage as export
+
+    with reading() as connection:
+        events = export.events(connection, namespace, first=run or since_run or 1, last=run)
+    if url is not None:
+        export.send(events, url)
+        print(f"{counted(len(events), 'event')} sent.")
+    elif file is not None:
+        export.write(events, file)
+        print(f"{counted(len(events), 'event')} written.")
+    else:
+        for event in events:
+            print(event)

@@ -1,0 +1,196 @@
+"""`store reconcile`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
+
+import typer
+
+from store.cli.command import Json, changing, reading, show
+from store.errors import ConfigError, UsageError
+from store.terminal import Exit, warn
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from store.reconcile.runs import Difference, Result
+
+EXAMPLES = (
+    "Examples:\n\n"
+    "  store reconcile\n\n"
+    "  store reconcile --sources billing,field --tolerance value=0.01\n\n"
+    "  store reconcile --since 2025-01-15 --csv > mismatches.csv\n\n"
+    "  store reconcile --keep --fail-on-mismatch --json\n\n"
+    "  store reconcile --history"
+)
+KEYS_IN_TABLE = 20
+NEW_KEYS_SHOWN = 5
+
+
+def reconcile(
+    *,
+    sources: Annotated[
+        str | None,
+        typer.Option(help="These sources, with commas between.", show_default="all that have rows"),
+    ] = None,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FIELD=NUMBER: values no further apart match; ts=SECONDS compares ts, which is not "
+            "compared otherwise. May be repeated.",
+            show_default="values must be the same",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only keys of which some source has a row with this ts or a later one.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            help="How many mismatched keys to list.", min=1, show_default="20; all with --json or --csv"
+        ),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the result, and say what is new since the last one.")
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="List the results that were kept.")] = False,
+    fail_on_mismatch: Annotated[
+        bool, typer.Option("--fail-on-mismatch", help="End with 1 where a key is mismatched.")
+    ] = False,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The differences as CSV on standard output.")] = False,
+) -> None:
+    """Compare what the sources say of the same keys: what matches, what does not, what only one has."""
+    if as_json and as_csv:
+        raise UsageError("--json and --csv are two shapes of one output: choose one")
+    if history:
+        if sources or tolerance or since or keep or fail_on_mismatch or as_csv:
+            raise UsageError("--history lists what was kept: it goes with --limit and --json alone")
+        return show_history(limit or KEYS_IN_TABLE, as_json)
+    from store.reconcile import compare
+    from store.reconcile import runs as reconciliation
+
+    names = None if sources is None else named(sources)
+    tolerances, moment = tolerances_of(tolerance or []), None if since is None else stored_moment(since)
+    most = limit if limit or as_json or as_csv else KEYS_IN_TABLE
+    place: AbstractContextManager[Connection] = changing() if keep else reading()
+    # What is printed waits in a file, so that a slow reader of it holds up no writer of the database.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="") as out:
+        with place as connection:
+            asked = compare.compared(connection, names, tolerances, moment)
+            note = nothing_to_compare(connection, asked.sources)
+            result = reconciliation.reconcile(connection, asked)
+            if keep and note is None:
+                result = reconciliation.keep(connection, asked, result)
+            rows = first_keys(reconciliation.differences(connection, asked), most)
+            printed = write(connection, result, rows, note, (as_json, as_csv), cast(TextIO, out))
+        put(printed, cast(TextIO, out))
+    if as_csv and note:
+        warn(note)
+    if fail_on_mismatch and result.mismatched:
+        raise typer.Exit(Exit.FAILED)
+    return None
+
+
+def write(
+    connection: Connection, result: Result, rows: Iterable[Difference], note: str | None,
+    shape: tuple[bool, bool], out: TextIO,
+) -> list[Any]:  # fmt: skip
+    """Writes JSON or CSV; for people, what is to be shown."""
+    from store.cli.render import reconcile as tables
+    from store.reconcile import runs as reconciliation
+
+    as_json, as_csv = shape
+    if as_json:
+        tables.write_json(tables.as_json(result, note), rows, out)
+    elif as_csv:
+        tables.write_csv(rows, out, to_terminal=sys.stdout.isatty())
+    else:
+        new = reconciliation.found_first_by(connection, result.seq, NEW_KEYS_SHOWN) if result.seq else []
+        return tables.reconciliation(result, list(rows), note, new)
+    return []
+
+
+def put(things: list[Any], out: TextIO) -> None:
+    """What was written, or these tables, on standard output."""
+    from store.cli.render import elements
+
+    if things:
+        elements.put(*things)
+    out.seek(0)
+    shutil.copyfileobj(out, sys.stdout)
+
+
+def show_history(limit: int, as_json: bool) -> None:
+    """The results that were kept, each with the first keys that it was the first to find."""
+    from store.cli.render import reconcile as reconcile_tables
+    from store.reconcile import runs as reconciliation
+
+    with reading() as connection:
+        found = reconciliation.history(connection, limit)
+        for row in found:
+            row["new_keys"] = reconciliation.found_first_by(connection, row["seq"], NEW_KEYS_SHOWN)
+    show(reconcile_tables.history_json(found), as_json, reconcile_tables.history)
+
+
+def first_keys(differences: Iterator[Difference], most: int | None) -> Iterator[Difference]:
+    """The differences of so many keys; of all where `most` is None."""
+    for _, of_key in islice(groupby(differences, key=lambda each: each.key), most):
+        yield from of_key
+
+
+def nothing_to_compare(connection: Connection, asked: tuple[str, ...]) -> str | None:
+    """Why there is nothing to compare: fewer than two of the sources have rows."""
+    from store.reconcile import compare
+
+    there = compare.sources_with_rows(connection)
+    having = [name for name in asked if name in there]
+    if len(having) > 1:
+        return None
+    said = f"only {having[0]!r} has rows" if having else "none has rows"
+    others = f"; those with rows are {', '.join(there)}" if len(there) > len(having) else ""
+    return f"Nothing to compare: it takes two sources, {said}{others}."
+
+
+def named(text: str) -> list[str]:
+    """The names of `a,b`. Raises UsageError where there is none."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--sources {text!r} names no source: write them as --sources a,b")
+    return names
+
+
+def tolerances_of(given: list[str]) -> dict[str, float]:
+    """field -> tolerance, of `field=number`. Raises ConfigError naming the one that is wrong."""
+    found: dict[str, float] = {}
+    for text in given:
+        name, equals, number = (part.strip() for part in text.partition("="))
+        if not (name and equals):
+            raise ConfigError(f"--tolerance {text!r} should be FIELD=NUMBER, like value=0.01")
+        if name in found:
+            raise ConfigError(f"--tolerance gives {name!r} twice: once is enough")
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise ConfigError(
+                f"--tolerance {name}={number!r}: a tolerance is a number, 0 or greater"
+            ) from error
+    return found
+
+
+def stored_moment(text: str) -> str:
+    """A date or an ISO 8601 time as stored text; in UTC unless it says otherwise. Raises UsageError."""
+    from store import timestamps
+
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return timestamps.to_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--since {text!r} is no time: write 2025-01-15 or 2025-01-15T12:00:00Z") from error

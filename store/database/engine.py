@@ -1,0 +1,371 @@
+"""The engine, the one transaction helper, and all that differs between databases."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    TIMESTAMP,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    RowMapping,
+    Table,
+    cast,
+    create_engine,
+    event,
+    extract,
+    func,
+    select,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from store.database import schema
+from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
+from store.settings import StoreSettings
+
+BEGIN = "sluice_begin"
+IMMEDIATELY = "BEGIN IMMEDIATE"
+LOCK_POLL_SECONDS = 0.001
+# Keys come in no order: a larger page holds more of those that are looked up together.
+PAGE_BYTES = 16_384
+# SQLite's own checkpoint falls to whoever commits, every 4 MB; here the loader makes one after each chunk,
+# when nobody waits for it, and a committing worker only where no loader runs.
+LONGEST_WAL_BYTES = 128 << 20
+RESTART_SECONDS = 0.1  # how long a long log may keep writers waiting for those who still read it
+NOT_ANOTHERS = "SELECT count(*) = 0 OR sum(name = ?) FROM sqlite_master"
+
+# What the database says, and what its user can do about it.
+ADVICE = (
+    ("locked", "another process holds the write lock for longer than busy_timeout_seconds: it is retried"),
+    ("full", "the disk is full: free some space, then retry"),
+    ("readonly", "it is read-only: check the file's and the folder's permissions"),
+    ("read-only", "it is read-only: check the file's and the folder's permissions"),
+    ("unable to open", "check that its folder exists and can be written to, or set database_url"),
+    ("no such table", "it was replaced while in use: restore the file, or run `store init` for an empty one"),
+    ("disk i/o", "the disk failed: check it, restore from a backup if `PRAGMA integrity_check` complains"),
+    ("malformed", "the file is damaged: stop the workers, restore a backup, send the files again"),
+)
+
+# SQLite calls these operational too, and no waiting mends them.
+OUR_MISTAKES = (
+    "no such column",
+    "no such function",
+    "near ",
+    "table ",
+    "incomplete input",
+    "row value misused",
+)
+
+
+def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
+    """An engine for this process alone: engines do not survive a fork. Nothing is opened yet."""
+    url = parse_url(settings.url)
+    if url.get_backend_name() != "sqlite":
+        try:
+            return create_engine(url, poolclass=NullPool, hide_parameters=True)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"database_url names {url.get_backend_name()}, whose driver {error.name!r} is not installed: "
+                "install it, or use sqlite:////data/sluice.db"
+            ) from error
+    engine = create_engine(
+        url, connect_args={"timeout": settings.busy_timeout_seconds}, pool_size=1, hide_parameters=True
+    )
+    pragmas = (
+        f"PRAGMA page_size = {PAGE_BYTES}",  # of a new file
+        f"PRAGMA synchronous = {settings.synchronous}",
+        "PRAGMA foreign_keys = ON",
+        f"PRAGMA cache_size = {-1024 * page_cache_mb}",
+        "PRAGMA temp_store = FILE",  # what does not fit into its cache: memory stays bounded
+        f"PRAGMA wal_autocheckpoint = {LONGEST_WAL_BYTES // 2 // PAGE_BYTES}",
+        f"PRAGMA journal_size_limit = {LONGEST_WAL_BYTES}",
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are ours: BEGIN IMMEDIATE below
+        for pragma in pragmas:
+            connection.execute(pragma)
+        if connection.execute(NOT_ANOTHERS, (schema.VERSION_TABLE,)).fetchone()[0]:
+            connection.execute("PRAGMA journal_mode = WAL")  # this one is written into the file
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        statement = connection.get_execution_options().get(BEGIN, "BEGIN")
+        if statement == IMMEDIATELY:
+            take_write_lock(connection, settings.busy_timeout_seconds)
+        else:
+            connection.exec_driver_sql(statement)
+
+    return engine
+
+
+def take_write_lock(connection: Connection, seconds: float) -> None:
+    """Begins a transaction with SQLite's write lock, for which it waits this long.
+
+    SQLite's own waiting sleeps up to a tenth of a second at a time, longer than a batch takes to be written.
+    """
+    deadline = time.monotonic() + seconds
+    with _busy_timeout(connection, 0) as driver:
+        while time.monotonic() < deadline:
+            try:
+                driver.execute(IMMEDIATELY)
+            except sqlite3.Error as error:
+                if "locked" not in str(error):
+                    break
+                time.sleep(LOCK_POLL_SECONDS)
+            else:
+                return
+        connection.exec_driver_sql(IMMEDIATELY)  # the last try, over SQLAlchemy, which wraps what is wrong
+
+
+@contextmanager
+def _busy_timeout(connection: Connection, seconds: float) -> Iterator[Any]:
+    """SQLite's own connection, which waits so long for a lock until this ends."""
+    driver: Any = connection.connection.driver_connection
+    (milliseconds,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    try:
+        yield driver
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {int(milliseconds)}")
+
+
+def existing(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
+    """An engine over a database that is there already.
+
+    A file deleted under a running worker must not come back empty. Raises StoreUnavailable.
+    """
+    engine = open_engine(settings, page_cache_mb=page_cache_mb)
+    path = engine.url.database
+    if engine.dialect.name == "sqlite" and path and path != ":memory:" and not Path(path).exists():
+        raise StoreUnavailable(f"{path} is gone: restore it, or run `store init` to begin with an empty one")
+    return engine
+
+
+def file_of(engine: Engine) -> tuple[int, int] | None:
+    """(device, inode) of SQLite's file; None where there is no file."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    try:
+        found = Path(engine.url.database).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def parse_url(text: str) -> URL:
+    """A SQLAlchemy URL. Raises ConfigError, without showing a password, for one that is none."""
+    try:
+        url = make_url(text)
+        dialect = url.get_dialect()
+        if url.get_backend_name() == "sqlite":
+            dialect().create_connect_args(url)  # a SQLite URL has neither user nor host
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise ConfigError(
+            "database_url is not a URL of a known database: write it like sqlite:////data/sluice.db"
+        ) from error
+    return url
+
+
+@contextmanager
+def transaction(place: Engine | Connection, *, lasting: bool = True) -> Iterator[Connection]:
+    """One write transaction: all of it or nothing. Takes SQLite's write lock at the start.
+
+    One that is not `lasting` may be undone by a power cut, as a whole: for what is only found again then.
+    Raises StoreUnavailable for a system error; the first error is the one that is seen.
+    """
+    with translated(place.engine), connected(place) as connection:
+        connection.execution_options(**{BEGIN: IMMEDIATELY})
+        with connection.begin() if lasting else _unsynced(connection):
+            yield connection
+
+
+@contextmanager
+def _unsynced(connection: Connection) -> Iterator[None]:
+    """A transaction whose commit does not wait for the disk; the next lasting one does, for both."""
+    if not is_sqlite(connection):
+        with connection.begin():
+            yield
+        return
+    driver: Any = connection.connection.driver_connection
+    (level,) = driver.execute("PRAGMA synchronous").fetchone()
+    driver.execute("PRAGMA synchronous = NORMAL")
+    try:
+        with connection.begin():
+            yield
+    finally:
+        driver.execute(f"PRAGMA synchronous = {int(level)}")
+
+
+@contextmanager
+def reading(place: Engine | Connection) -> Iterator[Connection]:
+    """One consistent view of the data, without a lock."""
+    with translated(place.engine), connected(place) as connection:
+        connection.execution_options(**{BEGIN: "BEGIN"})
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def connected(place: Engine | Connection) -> Iterator[Connection]:
+    """One connection: a new one, or the one that is given, for several transactions that share its own tables."""
+    if isinstance(place, Connection):
+        yield place
+        return
+    with translated(place), place.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """Turns the driver's system errors into ours; programming errors pass as they are."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise translate(engine, error) from error
+
+
+def translate(engine: Engine, error: DBAPIError) -> Exception:
+    """The error to raise for what the driver said."""
+    said = str(error.orig).strip()
+    where = engine.url.render_as_string(hide_password=True)
+    if "not a database" in said:
+        return ForeignDatabase(f"{where} is not a database of Sluice's: {said}; point database_url elsewhere")
+    if said.startswith(OUR_MISTAKES):
+        return error
+    for word, advice in ADVICE:
+        if word in said.lower():
+            return StoreUnavailable(f"{where}: {said}: {advice}")
+    if error.connection_invalidated or isinstance(error.orig, sqlite3.OperationalError | OSError):
+        return StoreUnavailable(f"{where}: {said}: it is retried")
+    if type(error.orig).__name__ == "OperationalError":
+        return StoreUnavailable(f"{where}: {said}: check that the server runs and database_url is right")
+    return error
+
+
+def as_dict(row: RowMapping) -> dict[str, Any]:
+    """A row by column name; SQLAlchemy's own names are a kind of text that JSON does not take."""
+    return {str(name): value for name, value in row.items()}
+
+
+# --- what differs between databases -------------------------------------------------------------------
+
+
+def is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """An INSERT that can say ON CONFLICT, in this database's dialect."""
+    if is_sqlite(connection):
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # slow to import, and seldom needed
+
+    return postgresql.insert(table)
+
+
+def member_of(
+    connection: Connection, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
+) -> ColumnElement[bool]:
+    """`column` is one of `values`, however many, as one bound parameter."""
+    if is_sqlite(connection):
+        each = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column == func.any(list(values))
+
+
+def rows_of_keys(
+    connection: Connection, table: Table, names: Sequence[str], source: str, keys: Sequence[str]
+) -> Sequence[Any]:
+    """These columns of a source's rows with these keys, however many, best in order.
+
+    SQLite is made to look each key up once, in their order, for which there is no word but CROSS JOIN; a
+    subquery would be sorted first, and a join might go through all of the table.
+    """
+    if not is_sqlite(connection):
+        wanted = select(*(table.c[name] for name in names)).where(
+            table.c.source == source, member_of(connection, table.c.key, keys)
+        )
+        return connection.execute(wanted).all()
+    columns = ", ".join(f"t.{name}" for name in names)
+    statement = (
+        f"SELECT {columns} FROM json_each(?) AS each CROSS JOIN {table.name} AS t "  # noqa: S608
+        "WHERE t.source = ? AND t.key = each.value"
+    )
+    given = orjson.dumps(keys).decode()
+    return connection.exec_driver_sql(statement, (given, source)).all()
+
+
+def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The greatest of two or more values of one row."""
+    return func.max(*values) if is_sqlite(connection) else func.greatest(*values)
+
+
+def least(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The least of two or more values of one row."""
+    return func.min(*values) if is_sqlite(connection) else func.least(*values)
+
+
+def microseconds(connection: Connection, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored timestamp as microseconds since 1970, exactly."""
+    if is_sqlite(connection):
+        seconds = cast(func.strftime("%s", func.substr(stored, 1, 19)), BigInteger)
+        return seconds * 1_000_000 + cast(func.substr(stored, 21, 6), BigInteger)
+    return cast(extract("epoch", cast(stored, TIMESTAMP(timezone=True))) * 1_000_000, BigInteger)
+
+
+def insert_tuples(
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Many rows with one prepared statement; a third of the price of dictionaries per row."""
+    if not rows:
+        return
+    quote = connection.dialect.identifier_preparer.quote
+    mark = "?" if is_sqlite(connection) else "%s"
+    columns = ", ".join(quote(name) for name in names)
+    marks = ", ".join([mark] * len(names))
+    connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
+
+
+def keep_temporary(connection: Connection, megabytes: int) -> None:
+    """Lets so much of this connection's temporary tables stay in memory; once there is one."""
+    if is_sqlite(connection):
+        connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")
+
+
+def checkpoint(connection: Connection) -> None:
+    """Moves what is committed from SQLite's write-ahead log into the database file; between transactions.
+
+    Writers may go on meanwhile, unless the log has grown long: then they wait a moment for it to begin anew,
+    which it does where nobody reads what is in it.
+    """
+    if not is_sqlite(connection):
+        return
+    # What was committed stands, in the log; what is wrong with the file, the next transaction says.
+    with suppress(sqlite3.Error), _busy_timeout(connection, RESTART_SECONDS) as driver:
+        _busy, pages, _moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages * PAGE_BYTES > LONGEST_WAL_BYTES:
+            driver.execute("PRAGMA wal_checkpoint(RESTART)")
+
+
+def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:
+    """A stored timestamp moved back by whole seconds, as stored text; null before the beginning of time."""
+    if is_sqlite(connection):
+        moved = func.strftime("%Y-%m-%dT%H:%M:%S", func.substr(stamp, 1, 19), f"-{seconds} seconds")
+    else:
+        at = func.to_timestamp(func.substr(stamp, 1, 19), 'YYYY-MM-DD"T"HH24:MI:SS')
+        moved = func.to_char(at - timedelta(seconds=seconds), 'YYYY-MM-DD"T"HH24:MI:SS')
+    return moved.concat(func.substr(stamp, 20))  # the fraction stays, to the microsecond

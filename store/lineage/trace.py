@@ -1,0 +1,233 @@
+"""Walks through lineage: from a key, a line or any entry, back to file and line and forward to the target.
+
+A staged record's id is its batch and place, so an entry's number tells its batch; only its key must be looked
+for, by going once through the loaded records of its source. Events are few ways from one another: a `replay`
+stands beside what became of it (its id, without the last bit), and knows the `reject` that it follows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    column,
+    or_,
+    select,
+    table,
+    union_all,
+)
+
+from store import database
+from store.database.schema import PLACE_BITS, batches, lineage_events, record_lineage, record_tables
+from store.errors import UsageError
+from store.tables import batches as inbox
+from store.tables import dead_letters
+from store.tables.lineage import ENTRY_COLUMNS, Entry
+
+VIEW = table("lineage", *(column(name) for name in (*ENTRY_COLUMNS, "number")))
+EVENTS = ("reject", "skip", "replay")
+ORDER = {"replay": 0, "reject": 1, "skip": 1, "stage": 1, "load": 2}
+MAX_NUMBER = 1 << 62
+AT_ONCE = 500
+
+Entries = dict[str, Entry]
+
+
+def of_key(connection: Connection, key: str, source: str | None = None) -> list[Entry]:
+    """Every entry of a record key, oldest first, and all that they follow or that follows, whatever its key."""
+    # Naming the sources lets the lookup use the primary key, which begins with them.
+    sources = [source] if source else inbox.sources(connection)
+    return _family(connection, _entries(connection, VIEW.c.key == key, VIEW.c.source.in_(sources)))
+
+
+def of_line(connection: Connection, file: str, line: int) -> list[Entry]:
+    """What became of one line of one file."""
+    inside = and_(batches.c.first_line <= line, batches.c.last_line >= line)
+    condition = and_(batches.c.file == file, or_(inside, batches.c.kind == "replay"))
+    held = dict(connection.execute(select(batches.c.seq, batches.c.source).where(condition)).all())
+    first = batches.c.seq * (1 << (PLACE_BITS + 1))
+    near = and_(lineage_events.c.id >= first, lineage_events.c.id < first + (1 << (PLACE_BITS + 1)))
+    events = select(lineage_events.c.id).join(batches, near).where(condition, lineage_events.c.line == line)
+    batch = _batch_among(connection, list(held))
+    found = _events(connection, connection.execute(events).scalars().all())
+    found += _records_where(
+        connection, set(held.values()), lambda rows: and_(rows.c.line == line, batch(rows))
+    )
+    return _family(connection, [*found, *_repeats(connection, found)])
+
+
+def of_id(connection: Connection, id: str) -> list[Entry]:
+    """All that is linked with an entry: `stage-…`, `load-…`, `event-…`, or a dead letter's id or first digits.
+
+    Empty where there is no such entry. Raises UsageError for what is no id, or names several letters.
+    """
+    step, _, digits = id.partition("-")
+    if step not in ("stage", "load", "event"):
+        return _family(connection, _of_letter(connection, id))
+    if not (digits.isascii() and digits.isdigit()) or int(digits) >= MAX_NUMBER:
+        raise UsageError(f"--id {id!r} is no entry's: write it like {step}-1048576, as --json shows it")
+    number = int(digits)
+    if step == "event":
+        return _family(connection, _events(connection, [number]))
+    sources = connection.execute(select(batches.c.source).where(batches.c.seq == number >> PLACE_BITS))
+    found = _records_where(connection, set(sources.scalars()), lambda rows: rows.c.id == number)
+    if step == "load" and not any(entry.step == "load" for entry in found):
+        return []
+    return _family(connection, [*found, *_repeats(connection, found)])
+
+
+def _of_letter(connection: Connection, prefix: str) -> list[Entry]:
+    ids = dead_letters.ids_that_begin(connection, prefix) if prefix else []
+    if len(ids) > 1:
+        raise UsageError(f"--id {prefix!r} is the beginning of several ({', '.join(ids)}): give more digits")
+    numbers = select(lineage_events.c.id).where(lineage_events.c.dead_letter_id.in_(ids))
+    return _events(connection, connection.execute(numbers).scalars().all())
+
+
+def _entries(connection: Connection, *conditions: ColumnElement[bool]) -> list[Entry]:
+    statement = select(*(VIEW.c[name] for name in ENTRY_COLUMNS)).where(*conditions)
+    return [Entry(*row) for row in connection.execute(statement)]
+
+
+def _numbered(
+    connection: Connection, numbers: Sequence[int], *conditions: ColumnElement[bool]
+) -> list[Entry]:
+    # SQLite looks up a list of values in each part of a view; a subquery it holds against all of its rows.
+    chunks = [numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE)]
+    return [
+        entry for chunk in chunks for entry in _entries(connection, *conditions, VIEW.c.number.in_(chunk))
+    ]
+
+
+def _events(connection: Connection, numbers: Sequence[int]) -> list[Entry]:
+    return _numbered(connection, numbers, VIEW.c.step.in_(EVENTS))
+
+
+def _records(connection: Connection, found: Iterable[tuple[str, str, int]]) -> list[Entry]:
+    """`stage` and `load` of these (source, key, id)."""
+    ids: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for source, key, id in found:
+        ids[source, key].append(id)
+    return [
+        entry
+        for (source, key), numbers in ids.items()
+        for entry in _numbered(
+            connection,
+            numbers,
+            VIEW.c.step.in_(("stage", "load")),
+            VIEW.c.source == source,
+            VIEW.c.key == key,
+        )
+    ]
+
+
+def _records_where(
+    connection: Connection, sources: set[str], condition: Callable[[Table], ColumnElement[bool]]
+) -> list[Entry]:
+    """`stage` and `load` of records whose key is not known: goes through all of their sources'."""
+    if not sources:
+        return []
+    places = [
+        select(rows.c.source, rows.c.key, rows.c.id).where(rows.c.source.in_(sources), condition(rows))
+        for rows in (record_lineage, record_tables().staging)
+    ]
+    return _records(connection, connection.execute(union_all(*places)).all())
+
+
+def _batch_among(connection: Connection, numbers: list[int]) -> Callable[[Table], ColumnElement[bool]]:
+    return lambda rows: database.member_of(connection, rows.c.id.op(">>")(PLACE_BITS), numbers)
+
+
+def _family(connection: Connection, entries: list[Entry]) -> list[Entry]:
+    """The entries with all that they follow and all that follows them, oldest first."""
+    known: Entries = {}
+    new = entries
+    while new:
+        known |= {entry.id: entry for entry in new}
+        found = [*_linked(connection, new), *_repeated(connection, new, known)]
+        found += _sent_back(connection, found or new, known)
+        new = [entry for entry in found if entry.id not in known]
+    by_time = sorted(known.values(), key=lambda entry: (entry.at, _place(entry), ORDER[entry.step]))
+    return _after_parents(by_time, known)
+
+
+def _after_parents(entries: Iterable[Entry], known: Entries) -> list[Entry]:
+    """The entries, each after the one that it follows, whatever the clocks said."""
+    placed: Entries = {}
+    for entry in entries:
+        chain: Entries = {}
+        above: Entry | None = entry
+        while above and above.id not in placed and above.id not in chain:  # a circle only tampering makes
+            chain[above.id] = above
+            above = known.get(above.parent_id) if above.parent_id else None
+        placed |= dict(reversed(chain.items()))
+    return list(placed.values())
+
+
+def _place(entry: Entry) -> int:
+    return entry.number >> 1 if entry.step in EVENTS else entry.number
+
+
+def _linked(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
+    """The events that these entries follow, and those that follow, through every replay."""
+    seeds = {entry.number for entry in entries if entry.step in ("reject", "replay")}
+    seeds |= {int(above[6:]) for entry in entries if (above := entry.parent_id) and above[:6] == "event-"}
+    if not seeds:
+        return []
+    events = lineage_events
+    names = ("id", "step", "parent_id", "dead_letter_id")
+    first = select(*(events.c[name] for name in names)).where(
+        database.member_of(connection, events.c.id, sorted(seeds))
+    )
+    family = first.cte("family", recursive=True)
+    beside = and_(family.c.step == "replay", events.c.id == family.c.id + 1)
+    sent_back = and_(
+        family.c.step == "reject",
+        events.c.step == "replay",
+        events.c.dead_letter_id == family.c.dead_letter_id,
+    )
+    link = or_(events.c.id == family.c.parent_id, beside, sent_back)
+    family = family.union(select(*(events.c[name] for name in names)).join_from(family, events, link))
+    return _events(connection, connection.execute(select(family.c.id)).scalars().all())
+
+
+def _repeated(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
+    """What duplicates repeat, and what beat the superseded."""
+    return _records(
+        connection,
+        {
+            (entry.source, entry.key, int(entry.repeats_id[6:]))
+            for entry in entries
+            if entry.repeats_id and entry.key is not None and entry.repeats_id not in known
+        },
+    )
+
+
+def _repeats(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
+    """The duplicates of staged records, and those that they beat."""
+    events = lineage_events
+    numbers: list[int] = []
+    for entry in entries:
+        if entry.step == "stage":
+            same = (events.c.record_key == entry.key, events.c.source == entry.source)
+            found = select(events.c.id).where(*same, events.c.repeats_id == entry.number)
+            numbers += connection.execute(found).scalars().all()
+    return _events(connection, numbers)
+
+
+def _sent_back(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
+    """What was staged of letters sent back, where it has a key that none of the entries has."""
+    followed = {entry.parent_id for entry in (*known.values(), *entries)}
+    replays = [entry for entry in entries if entry.step == "replay" and entry.id not in followed]
+    numbers = [entry.number for entry in replays]
+
+    def is_next(rows: Any) -> ColumnElement[bool]:
+        return database.member_of(connection, rows.c.parent_id, numbers)
+
+    return _records_where(connection, {entry.source for entry in replays}, is_next)

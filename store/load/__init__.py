@@ -1,0 +1,1 @@
+"""Records from staging to the target."""

@@ -1,0 +1,1 @@
+"""Sources compared with each other."""

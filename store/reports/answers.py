@@ -1,0 +1,154 @@
+"""What the command shows, as JSON-able data: one function per command, each over a connection.
+
+Timestamps leave here as ISO 8601, with a fraction only where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from importlib.metadata import entry_points
+from typing import Any
+
+from sqlalchemy import Connection
+
+from store import timestamps
+from store.checks import conservation
+from store.checks import lineage as lineage_checks
+from store.errors import SluiceError, UsageError
+from store.lineage import trace
+from store.reports import summary as receipt
+from store.tables import batches, dead_letters, lineage, load_runs
+
+SEEN = ("Nothing is known of {}. Files and keys are named as they were sent: `store batches` lists the files, "
+        "`store dead-letters` what was rejected")  # fmt: skip
+
+
+def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
+    """The receipt of everything so far."""
+    found = _with_iso(receipt.report(connection, idle_after), "watermark")
+    found["watermarks"] = {name: timestamps.to_iso(value) for name, value in found["watermarks"].items()}
+    found["by_source"] = {
+        name: _with_iso(counters, "watermark") for name, counters in found["by_source"].items()
+    }
+    return found
+
+
+def recent_batches(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The latest batches, newest first."""
+    rows = batches.recent(connection, limit)
+    return [_with_iso({"batch": row.pop("id"), **row}, "watermark_before", "processed_at") for row in rows]
+
+
+def recent_runs(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The loader's latest runs, newest first."""
+    return [_run(row) for row in load_runs.recent(connection, limit)]
+
+
+def _run(row: dict[str, Any]) -> dict[str, Any]:
+    finished = None if row["status"] == "running" else row["finished_at"]
+    ended = timestamps.from_text(finished) if finished else timestamps.now()
+    found = {
+        "run": row["seq"],
+        "status": row["status"],
+        "started_at": row["started_at"],
+        "finished_at": finished,
+        "duration_seconds": round((ended - timestamps.from_text(row["started_at"])).total_seconds(), 6),
+        "merge_seconds": round(row["seconds"], 6),
+        "chunks": row["chunks"],
+        "rows": row["inserted"] + row["updated"] + row["superseded"],
+        "inserted": row["inserted"],
+        "updated": row["updated"],
+        "superseded": row["superseded"],
+        "watermark_before": row["watermark_before"],
+        "watermark_after": row["watermark_after"],
+        "holder": row["holder"],
+        "error": row["error"],
+    }
+    return _with_iso(found, "started_at", "finished_at", "watermark_before", "watermark_after")
+
+
+def lineage_of_key(connection: Connection, key: str, source: str | None) -> list[dict[str, Any]]:
+    """Every entry of a record key. Raises SluiceError where there is none."""
+    found = trace.of_key(connection, key, source)
+    if not found:
+        raise SluiceError(SEEN.format(f"key {key!r}" + (f" of source {source!r}" if source else "")))
+    return [_entry(entry) for entry in found]
+
+
+def lineage_of_line(connection: Connection, file: str, line: int) -> list[dict[str, Any]]:
+    """What became of one line of one file. Raises SluiceError where that is unknown."""
+    found = trace.of_line(connection, file, line)
+    if not found:
+        raise SluiceError(SEEN.format(f"line {line} of {file!r}"))
+    return [_entry(entry) for entry in found]
+
+
+def lineage_of_id(connection: Connection, id: str) -> list[dict[str, Any]]:
+    """All that is linked with one entry or dead letter. Raises SluiceError where there is none."""
+    found = trace.of_id(connection, id)
+    if not found:
+        raise SluiceError(
+            f"no entry is {id!r}, and no dead letter's id begins so: `store lineage KEY --json` shows ids"
+        )
+    return [_entry(entry) for entry in found]
+
+
+def _entry(entry: lineage.Entry) -> dict[str, Any]:
+    names = {"from_place": "from", "to_place": "to"}
+    return _with_iso({names.get(name, name): value for name, value in asdict(entry).items()}, "at")
+
+
+def letters(
+    connection: Connection,
+    status: str | None,
+    reasons: Sequence[str],
+    source: str | None,
+    limit: int | None,
+) -> list[dict[str, Any]]:
+    """Dead letters that match all that is given, in the order they were first seen."""
+    found = dead_letters.select_letters(
+        connection, status=status, reasons=reasons, source=source, limit=limit
+    )
+    return [_letter(letter) for letter in found]
+
+
+def letter(connection: Connection, prefix: str) -> dict[str, Any]:
+    """One dead letter by its id, which may be shortened. Raises SluiceError, UsageError."""
+    ids = dead_letters.ids_that_begin(connection, prefix)
+    if not ids:
+        raise SluiceError(f"no dead letter's id begins with {prefix!r}: `store dead-letters` lists them")
+    if len(ids) > 1:
+        raise UsageError(f"--id {prefix!r} is the beginning of several ({', '.join(ids)}): give more digits")
+    return _letter(dead_letters.select_letters(connection, status=None, ids=ids)[0])
+
+
+def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:
+    return _with_iso(asdict(letter), "first_seen_at", "last_seen_at", "resolved_at")
+
+
+def check(connection: Connection, repair: bool, with_lineage: bool = False) -> dict[str, Any]:
+    """The laws, and where they do not hold: the store's own, and those other rooms registered."""
+    chains = lineage_checks.laws(connection) if with_lineage else []
+    laws = [*conservation.laws(connection), *chains, *(law(repair) for law in registered_checks())]
+    return {
+        "holds": all(law.holds for law in laws),
+        "laws": [
+            {"law": law.says, "holds": law.holds, "violations": law.violations, "unchecked": law.unchecked}
+            for law in laws
+        ],
+    }
+
+
+def registered_checks() -> list[Callable[[bool], conservation.Law]]:
+    """Checks of what the store knows nothing of, such as the Redis DLQ: entry points of `sluice.checks`."""
+    return [entry.load() for entry in sorted(entry_points(group="sluice.checks"), key=lambda each: each.name)]
+
+
+def _with_iso(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The row with these stored timestamps as ISO 8601."""
+    return {
+        name: timestamps.to_iso(value) if name in names and value is not None else value
+        for name, value in row.items()
+    }

@@ -1,0 +1,100 @@
+"""Freshness: how old each source's newest record is, and whether that is late against its own rhythm.
+
+A source's rhythm is the median step, in event time, that its watermark takes from one run to the next. Event
+time, so that a month of history loaded in an hour does not make a monthly source an hourly one; a median, so
+that one pause does not change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from statistics import median
+
+from sqlalchemy import Connection, Select, func, select
+
+from store import timestamps
+from store.checks import conservation
+from store.database.schema import record_tables, watermark_history
+from store.tables import watermarks
+
+LATE_AFTER_STEPS = 3
+STEPS_LOOKED_AT = 100  # the latest; a rhythm may change
+STEPS_NEEDED = 2  # fewer are no rhythm
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """One source: its newest record, its flagged records, its rhythm."""
+
+    source: str
+    newest: str | None  # greatest event time in the target
+    age_seconds: float | None
+    records: int  # those not rejected for anything but being stale: fresh + stale
+    fresh: int
+    stale: int
+    rhythm_seconds: float | None  # none: too few steps to tell
+    late: bool  # older than LATE_AFTER_STEPS times its rhythm
+    last_batch_at: str | None
+
+
+def of_sources(connection: Connection, now: datetime) -> list[Freshness]:
+    """Every source that ever sent a batch, in name order."""
+    newest, steps = _newest(connection), rhythms(connection)
+    last = watermarks.last_batches(connection)
+    return [
+        _of(source, counted, newest.get(source), steps.get(source), last.get(source), now)
+        for source, counted in conservation.totals_by_source(connection).items()
+    ]
+
+
+def _of(
+    source: str,
+    counted: dict[str, int],
+    newest: str | None,
+    rhythm: float | None,
+    last_batch_at: str | None,
+    now: datetime,
+) -> Freshness:
+    age = (now - timestamps.from_text(newest)).total_seconds() if newest else None
+    fresh, stale = counted["fresh"], counted["stale"]
+    is_late = age is not None and rhythm is not None and age > LATE_AFTER_STEPS * rhythm
+    return Freshness(source, newest, age, fresh + stale, fresh, stale, rhythm, is_late, last_batch_at)
+
+
+def _newest(connection: Connection) -> dict[str, str]:
+    target = record_tables().target
+    rows = connection.execute(select(target.c.source, func.max(target.c.ts)).group_by(target.c.source))
+    return {source: ts for source, ts in rows}
+
+
+def rhythms(connection: Connection) -> dict[str, float]:
+    """source -> seconds of event time between its latest runs, for those with enough runs to tell."""
+    stops: dict[str, list[str]] = {}
+    for source, value in connection.execute(_latest_stops()):
+        stops.setdefault(source, []).append(value)
+    steps = {source: _steps(values) for source, values in stops.items()}
+    return {source: median(each) for source, each in steps.items() if len(each) >= STEPS_NEEDED}
+
+
+def _latest_stops() -> Select[str, str]:
+    """(source, watermark) after each of a source's latest runs, in the order of the runs."""
+    moves = watermark_history.c
+    stops = (
+        select(moves.source, moves.run_seq, func.max(moves.value).label("value"))
+        .where(moves.run_seq.is_not(None))
+        .group_by(moves.source, moves.run_seq)
+        .subquery()
+    )
+    place = func.row_number().over(partition_by=stops.c.source, order_by=stops.c.run_seq.desc())
+    ranked = select(stops, place.label("place")).subquery()
+    latest = select(ranked.c.source, ranked.c.value).where(ranked.c.place <= STEPS_LOOKED_AT + 1)
+    return latest.order_by(ranked.c.source, ranked.c.run_seq)
+
+
+def _steps(stops: Sequence[str]) -> list[float]:
+    """Seconds from each stop to the next; a rewind is no step."""
+    moments = [timestamps.from_text(stop) for stop in stops]
+    return [(after - before).total_seconds() for before, after in pairwise(moments) if after > before]

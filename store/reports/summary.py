@@ -1,0 +1,65 @@
+"""The receipt of everything so far, as one dictionary: what `store report` shows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from store.checks import conservation
+from store.tables import dead_letters, lineage, load_runs, staging, target, watermarks
+
+
+def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
+    """All that is counted. `input_records` = staged + duplicates + superseded + rejected + skipped."""
+    totals = conservation.totals(connection)
+    loads = load_runs.totals(connection)
+    marks = watermarks.stored(connection)
+    hits = totals["duplicates"]
+    misses = totals["staged"] + totals["superseded"]
+    steps = lineage.count_by_step(connection)
+    return {
+        "input_records": totals["received"],
+        "staged": totals["staged"],
+        "duplicates": totals["duplicates"],
+        "superseded": totals["superseded"],
+        "rejected": totals["rejected"],
+        "skipped": totals["skipped"],
+        "late": totals["late"],
+        "stale": totals["stale"],
+        "fresh": totals["fresh"],
+        "loaded": sum(loads.values()),
+        "inserted": loads["inserted"],
+        "updated": loads["updated"],
+        "superseded_at_load": loads["superseded"],
+        "pending": staging.count(connection),
+        "target_rows": target.count(connection),
+        "dead_letters": dead_letters.count_open(connection),
+        "replayed": steps["replay"],
+        "lineage_entries": sum(steps.values()),
+        "watermark": watermarks.pipeline(marks, watermarks.idle_sources(connection, idle_after)),
+        "watermarks": marks,
+        "reasons": dead_letters.counts_by_reason(connection),
+        "by_source": by_source(connection),
+        "dedupe": {
+            "hits": hits,
+            "misses": misses,
+            "hit_rate": hits / (hits + misses) if hits + misses else 0.0,
+        },
+    }
+
+
+def by_source(connection: Connection) -> dict[str, dict[str, Any]]:
+    """source -> its counters, rows in the target, open dead letters and watermark."""
+    rows, letters = target.counts_by_source(connection), dead_letters.counts_by_source(connection)
+    marks = watermarks.stored(connection)
+    return {
+        source: {
+            **counters,
+            "target_rows": rows.get(source, 0),
+            "dead_letters": letters.get(source, 0),
+            "watermark": marks.get(source),
+        }
+        for source, counters in conservation.totals_by_source(connection).items()
+    }

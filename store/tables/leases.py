@@ -1,0 +1,65 @@
+"""`locks`: leases with a holder and an end: one loader at a time, and a dead one is not waited for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from datetime import timedelta
+
+from sqlalchemy import Connection, select
+
+from store import database, timestamps
+from store.database.schema import locks
+from store.errors import LockHeld, LockLost
+
+
+def new_holder() -> str:
+    """A name for this process: host, process id and a nonce, for a process id comes round again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def acquire(connection: Connection, name: str, holder: str, seconds: float) -> None:
+    """Takes the lease, or raises LockHeld. A lease that ran out, or whose process is dead, is taken over."""
+    row = connection.execute(select(locks).where(locks.c.name == name).with_for_update()).mappings().first()
+    if row and row["expires_at"] > timestamps.now_text() and not _is_dead(row["holder"]):
+        raise LockHeld(f"the {name} lock is held by {row['holder']} until {row['expires_at']}")
+    values = {"name": name, "holder": holder, "expires_at": _end(seconds)}
+    statement = database.insert(connection, locks).values(values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def renew(connection: Connection, name: str, holder: str, seconds: float) -> None:
+    """Extends the lease inside the transaction that relies on it; raises LockLost where it is another's."""
+    mine = (locks.c.name == name) & (locks.c.holder == holder)
+    if connection.execute(locks.update().where(mine).values(expires_at=_end(seconds))).rowcount != 1:
+        raise LockLost(f"the {name} lock ran out and another process took it: this chunk is rolled back")
+
+
+def release(connection: Connection, name: str, holder: str) -> None:
+    """Gives the lease back."""
+    connection.execute(locks.delete().where((locks.c.name == name) & (locks.c.holder == holder)))
+
+
+def holder_of(connection: Connection, name: str) -> str | None:
+    """Who holds a lease that has not run out."""
+    row = connection.execute(select(locks).where(locks.c.name == name)).mappings().first()
+    return row["holder"] if row and row["expires_at"] > timestamps.now_text() else None
+
+
+def _end(seconds: float) -> str:
+    return timestamps.to_text(timestamps.now() + timedelta(seconds=seconds))
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the holder was a process of this host that is no more."""
+    host, process, _nonce = holder.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

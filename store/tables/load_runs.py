@@ -1,0 +1,88 @@
+"""`run_log`: the loader's runs. Counts grow in the transactions of the chunks, so they are always true.
+
+running --> succeeded | failed, and interrupted where the next run finds it unfinished
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, func, select
+
+from store import database, timestamps
+from store.database.schema import run_log
+
+
+def start(connection: Connection, holder: str, watermark: str | None) -> int:
+    """Opens a run and returns its number; what a dead loader left running is now interrupted."""
+    at = timestamps.now_text()
+    connection.execute(
+        run_log.update()
+        .where(run_log.c.status == "running")
+        .values(
+            status="interrupted",
+            finished_at=func.coalesce(run_log.c.finished_at, at),  # else when its last chunk was done
+            error="the loader died; its finished chunks stand",
+        )
+    )
+    values = {
+        "status": "running", "holder": holder, "started_at": at, "watermark_before": watermark,
+        "chunks": 0, "inserted": 0, "updated": 0, "superseded": 0, "seconds": 0.0,
+    }  # fmt: skip
+    number = connection.execute(run_log.insert().values(values).returning(run_log.c.seq)).scalar_one()
+    return int(number)
+
+
+def add_chunk(
+    connection: Connection,
+    seq: int,
+    outcomes: Mapping[str, int],
+    watermark: str | None,
+    seconds: float,
+    stage_seconds: Mapping[str, float] | None = None,
+) -> None:
+    """Adds one merged chunk to a run, in the chunk's transaction; `stage_seconds` are the run's so far."""
+    connection.execute(
+        run_log.update()
+        .where(run_log.c.seq == seq)
+        .values(
+            chunks=run_log.c.chunks + 1,
+            seconds=run_log.c.seconds + seconds,
+            watermark_after=watermark,
+            stage_seconds=orjson.dumps(dict(stage_seconds or {})).decode(),
+            finished_at=timestamps.now_text(),
+            **{name: run_log.c[name] + number for name, number in outcomes.items()},
+        )
+    )
+
+
+def finish(connection: Connection, seq: int, error: str | None = None) -> None:
+    """Closes a run: succeeded, or failed with its error."""
+    status = "failed" if error else "succeeded"
+    connection.execute(
+        run_log.update()
+        .where(run_log.c.seq == seq)
+        .values(status=status, error=error, finished_at=timestamps.now_text())
+    )
+
+
+def progress(connection: Connection) -> tuple[int, int]:
+    """How far the loader has come: another (run, chunks of it) means that rows have left staging since."""
+    rows = select(run_log.c.seq, run_log.c.chunks).where(run_log.c.chunks > 0).order_by(run_log.c.seq.desc())
+    found = connection.execute(rows.limit(1)).first()
+    return (found[0], found[1]) if found else (0, 0)
+
+
+def recent(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The latest runs, newest first."""
+    rows = connection.execute(select(run_log).order_by(run_log.c.seq.desc()).limit(limit)).mappings()
+    return [database.as_dict(row) for row in rows]
+
+
+def totals(connection: Connection) -> dict[str, int]:
+    """inserted, updated, superseded over all runs."""
+    names = ("inserted", "updated", "superseded")
+    row = connection.execute(select(*(func.coalesce(func.sum(run_log.c[name]), 0) for name in names))).one()
+    return {name: int(number) for name, number in zip(names, row, strict=True)}

@@ -1,0 +1,88 @@
+"""`staging`: records that are valid and not yet loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from store import database
+from store.database.schema import PLACE_BITS, record_tables, staged_id
+
+# The price of a row is mostly that of binding its values: these are enough where `extra` and `parent_id`
+# are null and `flags` nought.
+PLAIN_COLUMNS = ("id", "source", "key", "ts", "content_hash", "line")
+
+LATE, STALE = 1, 2  # bits of `flags`
+
+
+def contents(connection: Connection, source: str, keys: Sequence[str]) -> dict[tuple[str, bytes], int]:
+    """(key, content hash) -> id of what is staged for these keys."""
+    names = ("key", "content_hash", "id")
+    rows = database.rows_of_keys(connection, record_tables().staging, names, source, keys)
+    return {(key, content): id for key, content, id in rows}
+
+
+def contents_since(connection: Connection, source: str, batch_seq: int) -> set[bytes]:
+    """The content hashes of what batches after this one have staged."""
+    staging = record_tables().staging
+    statement = select(staging.c.content_hash).where(
+        staging.c.id >= staged_id(batch_seq + 1, 0), staging.c.source == source
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def count_since(connection: Connection, batch_seq: int) -> int:
+    """How many rows of batches after this one wait to be loaded."""
+    staging = record_tables().staging
+    waiting = select(func.count()).select_from(staging).where(staging.c.id >= staged_id(batch_seq + 1, 0))
+    return connection.execute(waiting).scalar_one()
+
+
+def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+    """Stages rows of these columns: PLAIN_COLUMNS, the contract's, and what else they have."""
+    database.insert_tuples(connection, record_tables().staging, columns, rows)
+
+
+def count(connection: Connection) -> int:
+    """Rows that wait to be loaded."""
+    return connection.execute(select(func.count()).select_from(record_tables().staging)).scalar_one()
+
+
+def holds(connection: Connection, rows: int) -> bool:
+    """Whether at least so many rows wait to be loaded; looks at no more of them."""
+    first = select(record_tables().staging.c.id).limit(rows).subquery()
+    return connection.execute(select(func.count()).select_from(first)).scalar_one() >= rows
+
+
+def holds_batches(connection: Connection, numbers: Sequence[int]) -> bool:
+    """Whether any record of these batches still waits to be loaded."""
+    staging = record_tables().staging
+    wanted = [str(number) for number in numbers]
+    batch = func.cast(staging.c.id.op(">>")(PLACE_BITS), staging.c.key.type)
+    statement = select(staging.c.id).where(database.member_of(connection, batch, wanted)).limit(1)
+    return connection.execute(statement).first() is not None
+
+
+def last(connection: Connection) -> int | None:
+    """The greatest id; None where nothing is staged."""
+    return connection.execute(select(func.max(record_tables().staging.c.id))).scalar()
+
+
+def bound(connection: Connection, size: int, until: int | None = None) -> int | None:
+    """The id of the last row of a chunk of at most `size`, none beyond `until`; None where there is no row."""
+    staging = record_tables().staging
+    ids = select(staging.c.id)
+    if until is not None:
+        ids = ids.where(staging.c.id <= until)
+    found: int | None = connection.execute(ids.order_by(staging.c.id).offset(size - 1).limit(1)).scalar()
+    if found is None:
+        found = connection.execute(ids.order_by(staging.c.id.desc()).limit(1)).scalar()
+    return found
+
+
+def clear(connection: Connection, last: int) -> int:
+    """Removes a chunk that has been merged, up to its last id; how many rows it was."""
+    staging = record_tables().staging
+    return connection.execute(staging.delete().where(staging.c.id <= last)).rowcount
