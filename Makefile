@@ -94,5 +94,5 @@ $(STAMP) $(PEERS_STAMP):
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 		$(PACKAGES) >$(@D)/install.log 2>&1 \
 		|| { cat $(@D)/install.log >&2; rm -f $@; exit 1; }; \
-	$(@D)/bin/python -c 'from worker.embedded_redis import *; find_server() or print(NO_SERVER)'; \
+	$(@D)/bin/python -c 'from worker.queue.private_server import *; find_server() or print(NO_SERVER)'; \
 	echo "$(CURDIR)" >$@

@@ -28,8 +28,8 @@ def measure(times: int, **settings: object) -> dict[str, tuple[float, float]]:
 def _each(site: Site, times: int) -> Iterator[tuple[float, float]]:
     from producer.enqueue import Feed
     from producer.settings import ProducerSettings
-    from worker.broker import Broker
     from worker.contract import load_contract
+    from worker.queue.client import Broker
     from worker.settings import WorkerSettings
 
     settings = WorkerSettings.load()

@@ -78,9 +78,9 @@ class Site:
 
     def redis(self) -> Redis:
         """A connection to the private Redis, which runs."""
-        from worker import embedded_redis
+        from worker.queue import private_server
 
-        return Redis.from_url(embedded_redis.url(self.home))
+        return Redis.from_url(private_server.url(self.home))
 
     @contextmanager
     def working(self, workers: int) -> Iterator[Memory]:

@@ -24,10 +24,10 @@ from store.errors import ConfigError
 from store.settings import StoreSettings
 from store.tables import dead_letters
 from store.terminal import counted, print_json, shown, warn
-from worker import broker
-from worker.broker import Broker
 from worker.contract import Contract, load_contract
-from worker.message import Message
+from worker.queue import client
+from worker.queue.client import Broker
+from worker.queue.message import Message
 from worker.settings import WorkerSettings
 
 app = typer.Typer(
@@ -63,7 +63,7 @@ class Office:
         settings = ProducerSettings.load(**overrides)
         contract = load_contract(worker)
         engine = install.prepare(store)
-        return cls(settings, worker, contract, Broker(broker.connect(worker, store.home), worker), engine)
+        return cls(settings, worker, contract, Broker(client.connect(worker, store.home), worker), engine)
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from producer.readers import CsvOptions, RecordFile, format_of, open_records
 from producer.settings import ProducerSettings
 from store.errors import ConfigError
 from worker.contract import Contract, load_contract
-from worker.message import Message, Opaque, RawRecord
+from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings, WorkerSettings
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -13,11 +13,11 @@ from store import hashing, timestamps
 from store.errors import InputError
 from store.tables.dead_letters import DeadLetter
 from worker.contract import Contract
-from worker.message import Letter, Message, Opaque, RawRecord
-from worker.parsing import parse_csv
-from worker.rejection import Rejection
+from worker.judge.faults import Rejection
+from worker.judge.parse import parse_csv
+from worker.judge.stages import judge_batch, judge_for
+from worker.queue.message import Letter, Message, Opaque, RawRecord
 from worker.settings import WorkerSettings
-from worker.stages import judge_batch, judge_for
 
 
 @dataclass(frozen=True)

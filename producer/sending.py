@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from store import database
 from store.crash_points import reach
 from store.tables import batches
-from worker.broker import RECORDS_QUEUE, Broker
-from worker.message import Message
-from worker.patience import make_patient
+from worker.queue.client import RECORDS_QUEUE, Broker
+from worker.queue.message import Message
+from worker.queue.outage import make_patient
 
 GROUP_BATCHES = 8
 GROUP_BYTES = 2 << 20

@@ -29,9 +29,14 @@ from store.reconcile import compare
 from store.reconcile import runs as reconciliation
 from store.settings import StoreSettings
 from store.tables import flags, priorities
-from worker import attempts, broker, dead_letter_queue, loader, receiving, stages
+from worker import loader
+from worker.batch import poison as attempts
+from worker.batch import receive
 from worker.contract import Contract, load_contract
-from worker.message import Message
+from worker.dead_letters import mirror
+from worker.judge import stages
+from worker.queue import client
+from worker.queue.message import Message
 from worker.settings import SourceSettings, WorkerSettings
 
 LOADER_PAGE_CACHE_MB = 28
@@ -120,7 +125,7 @@ class Workplace:
     def redis(self) -> Redis:
         """The job's own connection; outside a job, a new one."""
         job = get_current_job()
-        return job.connection if job else broker.connect(self.worker, self.store.home)
+        return job.connection if job else client.connect(self.worker, self.store.home)
 
 
 _workplace: Workplace | None = None
@@ -149,8 +154,8 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
     database is away it waits here, and then on the queue, as long as that takes.
     """
     reach("job.begun")
-    if broker.DONE in wire:
-        return {"batch": wire[broker.DONE], "processed_before": True}
+    if client.DONE in wire:
+        return {"batch": wire[client.DONE], "processed_before": True}
     here = workplace()
     message = Message.from_wire(wire)
     try:
@@ -165,7 +170,7 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
 def _process(here: Workplace, message: Message) -> dict[str, Any]:
     redis = here.redis()
     with here.database() as engine:
-        view = receiving.look(engine, message, here.worker.max_future_skew)
+        view = receive.look(engine, message, here.worker.max_future_skew)
         batch = None
         if not view.processed:
             shares = here.worker.stages.shares() | view.flags
@@ -175,11 +180,11 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
                 return _split(here, engine, redis, message)
             judge = here.judge(message.source)
             verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
-            stored = receiving.store(engine, message, judge, verdict, shares)
+            stored = receive.store(engine, message, judge, verdict, shares)
             if stored:
                 batch = stored.batch
-                dead_letter_queue.publish_new(redis, engine, stored.letters)
-        dead_letter_queue.flush_outbox(redis, engine)
+                mirror.publish_new(redis, engine, stored.letters)
+        mirror.flush_outbox(redis, engine)
     _wake_loader(here, redis, batch.staged if batch else 0)
     if batch is None:
         log.info("batch %s was processed before: nothing to do", message.id)
@@ -194,7 +199,7 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
 def _wake_loader(here: Workplace, redis: Redis, staged: int) -> None:
     """Asks for a load before its time where much is staged, or, if so set, where nothing is left to stage."""
     here.staged += staged
-    queue = broker.Broker(redis, here.worker)
+    queue = client.Broker(redis, here.worker)
     if here.staged and (
         here.staged >= here.worker.load_when_staged or (here.worker.load_on_idle and queue.waiting() == 0)
     ):
@@ -210,7 +215,7 @@ def _judge(
     shares: dict[str, float],
     *,
     poison: bool,
-) -> receiving.Verdict:
+) -> receive.Verdict:
     """Judges the batch's records; a single one that killed its judges is not judged again, but poison."""
     judge = here.judge(message.source)
     if message.fingerprint != judge.contract.fingerprint(judge.source):
@@ -237,15 +242,15 @@ def _judge(
         faulthandler.cancel_dump_traceback_later()
     reach("batch.judged")
     attempts.end(redis, message)
-    return receiving.Verdict(judged, watermark, time.monotonic() - started)
+    return receive.Verdict(judged, watermark, time.monotonic() - started)
 
 
 def _split(here: Workplace, engine: Engine, redis: Redis, message: Message) -> dict[str, Any]:
     """Sends the two halves of a batch that killed its workers; first the halves, then the note of it."""
     parts = attempts.halves(message)
-    broker.Broker(redis, here.worker).send(parts)
+    client.Broker(redis, here.worker).send(parts)
     reach("split.sent")
-    receiving.store_split(engine, message)
+    receive.store_split(engine, message)
     attempts.end(redis, message)
     log.warning(
         "batch %s of %s killed its workers: its %d records are tried in halves", message.id, message.source,
@@ -278,7 +283,7 @@ def load_staged() -> dict[str, Any]:
 
 def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
-        dead_letter_queue.flush_outbox(here.redis(), engine)
+        mirror.flush_outbox(here.redis(), engine)
         try:
             return loader.as_receipt(loader.load(engine, here.worker, idle_after=here.store.idle_after))
         except LockHeld as held:

@@ -38,11 +38,12 @@ from store.crash_points import reach
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
 from store.terminal import shown
-from worker import broker, jobs, recovery
-from worker.broker import RECORDS_QUEUE, JsonSerializer, SluiceJob, SluiceQueue
-from worker.patience import make_patient
+from worker import jobs
+from worker.queue import client, maintenance
+from worker.queue.client import RECORDS_QUEUE, JsonSerializer, SluiceJob, SluiceQueue
+from worker.queue.outage import make_patient
+from worker.queue.work_horse import WorkHorse
 from worker.settings import WorkerSettings
-from worker.work_horse import WorkHorse
 
 MAINTENANCE_SECONDS = 2
 DEQUEUE_SECONDS = 2
@@ -160,7 +161,7 @@ class SluiceWorker(Worker):
     def run_maintenance_tasks(self) -> None:
         for queue in self.queues:
             ours = SluiceQueue(queue.name, connection=self.connection)
-            recovery.maintain(self.connection, ours, self._abandoned_after)
+            maintenance.maintain(self.connection, ours, self._abandoned_after)
             clean_worker_registry(queue)
         if not self.connection.hexists(self.key, "birth"):  # Redis came back without what it knew
             self.connection.hset(self.key, mapping=self.serialize())
@@ -215,8 +216,8 @@ def _configured_url() -> str:
     try:
         settings, home = WorkerSettings.load(), StoreSettings.load().home
         if os.environ.get("RQ_CONFIG") == __name__:
-            broker.connect(settings, home).close()  # where nothing answers, RQ would end with a traceback
-        return broker.redis_url(settings, home)
+            client.connect(settings, home).close()  # where nothing answers, RQ would end with a traceback
+        return client.redis_url(settings, home)
     except SluiceError as error:
         if os.environ.get("RQ_CONFIG") == __name__:
             refuse(error)

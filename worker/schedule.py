@@ -11,9 +11,9 @@ import contextlib
 from rq import cron, cron_scheduler_registry
 from rq.exceptions import SchedulerNotFound, StopRequested
 
-from worker.broker import LOADER_QUEUE, SluiceQueue
 from worker.jobs import load_staged, reconcile_sources
-from worker.patience import make_patient
+from worker.queue.client import LOADER_QUEUE, SluiceQueue
+from worker.queue.outage import make_patient
 from worker.settings import WorkerSettings
 
 

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from contestants.race import wait_until
-from worker.embedded_redis import NO_SERVER, find_server
+from worker.queue.private_server import NO_SERVER, find_server
 
 START_SECONDS = 10.0
 

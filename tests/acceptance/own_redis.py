@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from worker.embedded_redis import find_server
+from worker.queue.private_server import find_server
 
 from .sandbox import until
 

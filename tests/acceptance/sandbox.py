@@ -28,9 +28,9 @@ from redis import Redis
 
 import producer.cli
 import store.cli.app
-import worker.cli
+import worker.cli.app
 from store import terminal
-from worker import embedded_redis
+from worker.queue import private_server
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = str(ROOT / "data" / "sample.ndjson")
@@ -38,7 +38,7 @@ BIN = Path(sys.executable).parent
 ANOTHERS_SETTINGS = ("REDIS_URL", "DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS")
 ANOTHERS_PREFIXES = ("SLUICE_", "RQ_", "PYTEST_")
 OWN_TERMINALS = {"RQ_CONFIG": "worker.rq_worker", "RQ_WORKER_CLASS": "worker.rq_worker.SluiceWorker"}
-APPS = {"producer": producer.cli.app, "worker": worker.cli.app, "store": store.cli.app}
+APPS = {"producer": producer.cli.app, "worker": worker.cli.app.app, "store": store.cli.app.app}
 PATIENCE_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
@@ -208,7 +208,7 @@ class Sandbox:
     @contextmanager
     def redis(self) -> Iterator[Redis]:
         """The queue's server, which must be running."""
-        with Redis.from_url(self.env.get("REDIS_URL") or embedded_redis.url(self.home)) as client:
+        with Redis.from_url(self.env.get("REDIS_URL") or private_server.url(self.home)) as client:
             yield client
 
     def queued(self, queue: str = "records") -> int:
@@ -260,7 +260,7 @@ class Sandbox:
         for running in self._running:
             running.process.wait(STOP_SECONDS)
         if (self.home / "redis").is_dir():
-            embedded_redis.stop(self.home)
+            private_server.stop(self.home)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

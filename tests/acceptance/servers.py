@@ -13,7 +13,7 @@ import trustme
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.embedded_redis import find_server
+from worker.queue.private_server import find_server
 
 from .sandbox import until
 

@@ -21,7 +21,7 @@ from store.checks import conservation
 from store.crash_points import POINTS
 from store.settings import StoreSettings
 from store.tables import dead_letters, lineage
-from worker import dead_letter_queue
+from worker.dead_letters import mirror
 
 from .sandbox import Sandbox, sandbox
 
@@ -112,7 +112,7 @@ def run_until_settled(site: Sandbox, received: int, point: str) -> None:
     )
     with site.redis() as redis, store_of(site) as engine:
         site.until(
-            lambda: dead_letter_queue.drift(redis, engine) == (set(), set()),
+            lambda: mirror.drift(redis, engine) == (set(), set()),
             "the DLQ equals the open letters",
         )
         with database.reading(engine) as connection:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker import attempts
+from worker.batch import poison as attempts
 
 from .sandbox import Sandbox, sandbox
 

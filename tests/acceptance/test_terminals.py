@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-from worker.embedded_redis import find_server
+from worker.queue.private_server import find_server
 
 from .sandbox import OWN_TERMINALS, SAMPLE, STOP_SECONDS, Sandbox, sandbox, until
 

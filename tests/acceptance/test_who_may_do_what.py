@@ -15,8 +15,8 @@ from rq import Queue
 from rq.job import Job
 from rq.registry import FailedJobRegistry, ScheduledJobRegistry
 
-from worker import embedded_redis
-from worker.set_aside import SET_ASIDE_KEY
+from worker.queue import private_server
+from worker.queue.quarantine import SET_ASIDE_KEY
 
 from .sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
 
@@ -193,7 +193,7 @@ def test_a_stock_worker_fails_our_jobs_aloud_and_ours_does_them_afterwards(box: 
     with box.redis() as redis:
         [id] = [each.decode() for each in redis.lrange("rq:queue:records", 0, -1)]
 
-        stock = box.run("rq", "worker", "records", "--burst", "--url", embedded_redis.url(box.home))
+        stock = box.run("rq", "worker", "records", "--burst", "--url", private_server.url(box.home))
 
         assert "DeserializationError" in stock.err
         assert box.count("batches") == 0

@@ -17,8 +17,8 @@ from producer.batching import Oversize, Payload
 from producer.enqueue import Feed
 from producer.settings import ProducerSettings
 from store.errors import ConfigError, InputError
-from worker.broker import JsonSerializer
-from worker.message import Message
+from worker.queue.client import JsonSerializer
+from worker.queue.message import Message
 from worker.settings import SourceSettings
 
 from .records import SOURCES, contract_of, outcomes

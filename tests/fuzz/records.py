@@ -15,14 +15,15 @@ from typing import Any
 import orjson
 
 from store.errors import MessageError
-from worker import receiving, stages
-from worker.broker import JsonSerializer
+from worker.batch import receive
 from worker.contract import Contract, Record, load_contract
-from worker.message import Message, Opaque
-from worker.parsing import parse_json
-from worker.rejection import Rejection
+from worker.judge import stages
+from worker.judge.faults import Rejection
+from worker.judge.parse import parse_json
+from worker.judge.stages import Judge
+from worker.queue.client import JsonSerializer
+from worker.queue.message import Message, Opaque
 from worker.settings import SourceSettings, WorkerSettings
-from worker.stages import Judge
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -83,7 +84,7 @@ def outcomes(message: Message, source: str) -> list[bytes]:
         assert valid.place not in kept
         kept[valid.place] = record.encode()
     for bad in judged.bad:
-        row = receiving._rejected(message, bad, 1, "2025-06-01T00:00:00.000000Z")
+        row = receive._rejected(message, bad, 1, "2025-06-01T00:00:00.000000Z")
         assert_storable([row.reason, row.errors, row.content, row.record_key, row.payload, row.id])
         assert bad.place not in kept
         kept[bad.place] = base64.b64decode(row.payload) if row.encoding == "base64" else row.payload.encode()

@@ -31,8 +31,10 @@ from store.reports import summary
 from store.settings import StoreSettings
 from store.tables import dead_letters, lineage
 from store.tables.dead_letters import DeadLetter
-from worker import dead_letter_queue, jobs
-from worker.broker import (
+from worker import jobs
+from worker.contract import load_contract
+from worker.dead_letters import mirror
+from worker.queue.client import (
     LOAD_STAGED,
     LOADER_QUEUE,
     RECORDS_QUEUE,
@@ -41,8 +43,7 @@ from worker.broker import (
     SluiceJob,
     SluiceQueue,
 )
-from worker.contract import load_contract
-from worker.message import Message
+from worker.queue.message import Message
 from worker.settings import WorkerSettings
 
 
@@ -205,7 +206,7 @@ class Plant:
         return sorted(entries.values(), key=depth)
 
     def mirrored(self) -> set[str]:
-        return dead_letter_queue.ids(self.redis)
+        return mirror.ids(self.redis)
 
     def status(self, job_id: str) -> str | None:
         found = self.redis.hget(f"rq:job:{job_id}", "status")

@@ -10,8 +10,8 @@ import pytest
 from store import database, timestamps
 from store.errors import QueueUnavailable
 from store.tables import dead_letters
-from worker import dead_letter_queue
-from worker.dead_letter_queue import INDEX_KEY, LETTERS_KEY
+from worker.dead_letters import mirror
+from worker.dead_letters.mirror import INDEX_KEY, LETTERS_KEY
 
 from .plant import Plant, ndjson, row
 
@@ -93,11 +93,9 @@ def test_of_a_long_payload_the_outbox_reads_no_more_than_it_publishes(
     with database.reading(plant.engine) as connection:
         (read,) = dead_letters.unpublished(connection, 9, 100)
     assert len(read.payload) == 100
-    dead_letter_queue.flush_outbox(plant.redis, plant.engine)
+    mirror.flush_outbox(plant.redis, plant.engine)
     (letter,) = plant.letters()
-    assert plant.redis.hgetall(LETTERS_KEY) == {
-        letter.id.encode(): dead_letter_queue.published(letter).envelope
-    }
+    assert plant.redis.hgetall(LETTERS_KEY) == {letter.id.encode(): mirror.published(letter).envelope}
 
 
 def test_what_the_outbox_could_not_publish_stays_in_it(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +104,8 @@ def test_what_the_outbox_could_not_publish_stays_in_it(plant: Plant, monkeypatch
         plant.send(BAD)
         plant.work()
         with pytest.raises(QueueUnavailable):
-            dead_letter_queue.flush_outbox(plant.redis, plant.engine)
-    assert dead_letter_queue.flush_outbox(plant.redis, plant.engine) == 2
+            mirror.flush_outbox(plant.redis, plant.engine)
+    assert mirror.flush_outbox(plant.redis, plant.engine) == 2
     assert plant.mirrored() == open_ids(plant)
 
 
@@ -154,13 +152,13 @@ def test_a_new_letter_is_published_as_the_table_would_tell_of_it(
     assert len(held) == 5
     with database.reading(plant.engine) as connection:
         letters = dead_letters.select_letters(connection)
-    assert {letter.id.encode(): dead_letter_queue.published(letter).envelope for letter in letters} == held
+    assert {letter.id.encode(): mirror.published(letter).envelope for letter in letters} == held
 
 
 def test_a_letter_that_is_rejected_again_before_it_is_marked_is_published_as_it_then_is(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish, waiting = dead_letter_queue.publish, [plant.file(BAD + ndjson(row("new")), "again.ndjson")]
+    publish, waiting = mirror.publish, [plant.file(BAD + ndjson(row("new")), "again.ndjson")]
 
     def slowly(*given: Any) -> None:
         if waiting:
@@ -181,16 +179,16 @@ def test_drift_is_found_and_repaired_both_ways(plant: Plant) -> None:
     plant.send(BAD)
     plant.work()
     lost = min(open_ids(plant))
-    dead_letter_queue.remove(plant.redis, [lost])
+    mirror.remove(plant.redis, [lost])
     plant.redis.zadd(INDEX_KEY, {"f" * 32: 1})
-    assert dead_letter_queue.drift(plant.redis, plant.engine) == ({lost}, {"f" * 32})
-    assert dead_letter_queue.repair(plant.redis, plant.engine) == 2
+    assert mirror.drift(plant.redis, plant.engine) == ({lost}, {"f" * 32})
+    assert mirror.repair(plant.redis, plant.engine) == 2
     assert plant.mirrored() == open_ids(plant)
-    assert dead_letter_queue.repair(plant.redis, plant.engine) == 0
+    assert mirror.repair(plant.redis, plant.engine) == 0
 
 
 def test_more_letters_than_one_page_are_all_mirrored(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letter_queue, "PAGE", 3)
     plant.send(ndjson(*(row(str(n), value="x") for n in range(10))))
     plant.work()
-    assert len(plant.mirrored()) == dead_letter_queue.count(plant.redis) == 10
+    assert len(plant.mirrored()) == mirror.count(plant.redis) == 10

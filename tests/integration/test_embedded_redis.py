@@ -18,10 +18,10 @@ import pytest
 from redis import Redis
 
 from store.errors import QueueUnavailable
-from worker import embedded_redis
+from worker.queue import private_server
 
 ROOT = Path(__file__).parents[2]
-START = "import sys; from pathlib import Path; from worker.embedded_redis import ensure_running; "
+START = "import sys; from pathlib import Path; from worker.queue.private_server import ensure_running; "
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def deep_home(base: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _home(home: Path) -> Iterator[Path]:
     yield home
     if _data(home).is_dir():
-        embedded_redis.stop(home)
+        private_server.stop(home)
 
 
 def _data(home: Path) -> Path:
@@ -61,7 +61,7 @@ def _server_id(home: Path) -> int:
 
 
 def _redis(home: Path) -> Redis:
-    return Redis.from_url(embedded_redis.url(home))
+    return Redis.from_url(private_server.url(home))
 
 
 def _until(holds: Callable[[], bool]) -> None:
@@ -77,7 +77,7 @@ def _kill(home: Path) -> None:
         _until(lambda: client.info("persistence")["aof_buffer_length"] == 0)
         process = int(client.info("server")["process_id"])
         os.kill(process, signal.SIGKILL)
-    _until(lambda: not embedded_redis.is_running(home))
+    _until(lambda: not private_server.is_running(home))
 
 
 def _append_only_file(home: Path) -> Path:
@@ -94,13 +94,13 @@ def _program(path: Path, text: str) -> Path:
 
 
 def test_a_second_call_finds_the_server_of_the_first(home: Path) -> None:
-    first = embedded_redis.ensure_running(home)
+    first = private_server.ensure_running(home)
     process = _server_id(home)
 
-    assert embedded_redis.ensure_running(home) == first == embedded_redis.url(home)
+    assert private_server.ensure_running(home) == first == private_server.url(home)
     assert first.startswith("unix:///")
     assert _server_id(home) == process
-    assert embedded_redis.is_running(home)
+    assert private_server.is_running(home)
 
 
 def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
@@ -121,12 +121,12 @@ def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
         starter.stdin = None
     said = [starter.communicate(timeout=60)[0].strip() for starter in starters]
 
-    assert said == [embedded_redis.url(home)] * 6
+    assert said == [private_server.url(home)] * 6
     assert (_data(home) / "redis.log").read_text().count("Server initialized") == 1
 
 
 def test_nobody_else_reaches_the_server_and_it_has_no_port(home: Path) -> None:
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
 
     with _redis(home) as client:
         assert client.config_get("port")["port"] == "0"
@@ -135,7 +135,7 @@ def test_nobody_else_reaches_the_server_and_it_has_no_port(home: Path) -> None:
 
 
 def test_it_keeps_an_append_only_file_and_evicts_nothing(home: Path) -> None:
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
 
     with _redis(home) as client:
         found = {
@@ -152,48 +152,48 @@ def test_it_keeps_an_append_only_file_and_evicts_nothing(home: Path) -> None:
 
 
 def test_asking_starts_nothing_and_writes_nothing(home: Path) -> None:
-    assert not embedded_redis.is_running(home)
-    assert not embedded_redis.stop(home)
-    assert embedded_redis.url(home).endswith("/home/redis/redis.sock")
+    assert not private_server.is_running(home)
+    assert not private_server.stop(home)
+    assert private_server.url(home).endswith("/home/redis/redis.sock")
     assert not home.exists()
 
 
 def test_what_a_stopped_server_held_is_there_again(home: Path) -> None:
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     with _redis(home) as client:
         client.set("kept", "yes")
 
-    assert embedded_redis.stop(home)
-    assert not embedded_redis.is_running(home)
-    assert not embedded_redis.stop(home)
+    assert private_server.stop(home)
+    assert not private_server.is_running(home)
+    assert not private_server.stop(home)
 
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     with _redis(home) as client:
         assert client.get("kept") == b"yes"
 
 
 def test_a_killed_server_is_replaced_and_replays_what_it_was_told(home: Path) -> None:
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     with _redis(home) as client:
         client.set("kept", "yes")
     _kill(home)
     assert (_data(home) / "redis.sock").is_socket(), "a killed server leaves its socket behind"
     assert (_data(home) / "redis.pid").exists(), "and its pid file"
 
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     with _redis(home) as client:
         assert client.get("kept") == b"yes"
 
 
 def test_an_append_only_file_torn_by_a_crash_loads_up_to_the_tear(home: Path) -> None:
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     with _redis(home) as client:
         client.set("kept", "yes")
     _kill(home)
     with _append_only_file(home).open("ab") as file:
         file.write(b"*3\r\n$3\r\nSET\r\n$4\r\nlo")
 
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     with _redis(home) as client:
         assert client.keys() == [b"kept"]
 
@@ -201,20 +201,20 @@ def test_an_append_only_file_torn_by_a_crash_loads_up_to_the_tear(home: Path) ->
 def test_a_server_that_still_loads_is_waited_for(
     home: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     with _redis(home) as client:
         client.mset({f"key {n}": os.urandom(200_000) for n in range(75)})
         client.bgrewriteaof()
         _until(lambda: _rewritten(client))
-    embedded_redis.stop(home)
-    server = embedded_redis.find_server()
+    private_server.stop(home)
+    server = private_server.find_server()
     slow = "--key-load-delay 40000"  # microseconds; it listens every 2 MB
     _program(base / "bin" / "redis-server", f'exec "{server}" "$@" {slow}\n')
     monkeypatch.setenv("PATH", str(base / "bin"), prepend=os.pathsep)
-    monkeypatch.setattr(embedded_redis, "START_SECONDS", 1.5)
+    monkeypatch.setattr(private_server, "START_SECONDS", 1.5)
 
     began = time.monotonic()
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
 
     assert time.monotonic() - began > 2, "it was not slow, so nothing was shown"
     with _redis(home) as client:
@@ -240,28 +240,28 @@ def test_the_server_outlives_the_session_that_started_it(home: Path) -> None:
         assert os.getsid(_server_id(home)) != os.getsid(starter.pid)
         os.killpg(starter.pid, signal.SIGKILL)
 
-    assert embedded_redis.is_running(home)
+    assert private_server.is_running(home)
 
 
 def test_a_deep_home_has_its_socket_in_a_private_folder_elsewhere(deep_home: Path, base: Path) -> None:
-    embedded_redis.ensure_running(deep_home)
+    private_server.ensure_running(deep_home)
 
     [folder] = (base / "run").iterdir()
     assert folder.name.startswith(f"sluice-{os.geteuid()}-")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert embedded_redis.url(deep_home) == f"unix://{folder}/redis.sock"
-    embedded_redis.stop(deep_home)
+    assert private_server.url(deep_home) == f"unix://{folder}/redis.sock"
+    private_server.stop(deep_home)
     assert list((base / "run").iterdir()) == []
 
 
 def test_a_command_with_another_runtime_directory_finds_the_same_server(
     deep_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded_redis.ensure_running(deep_home)
+    private_server.ensure_running(deep_home)
     process = _server_id(deep_home)
 
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    embedded_redis.ensure_running(deep_home)
+    private_server.ensure_running(deep_home)
 
     assert _server_id(deep_home) == process
 
@@ -270,7 +270,7 @@ def test_a_command_with_another_runtime_directory_finds_the_same_server(
 def test_a_socket_folder_that_others_could_have_made_is_refused(
     deep_home: Path, base: Path, trap: str
 ) -> None:
-    folder = base / "run" / Path(embedded_redis.url(deep_home)).parent.name
+    folder = base / "run" / Path(private_server.url(deep_home)).parent.name
     if trap == "a symbolic link":
         (base / "theirs").mkdir(mode=0o700)
         folder.symlink_to(base / "theirs")
@@ -281,9 +281,9 @@ def test_a_socket_folder_that_others_could_have_made_is_refused(
         folder.chmod(0o755)
 
     with pytest.raises(QueueUnavailable, match="is not a folder of this user alone"):
-        embedded_redis.ensure_running(deep_home)
+        private_server.ensure_running(deep_home)
     with pytest.raises(QueueUnavailable, match=folder.name):
-        embedded_redis.url(deep_home)
+        private_server.url(deep_home)
 
 
 def test_a_data_folder_open_to_others_is_refused(home: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_data_folder_open_to_others_is_refused(home: Path) -> None:
     _data(home).chmod(0o777)
 
     with pytest.raises(QueueUnavailable, match=r"mode 0777.*SLUICE_HOME"):
-        embedded_redis.ensure_running(home)
+        private_server.ensure_running(home)
     _data(home).chmod(0o700)
 
 
@@ -299,12 +299,12 @@ def test_a_home_that_cannot_be_made_is_named(base: Path) -> None:
     (base / "file").touch()
 
     with pytest.raises(QueueUnavailable, match=r"file.* cannot be used .*SLUICE_HOME"):
-        embedded_redis.ensure_running(base / "file" / "home")
+        private_server.ensure_running(base / "file" / "home")
 
 
 def test_a_home_with_an_odd_name_works(base: Path) -> None:
     for home in _home(base / "a b%20#é'\""):
-        with closing(Redis.from_url(embedded_redis.ensure_running(home))) as client:
+        with closing(Redis.from_url(private_server.ensure_running(home))) as client:
             assert client.ping()
 
 
@@ -313,8 +313,8 @@ def test_a_server_that_does_not_start_is_reported_with_its_last_word_and_its_log
     (_data(home) / "appendonly.aof").write_text("this is no append-only file\n")
 
     with pytest.raises(QueueUnavailable, match=r"Bad file format.*redis\.log"):
-        embedded_redis.ensure_running(home)
-    assert not embedded_redis.is_running(home)
+        private_server.ensure_running(home)
+    assert not private_server.is_running(home)
 
 
 def test_a_server_that_refuses_its_options_is_reported_with_what_it_said(
@@ -324,7 +324,7 @@ def test_a_server_that_refuses_its_options_is_reported_with_what_it_said(
     monkeypatch.setenv("PATH", str(base / "bin"), prepend=os.pathsep)
 
     with pytest.raises(QueueUnavailable, match=r"redis-server does not start.*Bad directive"):
-        embedded_redis.ensure_running(home)
+        private_server.ensure_running(home)
 
 
 def test_a_server_that_never_answers_is_given_up(
@@ -333,11 +333,11 @@ def test_a_server_that_never_answers_is_given_up(
     """This one keeps its life lock, and listens nowhere."""
     _program(base / "bin" / "redis-server", "sleep 600 >/dev/null 2>&1 &\n" + f'echo $! >"{base}/sleeper"\n')
     monkeypatch.setenv("PATH", str(base / "bin"), prepend=os.pathsep)
-    monkeypatch.setattr(embedded_redis, "START_SECONDS", 0.3)
+    monkeypatch.setattr(private_server, "START_SECONDS", 0.3)
 
     try:
         with pytest.raises(QueueUnavailable, match=r"did not answer in 0\.3 s"):
-            embedded_redis.ensure_running(home)
+            private_server.ensure_running(home)
     finally:
         os.kill(int((base / "sleeper").read_text()), signal.SIGKILL)
     shutil.rmtree(_data(home))
@@ -352,7 +352,7 @@ def test_an_older_server_is_kept_from_data_it_would_not_see(
     monkeypatch.setenv("PATH", str(base / "bin"), prepend=os.pathsep)
 
     with pytest.raises(QueueUnavailable, match="written by Redis 7 or newer"):
-        embedded_redis.ensure_running(home)
+        private_server.ensure_running(home)
 
 
 def test_a_server_on_the_path_comes_before_the_one_beside_python(
@@ -361,13 +361,13 @@ def test_a_server_on_the_path_comes_before_the_one_beside_python(
     beside = _program(base / "venv" / "redis-server", "exit 1\n")
     monkeypatch.setattr(sys, "executable", str(base / "venv" / "python"))
     monkeypatch.setenv("PATH", str(base / "bin"))
-    assert embedded_redis.find_server() == beside
+    assert private_server.find_server() == beside
 
     valkey = _program(base / "bin" / "valkey-server", "exit 1\n")
-    assert embedded_redis.find_server() == valkey
+    assert private_server.find_server() == valkey
 
     redis = _program(base / "bin" / "redis-server", "exit 1\n")
-    assert embedded_redis.find_server() == redis
+    assert private_server.find_server() == redis
 
 
 def test_where_no_server_is_found_the_error_names_three_ways_to_one(
@@ -377,7 +377,7 @@ def test_where_no_server_is_found_the_error_names_three_ways_to_one(
     monkeypatch.setenv("PATH", str(base))
 
     with pytest.raises(QueueUnavailable) as caught:
-        embedded_redis.ensure_running(home)
+        private_server.ensure_running(home)
 
     for way in ("package manager", "pip install 'sluice[embedded]'", "REDIS_URL"):
         assert way in str(caught.value)
@@ -385,11 +385,11 @@ def test_where_no_server_is_found_the_error_names_three_ways_to_one(
 
 
 def test_a_server_that_is_busy_counts_as_running(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    embedded_redis.ensure_running(home)
+    private_server.ensure_running(home)
     process = _server_id(home)
-    monkeypatch.setattr(embedded_redis, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(private_server, "ANSWER_SECONDS", 0.1)
     os.kill(process, signal.SIGSTOP)
     try:
-        assert embedded_redis.is_running(home)
+        assert private_server.is_running(home)
     finally:
         os.kill(process, signal.SIGCONT)

@@ -19,12 +19,15 @@ from sqlalchemy import Connection
 from store import database, timestamps
 from store.errors import LockLost
 from store.tables import leases, target
-from worker import attempts, compared, jobs, loader, stages
-from worker.broker import ATTEMPTS, LOADER_QUEUE
-from worker.compared import Compared
-from worker.message import Message
-from worker.recovery import enqueue_due, recover_popped
-from worker.set_aside import SET_ASIDE_KEY
+from worker import jobs, loader
+from worker.batch import compared
+from worker.batch import poison as attempts
+from worker.batch.compared import Compared
+from worker.judge import stages
+from worker.queue.client import ATTEMPTS, LOADER_QUEUE
+from worker.queue.maintenance import enqueue_due, recover_popped
+from worker.queue.message import Message
+from worker.queue.quarantine import SET_ASIDE_KEY
 
 from .plant import Plant, ndjson, row
 

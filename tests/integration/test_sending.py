@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError, OutOfMemoryError
 from producer import sending, waiting
 from producer.waiting import BatchesFailed, Progress
 from store.errors import NoWorker, QueueUnavailable
-from worker import receiving
-from worker.message import Message
+from worker.batch import receive
+from worker.queue.message import Message
 
 from .plant import Plant, ndjson, row
 
@@ -169,7 +169,7 @@ def test_waiting_ends_with_an_error_where_a_batch_failed_for_good(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(receiving, "store", fail)
+    monkeypatch.setattr(receive, "store", fail)
     plant.work()
     with pytest.raises(BatchesFailed, match="1 of 1 batches failed"):
         waiting.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)

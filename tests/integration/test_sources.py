@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from store.errors import ConfigError
 from worker import jobs
-from worker.adapters import Adapter
-from worker.cli import app
+from worker.cli.app import app
 from worker.contract import Contract, load_contract
-from worker.rejection import Rejection
+from worker.judge.adapt import Adapter
+from worker.judge.faults import Rejection
 from worker.settings import SourceSettings, WorkerSettings
 
 from .plant import Plant, ndjson

@@ -14,9 +14,9 @@ from store.lineage import trace
 from store.reconcile import runs as reconciliation
 from store.tables import flags
 from worker import jobs
-from worker.cli import app
+from worker.cli.app import app
+from worker.judge.stages import falls_in
 from worker.settings import StageSettings
-from worker.stages import falls_in
 
 from .plant import Plant, ndjson, row
 

@@ -13,9 +13,10 @@ from rq.registry import ScheduledJobRegistry
 from store import database
 from store.errors import StoreUnavailable
 from store.tables import staging
-from worker import jobs, receiving
-from worker.broker import JsonSerializer
-from worker.recovery import enqueue_due
+from worker import jobs
+from worker.batch import receive
+from worker.queue.client import JsonSerializer
+from worker.queue.maintenance import enqueue_due
 
 from .plant import Plant, ndjson, row
 
@@ -109,8 +110,8 @@ def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_half_written(
 
     module, name = {
         "staging": (staging, "add"),
-        "dead letters": (receiving.dead_letters, "keep"),
-        "lineage": (receiving.lineage, "add_events"),
+        "dead letters": (receive.dead_letters, "keep"),
+        "lineage": (receive.lineage, "add_events"),
     }[step]
     sent = plant.send(MIXED)
     with monkeypatch.context() as broken:
@@ -194,7 +195,7 @@ def test_a_batch_that_failed_for_good_is_sent_again_and_counts_as_failed_no_more
 
     path = plant.file(MIXED)
     with monkeypatch.context() as broken:
-        broken.setattr(receiving, "store", fail)
+        broken.setattr(receive, "store", fail)
         sent = plant.send(path)
         plant.work()
     assert plant.broker.failed(sent.ids) == set(sent.ids)

@@ -27,7 +27,7 @@ def mutant(name: str, *edits: tuple[str, str, str]) -> Mutant:
 
 
 LOOK = (
-    "worker/receiving.py",
+    "worker/batch/receive.py",
     "processed = bool(batches.known(connection, [message.id]))",
     "processed = False",
 )
@@ -76,7 +76,7 @@ MUTANTS = (
     mutant(
         "outbox: a new letter is marked before it is published",
         (
-            "worker/dead_letter_queue.py",
+            "worker/dead_letters/mirror.py",
             '    reach("outbox.found")\n    for start',
             '    reach("outbox.found")\n    _mark(engine, rejected)\n    for start',
         ),
@@ -84,7 +84,7 @@ MUTANTS = (
     mutant(
         "outbox: a letter is marked before it is published",
         (
-            "worker/dead_letter_queue.py",
+            "worker/dead_letters/mirror.py",
             '        reach("outbox.found")\n',
             '        reach("outbox.found")\n'
             "        with database.transaction(engine) as connection:\n"
@@ -137,31 +137,35 @@ MUTANTS = (
     ),
     mutant(
         "dedupe: the target is not asked",
-        ("worker/compared.py", "target.current(connection, message.source, keys) if share else {}", "{}"),
+        (
+            "worker/batch/compared.py",
+            "target.current(connection, message.source, keys) if share else {}",
+            "{}",
+        ),
     ),
     mutant(
         "dedupe: staging is not asked",
-        ("worker/compared.py", "staging.contents(connection, message.source, keys)", "{}"),
+        ("worker/batch/compared.py", "staging.contents(connection, message.source, keys)", "{}"),
     ),
     mutant(
         "dedupe: what other batches stage meanwhile is not asked",
-        ("worker/compared.py", "            if met:\n", "            if False:\n"),
+        ("worker/batch/compared.py", "            if met:\n", "            if False:\n"),
     ),
     mutant(
         "dedupe: what was known is not looked up again after a load",
-        ("worker/compared.py", "keys = sorted(self.known)", "keys: list[str] = []"),
+        ("worker/batch/compared.py", "keys = sorted(self.known)", "keys: list[str] = []"),
     ),
     mutant(
         "dedupe: what was staged meanwhile and loaded too is not noticed",
-        ("worker/compared.py", " or since != staging.count_since(connection, self.last_batch)", ""),
+        ("worker/batch/compared.py", " or since != staging.count_since(connection, self.last_batch)", ""),
     ),
     mutant(
         "dedupe: what is loaded meanwhile is not asked",
-        ("worker/compared.py", "return load_runs.progress(connection) != self.loaded", "return False"),
+        ("worker/batch/compared.py", "return load_runs.progress(connection) != self.loaded", "return False"),
     ),
     mutant(
         "plain records: a repeated field is not noticed",
-        ("worker/plain_records.py", "if record.count('\":') != len(fields):", "if False:"),
+        ("worker/judge/fast_path.py", "if record.count('\":') != len(fields):", "if False:"),
     ),
     mutant(
         "fencing: the lease is not renewed",
@@ -177,16 +181,24 @@ MUTANTS = (
     ),
     mutant(
         "allow-list: any function is run",
-        ("worker/broker.py", "if name not in ALLOWED or self.instance:", "if self.instance:"),
+        ("worker/queue/client.py", "if name not in ALLOWED or self.instance:", "if self.instance:"),
     ),
     mutant(
         "allow-list: callbacks are run",
-        ("worker/broker.py", "    def execute_failure_callback(self, *_: Any, **__: Any) -> None: ...\n", ""),
-        ("worker/broker.py", "    def execute_success_callback(self, *_: Any, **__: Any) -> None: ...\n", ""),
+        (
+            "worker/queue/client.py",
+            "    def execute_failure_callback(self, *_: Any, **__: Any) -> None: ...\n",
+            "",
+        ),
+        (
+            "worker/queue/client.py",
+            "    def execute_success_callback(self, *_: Any, **__: Any) -> None: ...\n",
+            "",
+        ),
     ),
     mutant(
         "allow-list: another serializer's fields are read",
-        ("worker/broker.py", "if name not in NEVER_OURS", "if name"),
+        ("worker/queue/client.py", "if name not in NEVER_OURS", "if name"),
     ),
     mutant(
         "watermark: it moves backwards",
@@ -207,7 +219,7 @@ MUTANTS = (
     mutant(
         "transaction: staging is committed before the batch's row counts",
         (
-            "worker/receiving.py",
+            "worker/batch/receive.py",
             '    reach("batch.staged")\n',
             '    reach("batch.staged")\n    connection.commit()\n',
         ),
@@ -223,7 +235,7 @@ MUTANTS = (
     mutant(
         "poison: a killer is never suspected",
         (
-            "worker/attempts.py",
+            "worker/batch/poison.py",
             "    return deaths >= (TOLERATED_PART if is_part else TOLERATED)",
             "    return False",
         ),
@@ -235,7 +247,7 @@ MUTANTS = (
     mutant(
         "poison: deaths are not counted",
         (
-            "worker/attempts.py",
+            "worker/batch/poison.py",
             "        return int(pipeline.execute()[0]) - 1",
             "        pipeline.execute()\n        return 0",
         ),
@@ -243,14 +255,14 @@ MUTANTS = (
     mutant(
         "dead letters: the same payload makes a second letter",
         (
-            "worker/receiving.py",
+            "worker/batch/receive.py",
             "parts = [message.source, message.format, message.header, payload, digest]",
             "parts = [message.source, message.format, message.header, payload, digest, message.id]",
         ),
     ),
     mutant(
         "message: another version is read as this one",
-        ("worker/message.py", "        if version != VERSION:", "        if False:"),
+        ("worker/queue/message.py", "        if version != VERSION:", "        if False:"),
     ),
     mutant(
         "ids: the fingerprint of contract and mapping is left out",

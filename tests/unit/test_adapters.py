@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import timestamps
-from worker.adapters import Adapter, time_reader
 from worker.contract import load_contract
-from worker.rejection import Rejection
+from worker.judge.adapt import Adapter, time_reader
+from worker.judge.faults import Rejection
 from worker.settings import SourceSettings, WorkerSettings
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))

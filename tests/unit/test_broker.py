@@ -12,7 +12,7 @@ from redis.exceptions import (
 from rq.serializers import JSONSerializer
 
 from store.errors import QueueUnavailable
-from worker.broker import ForbiddenFunction, JsonSerializer, SluiceJob, place, translated
+from worker.queue.client import ForbiddenFunction, JsonSerializer, SluiceJob, place, translated
 
 URL = "redis://user:secret@queue.example:6379/0"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import MessageError
-from worker.message import Letter, Message, Opaque
+from worker.queue.message import Letter, Message, Opaque
 
 TEXT = st.text(st.characters(codec="utf-8"))
 RECORDS = TEXT | st.builds(Opaque, st.binary(), st.integers(0, 2**40), st.none() | st.just("ab" * 16))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.parsing import (
+from worker.judge.faults import Rejection
+from worker.judge.parse import (
     MAX_DEPTH,
     Unusable,
     bad_text,
@@ -17,7 +18,6 @@ from worker.parsing import (
     parse_exactly,
     parse_json,
 )
-from worker.rejection import Rejection
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 VALUES = st.recursive(

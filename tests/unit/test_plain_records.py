@@ -15,10 +15,10 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from worker import contract as contracts
 from worker.contract import Contract, Event, Record
-from worker.message import Message, Opaque, RawRecord
-from worker.plain_records import PlainRecords
+from worker.judge.fast_path import PlainRecords
+from worker.judge.stages import Judge, Judged, judge_batch, judge_for
+from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings
-from worker.stages import Judge, Judged, judge_batch, judge_for
 
 NOW = datetime(2025, 1, 15, 12, tzinfo=UTC)
 

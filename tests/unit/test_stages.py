@@ -9,10 +9,10 @@ import pytest
 
 from store.tables.staging import LATE, STALE
 from worker.contract import load_contract
-from worker.message import Message, Opaque, RawRecord
+from worker.judge.stages import Judged, Valid, dedupe, judge_batch, judge_for, kept_payload, said
+from worker.judge.validate import Accepted
+from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings, WorkerSettings
-from worker.stages import Judged, Valid, dedupe, judge_batch, judge_for, kept_payload, said
-from worker.validation import Accepted
 
 NOW = datetime(2025, 1, 15, 12, tzinfo=UTC)
 MARK = "2025-01-15T10:00:00.000000Z"

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract import load_contract
-from worker.parsing import Unusable, parse_csv, parse_json
-from worker.rejection import Rejection
+from worker.judge.faults import Rejection
+from worker.judge.parse import Unusable, parse_csv, parse_json
+from worker.judge.stages import judge_for
+from worker.judge.validate import Accepted, canonical, content_of
 from worker.settings import SourceSettings, WorkerSettings
-from worker.stages import judge_for
-from worker.validation import Accepted, canonical, content_of
 
 GOOD = {"key": "a", "name": "n", "value": 1, "ts": "2025-01-15T12:00:00Z"}
 
@@ -115,7 +115,7 @@ def test_content_hash_is_of_the_validated_record(same: dict[str, Any]) -> None:
 def test_canonical_json_of_a_set_is_the_same_in_every_process() -> None:
     words = {f"word-{n}" for n in range(50)}
     program = """if True:
-        from worker.validation import canonical
+        from worker.judge.validate import canonical
         print(canonical({'a': {f'word-{n}' for n in range(50)}}).decode())
     """
     for seed in ("1", "2"):

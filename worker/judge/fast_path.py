@@ -18,9 +18,9 @@ from pydantic_core import CoreConfig, CoreSchema, SchemaValidator, core_schema
 
 from store import hashing, timestamps
 from worker.contract import Contract
-from worker.message import RawRecord
-from worker.rejection import NOT_DATA
-from worker.validation import SORTED, Accepted, Validator
+from worker.judge.faults import NOT_DATA
+from worker.judge.validate import SORTED, Accepted, Validator
+from worker.queue.message import RawRecord
 
 # JSON's own kinds: pydantic takes them alike from text and from what a parser made of it.
 PLAIN_KINDS = frozenset({"str", "int", "float", "bool"})

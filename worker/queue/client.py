@@ -31,9 +31,9 @@ from rq.utils import now
 from store.crash_points import reach
 from store.errors import QueueUnavailable, SluiceError
 from store.terminal import shown
-from worker import embedded_redis
-from worker.message import Message
-from worker.set_aside import NotAJob, is_job_id, set_aside
+from worker.queue import private_server
+from worker.queue.message import Message
+from worker.queue.quarantine import NotAJob, is_job_id, set_aside
 from worker.settings import WorkerSettings
 
 RECORDS_QUEUE = "records"
@@ -169,7 +169,7 @@ class SluiceQueue(Queue):
 
 def redis_url(settings: WorkerSettings, home: Any) -> str:
     """Where the queue is: as configured, or the private server's socket, whether or not it runs."""
-    return settings.redis_url or embedded_redis.url(home)
+    return settings.redis_url or private_server.url(home)
 
 
 def connect(settings: WorkerSettings, home: Any) -> Redis:
@@ -177,7 +177,7 @@ def connect(settings: WorkerSettings, home: Any) -> Redis:
 
     Raises QueueUnavailable, without the password, where nothing answers.
     """
-    url = settings.redis_url or embedded_redis.ensure_running(home)
+    url = settings.redis_url or private_server.ensure_running(home)
     with translated(url):
         client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
         client.exists(f"rq:queue:{RECORDS_QUEUE}")  # more than a ping: whether this user may do anything here

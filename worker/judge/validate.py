@@ -13,8 +13,8 @@ from pydantic_core import to_jsonable_python
 
 from store import hashing, timestamps
 from worker.contract import IDENTITY, Contract
-from worker.parsing import INT64_MAX, INT64_MIN, UNSTORABLE, Unusable, bad_text, check_extra
-from worker.rejection import NOT_DATA, Fault, Rejection, invalid, legible, missing, told
+from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, legible, missing, told
+from worker.judge.parse import INT64_MAX, INT64_MIN, UNSTORABLE, Unusable, bad_text, check_extra
 
 SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
 

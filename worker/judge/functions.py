@@ -10,8 +10,8 @@ from typing import Any
 
 from store.errors import ConfigError
 from worker.contract import load_attribute
-from worker.parsing import INT64_MAX, INT64_MIN, MAX_DEPTH, TOO_DEEP, Unusable
-from worker.rejection import NOT_DATA, Fault, Rejection, told
+from worker.judge.faults import NOT_DATA, Fault, Rejection, told
+from worker.judge.parse import INT64_MAX, INT64_MIN, MAX_DEPTH, TOO_DEEP, Unusable
 
 Function = Callable[[dict[str, Any]], dict[str, Any]]
 Plain = dict[str, Any] | list[Any] | str | int | float | Unusable | None

@@ -16,9 +16,9 @@ from store.terminal import print_json, shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from worker.message import Message
+    from worker.judge.stages import Judge
+    from worker.queue.message import Message
     from worker.settings import SourceSettings
-    from worker.stages import Judge
 
 app = typer.Typer(
     name="sources",
@@ -37,8 +37,8 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand:
         return
     from worker.contract import load_contract
+    from worker.judge.stages import judge_for
     from worker.settings import WorkerSettings
-    from worker.stages import judge_for
 
     settings = WorkerSettings.load()
     contract = load_contract(settings)
@@ -90,8 +90,8 @@ def try_source(
 ) -> None:
     """Show the first records raw and adapted side by side, and what would be rejected; nothing is sent."""
     from worker.contract import load_contract
+    from worker.judge.stages import judge_for
     from worker.settings import WorkerSettings
-    from worker.stages import judge_for
 
     settings = WorkerSettings.load()
     if name not in settings.sources:
@@ -130,9 +130,9 @@ def registered_reader() -> Any:
 def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
     """One record raw, adapted, and what would become of it."""
     from store import timestamps
-    from worker.message import Message
-    from worker.rejection import Rejection
-    from worker.stages import judge_batch, parse
+    from worker.judge.faults import Rejection
+    from worker.judge.stages import judge_batch, parse
+    from worker.queue.message import Message
 
     record = message.records[place]
     adapted: dict[str, Any] | None = None
@@ -155,7 +155,7 @@ def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
 
 def printable(value: Any) -> Any:
     """A value that JSON can write: what no column can hold becomes the reason why."""
-    from worker.parsing import Unusable
+    from worker.judge.parse import Unusable
 
     if isinstance(value, Unusable):
         return f"({value.why})"

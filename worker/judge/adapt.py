@@ -12,8 +12,8 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from worker.contract import Contract
-from worker.functions import call, load_function
-from worker.rejection import Rejection, invalid
+from worker.judge.faults import Rejection, invalid
+from worker.judge.functions import call, load_function
 from worker.settings import SourceSettings
 
 Getter = Callable[[dict[str, Any]], Any]

@@ -15,8 +15,8 @@ from dataclasses import replace
 from redis import Redis
 
 from store import hashing
-from worker.broker import translated
-from worker.message import Message
+from worker.queue.client import translated
+from worker.queue.message import Message
 
 KEY = "sluice:attempts:"
 REMEMBERED_SECONDS = 7 * 86400

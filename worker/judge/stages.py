@@ -18,14 +18,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from store import hashing, timestamps
 from store.tables.staging import LATE, STALE
-from worker.adapters import Adapter
 from worker.contract import Contract
-from worker.message import Message, Opaque, RawRecord
-from worker.parsing import parse_csv, parse_json
-from worker.plain_records import PlainRecords
-from worker.rejection import Fault, Rejection
+from worker.judge.adapt import Adapter
+from worker.judge.fast_path import PlainRecords
+from worker.judge.faults import Fault, Rejection
+from worker.judge.parse import parse_csv, parse_json
+from worker.judge.validate import Accepted, Validator, content_of
+from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings
-from worker.validation import Accepted, Validator, content_of
 
 
 @dataclass(frozen=True)

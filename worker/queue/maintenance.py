@@ -16,8 +16,8 @@ from rq.job import JobStatus
 from rq.registry import ScheduledJobRegistry, clean_registries
 from rq.utils import as_text, current_timestamp
 
-from worker.broker import SluiceJob, SluiceQueue
-from worker.set_aside import is_job_id, set_aside
+from worker.queue.client import SluiceJob, SluiceQueue
+from worker.queue.quarantine import is_job_id, set_aside
 
 LOCK_KEY = "sluice:maintenance:"
 LOCK_SECONDS = 10

@@ -21,8 +21,8 @@ from store.errors import QueueUnavailable
 from store.settings import StoreSettings
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter, Rejected
-from worker import embedded_redis
-from worker.broker import connect, translated
+from worker.queue import private_server
+from worker.queue.client import connect, translated
 from worker.settings import WorkerSettings
 
 INDEX_KEY = "sluice:dlq"
@@ -157,7 +157,7 @@ def check(repairing: bool) -> Law:
     """For `store check`: the DLQ against the table; with `repairing` it is made equal first."""
     says = "the Redis DLQ holds the open dead letters, and nothing else"
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    if settings.redis_url is None and not embedded_redis.is_running(store.home):
+    if settings.redis_url is None and not private_server.is_running(store.home):
         return Law(says, [], unchecked="the private Redis is not running")
     try:
         redis = connect(settings, store.home)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from store.tables import batches, load_runs, staging, target
-from worker import stages
-from worker.message import Message
-from worker.stages import Deduped, Valid
+from worker.judge import stages
+from worker.judge.stages import Deduped, Valid
+from worker.queue.message import Message
 
 MOST_LOOKED_UP = 2000  # keys, with the write lock held
 

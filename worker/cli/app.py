@@ -14,7 +14,7 @@ import typer
 
 from store import terminal
 from store.terminal import Exit, counted, print_json
-from worker import flags_cli, sources_cli
+from worker.cli import flags, sources
 
 app = typer.Typer(
     name="worker",
@@ -25,8 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(flags_cli.app)
-app.add_typer(sources_cli.app)
+app.add_typer(flags.app)
+app.add_typer(sources.app)
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 
@@ -53,8 +53,8 @@ def up(
 
     Ctrl-C or SIGTERM stops them all: batches in hand are finished.
     """
+    from worker.processes.supervisor import Supervisor
     from worker.settings import WorkerSettings
-    from worker.supervisor import Supervisor
 
     level = "INFO" if verbose else "WARNING"
     log_to_stderr(level if burst else "INFO")
@@ -88,10 +88,10 @@ def log_to_stderr(level: str) -> None:
 def down(as_json: Json = False) -> None:
     """Stop the private Redis; what is queued stays in its append-only file."""
     from store.settings import StoreSettings
-    from worker import embedded_redis
+    from worker.queue import private_server
 
     home = StoreSettings.load().home
-    stopped = embedded_redis.stop(home)
+    stopped = private_server.stop(home)
     if as_json:
         print_json({"stopped": stopped})
     else:
@@ -101,13 +101,15 @@ def down(as_json: Json = False) -> None:
 @app.command(epilog="Examples:\n\n  worker load\n\n  worker load --json")
 def load(as_json: Json = False) -> None:
     """Load all that is staged into the target, now."""
-    from worker import broker, dead_letter_queue, jobs, loader
+    from worker import jobs, loader
+    from worker.dead_letters import mirror
+    from worker.queue import client
 
     log_to_stderr("WARNING")
     place = jobs.workplace()
     with place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
         run = loader.load(engine, place.worker, idle_after=place.store.idle_after)
-        dead_letter_queue.flush_outbox(broker.connect(place.worker, place.store.home), engine)
+        mirror.flush_outbox(client.connect(place.worker, place.store.home), engine)
     if as_json:
         print_json(asdict(run))
     elif run.number is None:
@@ -141,16 +143,18 @@ def look() -> dict[str, Any]:
     from store.database import install
     from store.settings import StoreSettings
     from store.tables import dead_letters, leases, staging
-    from worker import broker, dead_letter_queue, loader
-    from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
+    from worker import loader
+    from worker.dead_letters import mirror
+    from worker.queue import client
+    from worker.queue.client import LOADER_QUEUE, RECORDS_QUEUE, Broker
     from worker.settings import WorkerSettings
 
     store, settings = StoreSettings.load(), WorkerSettings.load()
     engine = install.prepare(store)
-    with broker.connect(settings, store.home) as redis, database.reading(engine) as connection:
+    with client.connect(settings, store.home) as redis, database.reading(engine) as connection:
         queue = Broker(redis, settings)
         found = {
-            "redis": broker.place(broker.redis_url(settings, store.home)).removeprefix(" at "),
+            "redis": client.place(client.redis_url(settings, store.home)).removeprefix(" at "),
             "queued_batches": queue.waiting(),
             "failed_batches": queue.failed_count(),
             "failed_loads": queue.failed_count(LOADER_QUEUE),
@@ -159,7 +163,7 @@ def look() -> dict[str, Any]:
             "loading_now": leases.holder_of(connection, loader.LOCK),
             "staged": staging.count(connection),
             "dead_letters": dead_letters.count_open(connection),
-            "dead_letter_queue": dead_letter_queue.count(redis),
+            "dead_letter_queue": mirror.count(redis),
         }
     engine.dispose()
     return found

@@ -24,9 +24,11 @@ from store.errors import LockHeld, QueueUnavailable, SluiceError
 from store.settings import StoreSettings
 from store.tables import batches, load_runs, staging
 from store.terminal import Exit
-from worker import broker, dead_letter_queue, embedded_redis, jobs, loader
-from worker.broker import LOADER_QUEUE, RECORDS_QUEUE, Broker
-from worker.recovery import maintain
+from worker import jobs, loader
+from worker.dead_letters import mirror
+from worker.queue import client, private_server
+from worker.queue.client import LOADER_QUEUE, RECORDS_QUEUE, Broker
+from worker.queue.maintenance import maintain
 from worker.rq_worker import SluiceWorker
 from worker.settings import WorkerSettings
 
@@ -108,13 +110,13 @@ class PrivateRedis(Kept):
                 self.start()
         elif now >= self.look_at:
             self.look_at = now + LOOK_SECONDS
-            if embedded_redis.was_killed(self.home):
+            if private_server.was_killed(self.home):
                 self.is_dead = True
                 self.note_death("killed")
 
     def start(self) -> None:
         try:
-            embedded_redis.ensure_running(self.home)
+            private_server.ensure_running(self.home)
         except QueueUnavailable as error:
             self.note_death(str(error))
         else:
@@ -126,7 +128,7 @@ def run_worker(queue: str, *, burst: bool, level: str) -> None:
     """A child's life as an RQ worker."""
     begin_child()
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    connection = broker.connect(settings, store.home)
+    connection = client.connect(settings, store.home)
     SluiceWorker([queue], connection=connection).work(burst=burst, logging_level=level)
 
 
@@ -136,7 +138,7 @@ def run_cron(level: str) -> None:
     from rq.cron import CronScheduler  # a burst has no cron
 
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    scheduler = CronScheduler(connection=broker.connect(settings, store.home), logging_level=level)
+    scheduler = CronScheduler(connection=client.connect(settings, store.home), logging_level=level)
     scheduler.load_config_from_file("worker.schedule")
     scheduler.start()  # type: ignore[no-untyped-call]
 
@@ -163,7 +165,7 @@ class Supervisor:
     def up(self) -> None:
         """Runs workers, loader and cron, and a Redis of our own, until SIGTERM or Ctrl-C. Raises GaveUp."""
         store, settings = self.place.store, self.place.worker
-        broker.connect(settings, store.home).close()
+        client.connect(settings, store.home).close()
         names = [f"worker {number}" for number in range(1, self._workers + 1)]
         children = [
             *(
@@ -190,7 +192,7 @@ class Supervisor:
     def burst(self) -> Burst:
         """Processes all that is queued, loads it, and returns what it did."""
         with self._signals():
-            redis = broker.connect(self.place.worker, self.place.store.home)
+            redis = client.connect(self.place.worker, self.place.store.home)
             queue = Broker(redis, self.place.worker)
             before = self._counts(queue)
             children: list[Child] = []
@@ -248,7 +250,7 @@ class Supervisor:
 
     def _load(self, *, once: bool = False) -> None:
         """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""
-        redis = broker.connect(self.place.worker, self.place.store.home)
+        redis = client.connect(self.place.worker, self.place.store.home)
         with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
             while not self._stopping:
                 try:
@@ -260,7 +262,7 @@ class Supervisor:
                     continue
                 if once or run.number is None:
                     break
-            dead_letter_queue.flush_outbox(redis, engine)
+            mirror.flush_outbox(redis, engine)
         redis.close()
 
     @contextlib.contextmanager

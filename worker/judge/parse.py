@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from worker.rejection import Fault, Rejection, invalid, legible
+from worker.judge.faults import Fault, Rejection, invalid, legible
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64

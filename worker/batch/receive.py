@@ -18,10 +18,10 @@ from store.database.schema import event_id, staged_id
 from store.tables import batches, dead_letters, flags, lineage, staging, watermarks
 from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
-from worker import stages
-from worker.compared import Compared
-from worker.message import Message
-from worker.stages import Bad, Deduped, Judge, Judged, Repeat, Valid
+from worker.batch.compared import Compared
+from worker.judge import stages
+from worker.judge.stages import Bad, Deduped, Judge, Judged, Repeat, Valid
+from worker.queue.message import Message
 
 # A batch that waited for the loader is compared again before it waits again, where there is much to look up;
 # the last time with the lock held.

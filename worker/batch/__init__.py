@@ -1,0 +1,1 @@
+"""One batch into the store."""

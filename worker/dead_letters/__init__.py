@@ -1,0 +1,1 @@
+"""Dead letters in Redis, and back onto the queue."""

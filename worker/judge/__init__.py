@@ -1,0 +1,1 @@
+"""Raw records to records or rejections: no clock, no database."""
