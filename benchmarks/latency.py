@@ -26,7 +26,7 @@ def measure(times: int, **settings: object) -> dict[str, tuple[float, float]]:
 
 
 def _each(site: Site, times: int) -> Iterator[tuple[float, float]]:
-    from producer.enqueue import Feed
+    from producer.feed import Feed
     from producer.settings import ProducerSettings
     from worker.contract import load_contract
     from worker.queue.client import Broker

@@ -36,7 +36,7 @@ from worker.contract import Contract, load_contract
 from worker.dead_letters import mirror
 from worker.judge import stages
 from worker.queue import client
-from worker.queue.message import Message
+from worker.queue.message import Message, halves
 from worker.settings import SourceSettings, WorkerSettings
 
 LOADER_PAGE_CACHE_MB = 28
@@ -247,7 +247,7 @@ def _judge(
 
 def _split(here: Workplace, engine: Engine, redis: Redis, message: Message) -> dict[str, Any]:
     """Sends the two halves of a batch that killed its workers; first the halves, then the note of it."""
-    parts = attempts.halves(message)
+    parts = halves(message)
     client.Broker(redis, here.worker).send(parts)
     reach("split.sent")
     receive.store_split(engine, message)

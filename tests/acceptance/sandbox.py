@@ -26,7 +26,7 @@ from unittest.mock import patch
 import psutil
 from redis import Redis
 
-import producer.cli
+import producer.cli.app
 import store.cli.app
 import worker.cli.app
 from store import terminal
@@ -38,7 +38,7 @@ BIN = Path(sys.executable).parent
 ANOTHERS_SETTINGS = ("REDIS_URL", "DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS")
 ANOTHERS_PREFIXES = ("SLUICE_", "RQ_", "PYTEST_")
 OWN_TERMINALS = {"RQ_CONFIG": "worker.rq_worker", "RQ_WORKER_CLASS": "worker.rq_worker.SluiceWorker"}
-APPS = {"producer": producer.cli.app, "worker": worker.cli.app.app, "store": store.cli.app.app}
+APPS = {"producer": producer.cli.app.app, "worker": worker.cli.app.app, "store": store.cli.app.app}
 PATIENCE_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from producer import readers
-from producer.batching import Oversize, Payload
-from producer.enqueue import Feed
+from producer.feed import Feed
+from producer.files import open as readers
+from producer.files.batches import Oversize, Payload
 from producer.settings import ProducerSettings
 from store.errors import ConfigError, InputError
 from worker.queue.client import JsonSerializer

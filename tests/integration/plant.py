@@ -20,8 +20,7 @@ import orjson
 import rq
 from sqlalchemy import Engine
 
-from producer import enqueue, replay, sending
-from producer.replay import Edit
+from producer import feed as feeds
 from producer.settings import ProducerSettings
 from store import database
 from store.checks import conservation
@@ -33,7 +32,9 @@ from store.tables import dead_letters, lineage
 from store.tables.dead_letters import DeadLetter
 from worker import jobs
 from worker.contract import load_contract
-from worker.dead_letters import mirror
+from worker.dead_letters import mirror, replay
+from worker.dead_letters.replay import Edit
+from worker.queue import send
 from worker.queue.client import (
     LOAD_STAGED,
     LOADER_QUEUE,
@@ -115,19 +116,19 @@ class Plant:
         """A file's batches, as they would be sent."""
         records = options.pop("records", None)
         worker, settings = self.settings, ProducerSettings.load(**options)
-        feed = enqueue.Feed(source, worker.source(source), load_contract(worker), settings, None, records)
+        feed = feeds.Feed(source, worker.source(source), load_contract(worker), settings, None, records)
         with feed.open(str(path)) as file:
             return list(feed.messages(file, str(path)))
 
     def send(
         self, content: bytes | Path, name: str = "records.ndjson", source: str = "default", **options: Any
-    ) -> sending.Sent:
+    ) -> send.Sent:
         """`producer enqueue`."""
         path = content if isinstance(content, Path) else self.file(content, name)
         return self.send_messages(self.messages(path, source, **options))
 
-    def send_messages(self, messages: Sequence[Message]) -> sending.Sent:
-        return sending.send_all(messages, self.broker, self.engine, 1000, lambda _: None, lambda _: None)
+    def send_messages(self, messages: Sequence[Message]) -> send.Sent:
+        return send.send_all(messages, self.broker, self.engine, 1000, lambda _: None, lambda _: None)
 
     def work(self, queue: str = RECORDS_QUEUE) -> None:
         """`rq worker`, until its queue is empty."""
@@ -146,14 +147,14 @@ class Plant:
         self.broker.queue(LOADER_QUEUE).enqueue_call(LOAD_STAGED)
         self.work(LOADER_QUEUE)
 
-    def run(self, content: bytes | Path, *args: Any, **options: Any) -> sending.Sent:
+    def run(self, content: bytes | Path, *args: Any, **options: Any) -> send.Sent:
         """From the file to the table."""
         sent = self.send(content, *args, **options)
         self.work()
         self.load()
         return sent
 
-    def replay(self, edit: Edit | None = None, **chosen: Any) -> tuple[sending.Sent, list[str]]:
+    def replay(self, edit: Edit | None = None, **chosen: Any) -> tuple[send.Sent, list[str]]:
         """`producer replay`: what was sent, and why what was not."""
         edit = edit or Edit({}, None)
         with database.reading(self.engine) as connection:

@@ -74,7 +74,7 @@ def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_load
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        broken.setattr(mirror, "publish", fail_to_publish)
         plant.send(BAD)
         plant.work()
     assert len(open_ids(plant)) == 2
@@ -87,7 +87,7 @@ def test_of_a_long_payload_the_outbox_reads_no_more_than_it_publishes(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        broken.setattr(mirror, "publish", fail_to_publish)
         plant.send(ndjson(row(value="x", name="n" * 50_000)))
         plant.work()
     with database.reading(plant.engine) as connection:
@@ -100,7 +100,7 @@ def test_of_a_long_payload_the_outbox_reads_no_more_than_it_publishes(
 
 def test_what_the_outbox_could_not_publish_stays_in_it(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        broken.setattr(mirror, "publish", fail_to_publish)
         plant.send(BAD)
         plant.work()
         with pytest.raises(QueueUnavailable):
@@ -114,7 +114,7 @@ def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_seco
 ) -> None:
     (message,) = plant.messages(plant.file(BAD))
     with monkeypatch.context() as broken:
-        broken.setattr(dead_letter_queue, "publish", fail_to_publish)
+        broken.setattr(mirror, "publish", fail_to_publish)
         plant.broker.send([message])
         plant.work()
     before = plant.report()
@@ -164,12 +164,12 @@ def test_a_letter_that_is_rejected_again_before_it_is_marked_is_published_as_it_
         if waiting:
             (message,) = plant.messages(waiting.pop(), batch_records=9)
             with monkeypatch.context() as other:
-                other.setattr(dead_letter_queue, "publish", publish)
+                other.setattr(mirror, "publish", publish)
                 plant.broker.send([message])
                 plant.work()
         publish(*given)
 
-    monkeypatch.setattr(dead_letter_queue, "publish", slowly)
+    monkeypatch.setattr(mirror, "publish", slowly)
     plant.run(BAD)
     told = [orjson.loads(each)["occurrences"] for each in plant.redis.hvals(LETTERS_KEY)]
     assert told == [letter.occurrences for letter in plant.letters()] == [2, 2]
@@ -188,7 +188,7 @@ def test_drift_is_found_and_repaired_both_ways(plant: Plant) -> None:
 
 
 def test_more_letters_than_one_page_are_all_mirrored(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letter_queue, "PAGE", 3)
+    monkeypatch.setattr(mirror, "PAGE", 3)
     plant.send(ndjson(*(row(str(n), value="x") for n in range(10))))
     plant.work()
     assert len(plant.mirrored()) == mirror.count(plant.redis) == 10

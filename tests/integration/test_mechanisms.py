@@ -26,7 +26,7 @@ from worker.batch.compared import Compared
 from worker.judge import stages
 from worker.queue.client import ATTEMPTS, LOADER_QUEUE
 from worker.queue.maintenance import enqueue_due, recover_popped
-from worker.queue.message import Message
+from worker.queue.message import Message, part_ids
 from worker.queue.quarantine import SET_ASIDE_KEY
 
 from .plant import Plant, ndjson, row
@@ -295,7 +295,7 @@ def test_a_batch_that_killed_its_workers_is_tried_in_halves(plant: Plant) -> Non
     plant.load()
 
     kinds = {each["id"]: each["kind"] for each in plant.rows("batches", "seq")}
-    assert kinds == {message.id: "split", **dict.fromkeys(attempts.part_ids(message.id), "file")}
+    assert kinds == {message.id: "split", **dict.fromkeys(part_ids(message.id), "file")}
     assert [each["key"] for each in plant.rows()] == ["a", "b", "c"]
     assert plant.violations() == []
 

@@ -6,13 +6,13 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from producer import replay
-from producer.cli import Office, app
-from producer.replay import Edit
+from producer.cli.app import Office, app
 from producer.settings import ProducerSettings
 from store import database
 from store.reports import receipts
 from worker.contract import load_contract
+from worker.dead_letters import replay
+from worker.dead_letters.replay import Edit
 
 from .plant import Plant, ndjson, row
 

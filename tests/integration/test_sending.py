@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError, OutOfMemoryError
 
-from producer import sending, waiting
-from producer.waiting import BatchesFailed, Progress
 from store.errors import NoWorker, QueueUnavailable
 from worker.batch import receive
+from worker.queue import send as sending
+from worker.queue import wait
 from worker.queue.message import Message
+from worker.queue.wait import BatchesFailed, Progress
 
 from .plant import Plant, ndjson, row
 
@@ -146,17 +147,17 @@ def test_a_redis_that_refuses_is_an_error_that_says_what_to_do(
 
 def test_waiting_needs_a_worker_and_a_loader(plant: Plant) -> None:
     with pytest.raises(NoWorker, match=r"needs a running worker and a running loader.*worker up"):
-        waiting.need_workers(plant.broker)
+        wait.need_workers(plant.broker)
 
 
 def test_waiting_ends_when_all_is_loaded(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = send(plant, five(plant))
     steps = [plant.work, plant.load]
-    monkeypatch.setattr(waiting.time, "sleep", lambda _: steps.pop(0)())
+    monkeypatch.setattr(wait.time, "sleep", lambda _: steps.pop(0)())
     told: list[Progress] = []
-    waiting.wait_until_loaded(sent.ids, plant.broker, plant.engine, told.append)
+    wait.wait_until_loaded(sent.ids, plant.broker, plant.engine, told.append)
     assert told == [Progress(0, False), Progress(5, False), Progress(5, True)]
-    outcome = waiting.summary(sent.ids, plant.engine)
+    outcome = wait.summary(sent.ids, plant.engine)
     assert (outcome["received"], outcome["staged"], outcome["reasons"]) == (5, 5, {})
 
 
@@ -172,7 +173,7 @@ def test_waiting_ends_with_an_error_where_a_batch_failed_for_good(
     monkeypatch.setattr(receive, "store", fail)
     plant.work()
     with pytest.raises(BatchesFailed, match="1 of 1 batches failed"):
-        waiting.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
+        wait.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
 
 
 def test_waiting_ends_with_an_error_where_the_workers_have_gone(
@@ -180,10 +181,10 @@ def test_waiting_ends_with_an_error_where_the_workers_have_gone(
 ) -> None:
     sent = send(plant, five(plant))
     clock = iter(range(0, 1000, 15))
-    monkeypatch.setattr(waiting.time, "sleep", lambda _: None)
-    monkeypatch.setattr(waiting.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(wait.time, "sleep", lambda _: None)
+    monkeypatch.setattr(wait.time, "monotonic", lambda: next(clock))
     with pytest.raises(NoWorker, match="what was sent stays queued"):
-        waiting.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
+        wait.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
     assert plant.broker.waiting() == 5
 
 

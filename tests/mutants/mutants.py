@@ -42,7 +42,7 @@ MUTANTS = (
     mutant("inbox: taken out altogether", LOOK, UPSERT),
     mutant(
         "inbox: the producer does not ask what was processed",
-        ("producer/sending.py", "known = batches.known(connection, ids)", "known = set()"),
+        ("worker/queue/send.py", "known = batches.known(connection, ids)", "known = set()"),
     ),
     mutant(
         "outbox: the loader publishes nothing",
@@ -267,7 +267,7 @@ MUTANTS = (
     mutant(
         "ids: the fingerprint of contract and mapping is left out",
         (
-            "producer/batching.py",
+            "producer/files/batches.py",
             "json.dumps([source, fingerprint, wire_format, header])",
             "json.dumps([source, wire_format, header])",
         ),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.batching import Block, Gathering, Oversize, Payload, RawBatch, cut
+from producer.files.batches import Block, Gathering, Oversize, Payload, RawBatch, cut
 
 CONTEXT: dict[str, Any] = {
     "source": "orders",

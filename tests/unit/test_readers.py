@@ -18,8 +18,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producer import batching, csv_rows, readers
-from producer.readers import CsvOptions, Oversize, Payload, open_records
+from producer.files import batches
+from producer.files import csv as csv_rows
+from producer.files import open as readers
+from producer.files.open import CsvOptions, Oversize, Payload, open_records
 from store.errors import ConfigError, InputError, UsageError
 
 MIB = 1 << 20
@@ -687,7 +689,7 @@ def outcome(data: bytes, kind: tuple[str, str | None], chunk: int, limit: int) -
     found: list[tuple[int, Payload]] = []
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(readers, "_READ_BYTES", chunk))
-        stack.enter_context(mock.patch.object(batching, "HEAD_BYTES", 4))
+        stack.enter_context(mock.patch.object(batches, "HEAD_BYTES", 4))
         stack.enter_context(mock.patch.object(csv_rows, "MAX_ROW_LINES", 4))
         stack.enter_context(mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data))))
         try:

@@ -10,11 +10,8 @@ for them is never held against a record.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from redis import Redis
 
-from store import hashing
 from worker.queue.client import translated
 from worker.queue.message import Message
 
@@ -43,29 +40,3 @@ def is_suspect(message: Message, deaths: int) -> bool:
     """Whether these deaths are enough to hold them against the batch."""
     is_part = message.part_of is not None and len(message.records) > 1
     return deaths >= (TOLERATED_PART if is_part else TOLERATED)
-
-
-def halves(message: Message) -> list[Message]:
-    """The batch cut in two; the same batch always makes the same halves."""
-    middle = len(message.records) // 2
-    return [
-        _part(message, place, piece) for place, piece in enumerate((slice(0, middle), slice(middle, None)))
-    ]
-
-
-def part_ids(id: str) -> list[str]:
-    """The ids of the two halves of a batch."""
-    return [hashing.hexdigest(f"{id}/{place}".encode()) for place in (0, 1)]
-
-
-def _part(message: Message, place: int, piece: slice) -> Message:
-    records = message.records[piece]
-    return replace(
-        message,
-        id=part_ids(message.id)[place],
-        records=records,
-        lines=message.lines[piece],
-        letters=message.letters[piece],
-        size=message.size * len(records) // len(message.records),
-        part_of=message.id,
-    )

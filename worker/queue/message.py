@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from store import hashing
 from store.errors import MessageError
 
 VERSION = 1
@@ -146,3 +147,29 @@ def _raw(record: dict[str, Any]) -> Opaque:
     if type(size) is not int or not (digest is None or isinstance(digest, str)):
         raise ValueError("a record's size is a number, its digest text")
     return Opaque(base64.b64decode(record["base64"], validate=True), size, digest)
+
+
+def halves(message: Message) -> list[Message]:
+    """The batch cut in two; the same batch always makes the same halves."""
+    middle = len(message.records) // 2
+    return [
+        _part(message, place, piece) for place, piece in enumerate((slice(0, middle), slice(middle, None)))
+    ]
+
+
+def part_ids(id: str) -> list[str]:
+    """The ids of the two halves of a batch."""
+    return [hashing.hexdigest(f"{id}/{place}".encode()) for place in (0, 1)]
+
+
+def _part(message: Message, place: int, piece: slice) -> Message:
+    records = message.records[piece]
+    return replace(
+        message,
+        id=part_ids(message.id)[place],
+        records=records,
+        lines=message.lines[piece],
+        letters=message.letters[piece],
+        size=message.size * len(records) // len(message.records),
+        part_of=message.id,
+    )

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from producer.batching import Oversize, Payload, RawBatch, cut
-from producer.readers import CsvOptions, RecordFile, format_of, open_records
+from producer.files.batches import Oversize, Payload, RawBatch, cut
+from producer.files.open import CsvOptions, RecordFile, format_of, open_records
 from producer.settings import ProducerSettings
 from store.errors import ConfigError
 from worker.contract import Contract, load_contract

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal
 
-from producer.batching import Block, Gathering, Oversize, Payload
+from producer.files.batches import Block, Gathering, Oversize, Payload
 from store.errors import ConfigError, InputError
 
 Shape = Literal["array", "object", "lines", "empty"]

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, cast
 
-from producer.batching import Block, Gathering, Oversize, Payload, line_block
-from producer.csv_rows import CsvOptions, CsvRows
-from producer.json_documents import array_elements, elements_at, records_path, shape_of, whole_document
+from producer.files.batches import Block, Gathering, Oversize, Payload, line_block
+from producer.files.csv import CsvOptions, CsvRows
+from producer.files.json import array_elements, elements_at, records_path, shape_of, whole_document
 from store.errors import ConfigError, InputError
 
 if TYPE_CHECKING:

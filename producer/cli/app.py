@@ -12,11 +12,9 @@ import orjson
 import typer
 from sqlalchemy import Engine
 
-from producer import enqueue as feeds
-from producer import replay as letters_back
-from producer import sending, waiting
-from producer.progress import Bar
-from producer.receipt import Receipt, keep
+from producer import feed as feeds
+from producer.cli.progress import Bar
+from producer.cli.receipt import Receipt, keep
 from producer.settings import ProducerSettings
 from store import database, terminal
 from store.database import install
@@ -25,7 +23,9 @@ from store.settings import StoreSettings
 from store.tables import dead_letters
 from store.terminal import counted, print_json, shown, warn
 from worker.contract import Contract, load_contract
-from worker.queue import client
+from worker.dead_letters import replay as letters_back
+from worker.queue import client, send
+from worker.queue import wait as waiting
 from worker.queue.client import Broker
 from worker.queue.message import Message
 from worker.settings import WorkerSettings
@@ -132,7 +132,7 @@ def send_file(feed: feeds.Feed, path: str, office: Office, *, quiet: bool) -> Re
     """Sends one file and says so."""
     started = time.monotonic()
     with feed.open(path) as file, Bar(shown(path), file.size) as bar:
-        sent = sending.send_all(
+        sent = send.send_all(
             feed.messages(file, path),
             office.broker,
             office.engine,
@@ -275,7 +275,7 @@ def show_dry_run(verdicts: dict[str, str | None], refused: int, as_json: bool) -
 def send_letters(source: str, messages: list[Message], office: Office) -> Receipt:
     """Sends the letters of one source back."""
     started = time.monotonic()
-    sent = sending.send_all(
+    sent = send.send_all(
         messages, office.broker, office.engine, office.settings.max_pending_batches, lambda _: None, warn
     )
     receipt = Receipt.of(

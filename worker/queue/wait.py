@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine
 from store import database
 from store.errors import NoWorker, SluiceError
 from store.tables import batches, staging
-from worker.batch import poison
 from worker.queue.client import LOADER_QUEUE, RECORDS_QUEUE, Broker
+from worker.queue.message import part_ids
 
 POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 0.25
@@ -75,7 +75,7 @@ def with_parts(connection: Connection, ids: list[str]) -> list[str]:
     known = set(ids)
     new = ids
     while new:
-        parts = [part for id in sorted(batches.split(connection, new)) for part in poison.part_ids(id)]
+        parts = [part for id in sorted(batches.split(connection, new)) for part in part_ids(id)]
         new = [part for part in parts if part not in known]
         known.update(new)
         ids = ids + new

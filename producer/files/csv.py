@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 
-from producer.batching import Block, Oversize, line_block
+from producer.files.batches import Block, Oversize, line_block
 from store.errors import ConfigError, InputError
 
 MAX_ROW_LINES = 10_000

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine
 
-from producer.sending import Sent
 from store import database, timestamps
 from store.tables import enqueues
+from worker.queue.send import Sent
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Files of any format as raw records, in constant memory."""
