@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from producer.files.batches import Oversize, Payload, RawBatch, cut
-from producer.files.open import CsvOptions, RecordFile, format_of, open_records
+from producer.files.batches import Payload, RawBatch, cut
+from producer.files.csv import CsvOptions
+from producer.files.open import RecordFile, format_of, open_records
 from producer.settings import ProducerSettings
 from store.errors import ConfigError
 from worker.contract import Contract, load_contract
-from worker.queue.message import Message, Opaque, RawRecord
+from worker.queue.message import Message, RawRecord, raw_record
 from worker.settings import SourceSettings, WorkerSettings
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -19,14 +20,14 @@ SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Feed:
-    """One source as the producer needs it, and how its files are read and cut."""
+    """One source, with the options by which its files are read and cut into batches."""
 
     name: str
     source: SourceSettings
     contract: Contract
     settings: ProducerSettings
-    format: str | None = None  # as an option said it
-    records: str | None = None
+    format: str | None = None  # of `--format`
+    records: str | None = None  # of `--records`: the path of the array
 
     def __post_init__(self) -> None:
         if not SOURCE_NAME.fullmatch(self.name):
@@ -48,7 +49,7 @@ class Feed:
         )
 
     def messages(self, file: RecordFile, path: str) -> Iterator[Message]:
-        """The file's batches, ready for the queue; the same file gives the same ids."""
+        """The file's batches as messages; the same file gives the same ids."""
         fingerprint = self.contract.fingerprint(self.source)
         batches = cut(
             file.blocks(),
@@ -81,7 +82,7 @@ class Feed:
 
 
 def messages_of(source: str, path: str) -> Iterator[Message]:
-    """A file's batches as they would be sent, for `worker sources try`."""
+    """The batches that a file would be sent as, for `worker sources try`."""
     worker = WorkerSettings.load()
     feed = Feed(source, worker.source(source), load_contract(worker), ProducerSettings.load())
     with feed.open(path) as file:
@@ -89,17 +90,8 @@ def messages_of(source: str, path: str) -> Iterator[Message]:
 
 
 def as_records(payloads: list[Payload]) -> list[RawRecord]:
-    """Payloads as a message carries them: text where they are UTF-8 and whole, else opaque."""
+    """Payloads as a message carries them: text where they are whole and UTF-8."""
     try:
         return [payload.decode() for payload in payloads]  # type: ignore[union-attr]
     except (UnicodeDecodeError, AttributeError):
-        return [_as_record(payload) for payload in payloads]
-
-
-def _as_record(payload: Payload) -> RawRecord:
-    if isinstance(payload, Oversize):
-        return Opaque(payload.head, payload.size, payload.digest)
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        return Opaque(payload, len(payload), None)
+        return [raw_record(payload) if isinstance(payload, bytes) else payload for payload in payloads]

@@ -1,4 +1,4 @@
-"""The producer's settings: how files are cut, and how far the producer may run ahead of the workers."""
+"""The producer's settings: the size of batches, and how many may wait for the workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from store.settings import RoomSettings
 
 
 class ProducerSettings(RoomSettings):
-    """What cutting and sending go by."""
+    """The settings of reading and sending files."""
 
     section: ClassVar[str] = "producer"
 

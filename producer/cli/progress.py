@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """How far along: a fraction where the end is known, the count and its rate in any case."""
+    """The count and its rate; and the fraction done, if the total is known."""
 
     def __init__(self, title: str, total: int | None, unit: str = "records") -> None:
         self._progress = progress(title, total, unit) if sys.stderr.isatty() else None
 
     def update(self, position: int, done: int) -> None:
-        """`position` of the total is reached, and `done` units."""
+        """`position` of the total is reached, and `done` units are done."""
         if self._progress is None:
             return
         [task] = self._progress.tasks
@@ -39,7 +39,7 @@ class Bar:
 
 def progress(title: str, total: int | None, unit: str) -> Progress:
     """The bar itself, with its one task."""
-    # Slow to import, and nobody sees it where standard error is no terminal.
+    # Slow to import, and not needed if standard error is not a terminal.
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -12,30 +12,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import cast
 
-HEAD_BYTES = 4096
-_DIGEST_BYTES = 16
-_OVERSIZE_MARK = 1 << 63  # no length has this bit, so no bytes can pass for an Oversize
+from worker.queue import message
+from worker.queue.message import DIGEST_BYTES, Opaque
 
+_OVERSIZE_FLAG = 1 << 63  # no length has this bit, so no bytes hash like an oversize record
 
-@dataclass(frozen=True, slots=True)
-class Oversize:
-    """A record beyond the size limit, of which only the beginning is kept."""
-
-    head: bytes  # its first 4096 bytes
-    size: int  # bytes
-    digest: str  # BLAKE2b-128 of all its bytes, hex
-
-    @classmethod
-    def of(cls, record: bytes) -> Oversize:
-        """The stand-in for a record that is in memory anyway."""
-        digest = hashlib.blake2b(record, digest_size=_DIGEST_BYTES).hexdigest()
-        return cls(record[:HEAD_BYTES], len(record), digest)
-
-    def __len__(self) -> int:
-        return len(self.head)
-
-
-Payload = bytes | Oversize
+# A raw record as it is read: its bytes, or the head of a record beyond the size limit.
+Payload = bytes | Opaque
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +36,20 @@ class RawBatch:
     id: str  # 32 hex digits, from the content alone
     payloads: list[Payload]
     lines: Sequence[int]
-    size: int  # bytes on the queue: an Oversize counts with its head
+    size: int  # bytes on the queue: of an oversize record, those of its head
 
 
-class Gathering:
-    """One record that arrives in pieces, held in memory up to a limit and only measured beyond it.
+class PartialRecord:
+    """One record that arrives in pieces: its bytes up to a limit, and beyond it only its size and digest.
 
-    Of a record beyond the limit, trailing bytes among `strip` are not counted; one of blanks alone has no head.
+    Of a record beyond the limit, trailing bytes among `strip` do not count. A record of only blank bytes is
+    empty.
     """
 
     def __init__(self, limit: int, strip: bytes, blank: bytes = b" \t\n\r\v\f") -> None:
         self._limit = limit
-        self._blanks = blank
-        self._keep = max(limit, HEAD_BYTES)
+        self._blank_bytes = blank
+        self._held_bytes = max(limit, message.HEAD_BYTES)
         self._strip = strip
         self._reset()
 
@@ -79,26 +63,26 @@ class Gathering:
 
     def add(self, piece: bytes) -> None:
         core = piece.rstrip(self._strip)
-        if self.size + len(piece) > self._keep:
+        if self.size + len(piece) > self._held_bytes:
             self._measure(piece, core)
-        if self.size < self._keep:
-            self._pieces.append(piece[: self._keep - self.size])
+        if self.size < self._held_bytes:
+            self._pieces.append(piece[: self._held_bytes - self.size])
         if core:
             self._core_size = self.size + len(core)
-        self._blank = self._blank and not piece.strip(self._blanks)
+        self._blank = self._blank and not piece.strip(self._blank_bytes)
         self.size += len(piece)
 
     def _measure(self, piece: bytes, core: bytes) -> None:
-        # Whether bytes at the end of a piece are the record's end is known only later: hence two hashes.
+        # Only a later piece shows whether the end of this one is the end of the record: hence two hashes.
         if self._whole is None:
-            self._whole = hashlib.blake2b(b"".join(self._pieces), digest_size=_DIGEST_BYTES)
+            self._whole = hashlib.blake2b(b"".join(self._pieces), digest_size=DIGEST_BYTES)
         if core:
             self._core = self._whole.copy()
             self._core.update(core)
         self._whole.update(piece)
 
     def take(self) -> Payload:
-        """The record, as it came if it is within the limit; the next one starts empty."""
+        """The record, unchanged if it is within the limit; then the next one starts empty."""
         held = b"".join(self._pieces)
         payload: Payload = held
         if self.size > self._limit:
@@ -108,22 +92,22 @@ class Gathering:
 
     def _stripped(self, held: bytes) -> Payload:
         if self._blank:
-            return Oversize(b"", self.size, "")  # no record, but too long to be part of one
+            return Opaque(b"", self.size, "")  # not a record, but too long to be part of one
         if self._core_size <= self._limit:
             return held[: self._core_size]
-        if self._core is None or self._core_size <= self._keep:
-            return Oversize.of(held[: self._core_size])
-        return Oversize(held[:HEAD_BYTES], self._core_size, self._core.hexdigest())
+        if self._core is None or self._core_size <= self._held_bytes:
+            return Opaque.head_of(held[: self._core_size])
+        return Opaque(held[: message.HEAD_BYTES], self._core_size, self._core.hexdigest())
 
 
 def line_block(lines: list[bytes], first: int, limit: int, blank: bytes) -> Block:
-    """The records among whole lines, counted from `first`; a line of only `blank` bytes is none."""
+    """The records among whole lines, numbered from `first`; a line of only `blank` bytes is not a record."""
     numbers: Sequence[int] = range(first, first + len(lines))
     if not all(lines) or any(map(bytes.isspace, lines)):
-        kept = [(line, number) for line, number in zip(lines, numbers, strict=True) if line.strip(blank)]
-        lines, numbers = [line for line, _ in kept], [number for _, number in kept]
+        records = [(line, number) for line, number in zip(lines, numbers, strict=True) if line.strip(blank)]
+        lines, numbers = [line for line, _ in records], [number for _, number in records]
     if max(map(len, lines), default=0) > limit:
-        return Block([Oversize.of(line) if len(line) > limit else line for line in lines], numbers)
+        return Block([Opaque.head_of(line) if len(line) > limit else line for line in lines], numbers)
     return Block(cast("list[Payload]", lines), numbers)
 
 
@@ -139,7 +123,7 @@ def cut(
 ) -> Iterator[RawBatch]:
     """Batches of at most `max_records` records and `max_bytes` bytes; a larger record is a batch alone.
 
-    The same records give the same batches, however they came in blocks.
+    The same records give the same batches, whatever blocks they come in.
     """
     ids = _Ids(source, fingerprint, wire_format, header)
     pending = _Pending()
@@ -158,7 +142,7 @@ def cut(
 
 
 class _Pending:
-    """The batch being filled."""
+    """The batch that is being filled."""
 
     def __init__(self) -> None:
         self.payloads: list[Payload] = []
@@ -166,7 +150,7 @@ class _Pending:
         self.size = 0
 
     def reach(self, ends: list[int], start: int, max_records: int, max_bytes: int) -> int:
-        """How far into a block the records fit; `ends` are the running sums of its lengths, from 0."""
+        """The index in a block up to which records fit; `ends` are the running sums of its lengths, from 0."""
         by_count = start + max_records - len(self.payloads)
         by_bytes = bisect_right(ends, ends[start] + max_bytes - self.size, lo=start) - 1
         at_least = start if self.payloads else start + 1
@@ -191,11 +175,11 @@ def _joined(pieces: list[Sequence[int]]) -> Sequence[int]:
 
 
 class _Ids:
-    """Content-addressed batch ids; equal batches within one file are told apart by their occurrence."""
+    """Content-addressed batch ids; a number distinguishes equal batches of one file."""
 
     def __init__(self, source: str, fingerprint: str, wire_format: str, header: list[str] | None) -> None:
         context = json.dumps([source, fingerprint, wire_format, header]).encode()
-        self._context = hashlib.blake2b(_length(context) + context, digest_size=_DIGEST_BYTES)
+        self._context = hashlib.blake2b(_length(context) + context, digest_size=DIGEST_BYTES)
         self._seen: dict[bytes, int] = {}
 
     def of(self, payloads: list[Payload]) -> str:
@@ -214,17 +198,17 @@ def _length(sequence: bytes | list[Payload]) -> bytes:
 
 
 def _encoded(payloads: list[Payload]) -> tuple[bytes, bytes]:
-    """The lengths, 8 little-endian bytes each, and the bytes: together they have one reading."""
+    """The lengths, 8 little-endian bytes each, and the bytes: together they are unambiguous."""
     if set(map(type, payloads)) == {bytes}:
         lengths = array("Q", map(len, payloads))
         body = b"".join(cast("list[bytes]", payloads))
     else:
-        lengths = array("Q", [_marked_length(payload) for payload in payloads])
-        body = b"".join(p.digest.encode() if isinstance(p, Oversize) else p for p in payloads)
+        lengths = array("Q", [_flagged_length(payload) for payload in payloads])
+        body = b"".join(p if isinstance(p, bytes) else (p.digest or "").encode() for p in payloads)
     if sys.byteorder == "big":
         lengths.byteswap()
     return lengths.tobytes(), body
 
 
-def _marked_length(payload: Payload) -> int:
-    return payload.size | _OVERSIZE_MARK if isinstance(payload, Oversize) else len(payload)
+def _flagged_length(payload: Payload) -> int:
+    return len(payload) if isinstance(payload, bytes) else payload.size | _OVERSIZE_FLAG

@@ -1,4 +1,4 @@
-"""CSV: from whole lines to rows, whose quoted cells may hold line breaks."""
+"""CSV: whole lines to rows; a quoted cell may hold line breaks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 
-from producer.files.batches import Block, Oversize, line_block
+from producer.files.batches import Block, line_block
+from store.csv_reader import csv_reader
 from store.errors import ConfigError, InputError
+from worker.queue.message import Opaque
 
 MAX_ROW_LINES = 10_000
 _WHITESPACE = b" \t\n\r\v\f"
@@ -16,7 +18,7 @@ _WHITESPACE = b" \t\n\r\v\f"
 
 @dataclass(frozen=True, slots=True)
 class CsvOptions:
-    """How the cells of a row are told apart."""
+    """The characters that separate and quote the cells of a row."""
 
     delimiter: str = ","
     quotechar: str = '"'
@@ -34,7 +36,7 @@ class CsvOptions:
 
     @property
     def blank(self) -> bytes:
-        """The bytes that make no row; a delimiter does, for it separates two empty cells."""
+        """The bytes of a blank line; a delimiter is not blank, for it separates two empty cells."""
         return _WHITESPACE.replace(self.delimiter.encode(), b"")
 
 
@@ -45,10 +47,8 @@ class CsvRows:
     """
 
     def __init__(
-        self, regions: Iterable[bytes | Oversize], *, name: str, options: CsvOptions, limit: int
+        self, regions: Iterable[bytes | Opaque], *, name: str, options: CsvOptions, limit: int
     ) -> None:
-        # The limit is the whole process's: it is only ever raised, to what a row may hold here.
-        csv.field_size_limit(max(csv.field_size_limit(), limit))
         self._name, self._options, self._limit = name, options, limit
         self._quote = options.quotechar.encode()
         self._regions = iter(regions)
@@ -60,11 +60,11 @@ class CsvRows:
         self.header = self._read_header()
 
     def blocks(self) -> Iterator[Block]:
-        """The rows after the header, as they are in the file but for the line break at the end."""
+        """The rows after the header, byte for byte, without the line break at their end."""
         for region in self._regions:
-            if isinstance(region, Oversize):
+            if isinstance(region, Opaque):
                 yield from self._give_up()
-                if region.head:
+                if region.content:
                     yield Block([region], [self._line])
                 self._line += 1
             else:
@@ -73,7 +73,7 @@ class CsvRows:
 
     def _rows(self, region: bytes) -> Iterator[Block]:
         lines = region.split(b"\n")
-        odd = self._odd(lines) if self._quote in region else []
+        odd = self._odd_lines(lines) if self._quote in region else []
         if not odd and not self._open:
             yield self._plain(lines, 0, len(lines))
             self._line += len(lines)
@@ -84,7 +84,7 @@ class CsvRows:
         yield from self._pair(lines, odd)
 
     def _pair(self, lines: list[bytes], odd: list[int]) -> Iterator[Block]:
-        """Rows out of lines of which those at `odd` open or close a quoted cell."""
+        """Rows from lines, of which those at `odd` open or close a quoted cell."""
         done = at = 0
         while at + 1 < len(odd):
             first, last = odd[at], odd[at + 1]
@@ -103,7 +103,7 @@ class CsvRows:
         self._open = lines[undecided:]
 
     def _give_up(self) -> Iterator[Block]:
-        """What follows an unclosed quote holds no other: each line is a row."""
+        """No quote closes the open one: each line since is a row of its own."""
         yield self._plain(self._open, 0, len(self._open))
         self._line += len(self._open)
         self._open = []
@@ -112,7 +112,8 @@ class CsvRows:
         rows = [line.rstrip(b"\r") for line in lines[start:stop]]
         return line_block(rows, self._line + start, self._limit, self._options.blank)
 
-    def _odd(self, lines: list[bytes]) -> list[int]:
+    def _odd_lines(self, lines: list[bytes]) -> list[int]:
+        """The lines that hold an odd number of quotes: each opens or closes a quoted cell."""
         counts = map(bytes.count, lines, repeat(self._quote))
         return [index for index, count in enumerate(counts) if count & 1]
 
@@ -123,7 +124,7 @@ class CsvRows:
         if self._too_long(lines):
             return False
         try:
-            # Cells are only counted here, and latin-1 decodes any bytes one to one.
+            # The cells are only counted, and latin-1 decodes any byte to one character.
             cells = self._parse(b"\n".join(lines).decode("latin-1"))
         except csv.Error:
             return False
@@ -131,18 +132,18 @@ class CsvRows:
 
     def _parse(self, text: str) -> list[str]:
         options = self._options
-        rows = csv.reader([text], delimiter=options.delimiter, quotechar=options.quotechar, strict=True)
+        rows = csv_reader([text], delimiter=options.delimiter, quotechar=options.quotechar)
         return next(rows, [])
 
     def _read_header(self) -> list[str]:
-        """The names in the first row that is not blank; what was read beyond it is put back.
+        """The names in the first row that is not blank; lines after it are put back.
 
-        Raises InputError where there is a row but no names can be read from it.
+        Raises InputError if there is such a row but its names cannot be read.
         """
         lines: list[bytes] = []
         for region in self._regions:
-            if isinstance(region, Oversize):
-                if region.head or lines:
+            if isinstance(region, Opaque):
+                if region.content or lines:
                     raise self._bad_header(self._length_problem)
                 self._line += 1
                 continue
@@ -159,13 +160,13 @@ class CsvRows:
         return lines[blanks:]
 
     def _quote_is_open(self, lines: list[bytes]) -> bool:
-        """Whether the first row needs more lines; no line at all is not a row yet."""
-        return not lines or (bool(odd := self._odd(lines)) and odd[0] == 0 and len(odd) == 1)
+        """Whether the first row needs more lines; without any line there is no row yet."""
+        return not lines or (bool(odd := self._odd_lines(lines)) and odd[0] == 0 and len(odd) == 1)
 
     def _take_header(self, lines: list[bytes]) -> list[str]:
         if not lines:
             return []
-        odd = self._odd(lines)
+        odd = self._odd_lines(lines)
         count = odd[1] + 1 if len(odd) > 1 and odd[0] == 0 else 1
         header = b"\n".join(lines[:count]).rstrip(b"\r")
         if self._too_long([header]) or count > MAX_ROW_LINES:

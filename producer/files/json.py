@@ -1,4 +1,4 @@
-"""JSON documents: the exact bytes of an array's elements, found without parsing or holding the document."""
+"""JSON documents: the exact bytes of an array's elements, without parsing the document or holding it in memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal
 
-from producer.files.batches import Block, Gathering, Oversize, Payload
+from producer.files.batches import Block, PartialRecord, Payload
 from store.errors import ConfigError, InputError
+from worker.queue.message import Opaque
 
 Shape = Literal["array", "object", "lines", "empty"]
 
@@ -20,13 +21,13 @@ _NESTING = 5
 _END, _QUOTE, _BACKSLASH, _NEWLINE, _COLON = -1, ord('"'), ord("\\"), ord("\n"), ord(":")
 _OPENERS, _CLOSERS = b"[{", b"]}"
 
-# A string ends on its line: a raw newline is not allowed in JSON, and limits what a lost quote can swallow.
+# A string ends on its line: JSON allows no raw newline in one, and so a missing quote spoils one line at most.
 _CHARACTERS = rb'(?:[^"\\\n]++|\\[^\n])*+'
 _INSIDE = rb'[^"\[\]{}]++|"%b"' % _CHARACTERS
 
 
 def _balanced(levels: int) -> bytes:
-    """A pattern for a bracketed value of so many levels; which bracket closes which is not looked at."""
+    """A pattern for a bracketed value of up to so many levels; it does not match kinds of brackets."""
     deeper = b"|" + _balanced(levels - 1) if levels > 1 else b""
     return rb"[\[{](?:%b%b)*+[\]}]" % (_INSIDE, deeper)
 
@@ -36,26 +37,26 @@ _BETWEEN = re.compile(rb"[\s,]*+")
 _IN_STRING = re.compile(_CHARACTERS)
 _IN_BRACKETS = re.compile(rb"(?:%b)*+" % _INSIDE)
 _IN_SCALAR = re.compile(rb'(?:[^"\[\]{},]++|"%b")*+' % _CHARACTERS)
-# The ordinary element, in one step: any number of levels is followed too, but bracket by bracket.
+# An ordinary element in one step. A deeper one is read bracket by bracket.
 _ELEMENT = re.compile(rb"[\s,]*+(%b)" % _balanced(_NESTING))
 
 
 class Cursor:
-    """A place in a stream of chunks; from `mark` on, what it passes is gathered."""
+    """A position in a stream of chunks; it collects the bytes that it passes after `begin_record`."""
 
     def __init__(self, chunks: Iterable[bytes], *, line: int, limit: int) -> None:
         self._chunks = iter(chunks)
         self._line, self._counted = line, 0
         self._limit = limit
-        self._gathering = Gathering(limit, _WHITESPACE)
-        self._mark: int | None = None
+        self._record = PartialRecord(limit, _WHITESPACE)
+        self._start: int | None = None  # of the record, in `data`; None outside one
         self.data, self.pos = b"", 0
 
     def more(self) -> bool:
         """Step to the next chunk; false at the end of the file."""
-        if self._mark is not None:
-            self._gathering.add(self.data[self._mark :])
-            self._mark = 0
+        if self._start is not None:
+            self._record.add(self.data[self._start :])
+            self._start = 0
         self._line += self.data.count(b"\n", self._counted)
         self._counted = self.pos = 0
         self.data = next(self._chunks, b"")
@@ -94,26 +95,27 @@ class Cursor:
     def ended(self) -> bool:
         return not self.data
 
-    def mark(self) -> None:
-        self._mark = self.pos
+    def begin_record(self) -> None:
+        """The record that `take` returns starts here."""
+        self._start = self.pos
 
     def take(self) -> Payload:
-        """The bytes since the mark, without whitespace at their end."""
-        last = self.data[self._mark : self.pos]
-        self._mark = None
-        if not self._gathering.size:
+        """The bytes since `begin_record`, without whitespace at their end."""
+        last = self.data[self._start : self.pos]
+        self._start = None
+        if not self._record.size:
             return self._bounded(last)
-        self._gathering.add(last)
-        payload = self._gathering.take()
-        return payload if isinstance(payload, Oversize) else self._bounded(payload)
+        self._record.add(last)
+        payload = self._record.take()
+        return payload if isinstance(payload, Opaque) else self._bounded(payload)
 
     def _bounded(self, record: bytes) -> Payload:
         record = record.rstrip(_WHITESPACE)
-        return Oversize.of(record) if len(record) > self._limit else record
+        return Opaque.head_of(record) if len(record) > self._limit else record
 
 
 def shape_of(chunks: Iterator[bytes], limit: int) -> tuple[Shape, Iterator[bytes], int]:
-    """What a .json file holds, its chunks from the first byte that is no space on, and that byte's line."""
+    """The shape of a .json file, its chunks from the first byte that is not blank, and that byte's line."""
     line = 1
     for chunk in chunks:
         start = chunk.lstrip(_WHITESPACE)
@@ -131,7 +133,7 @@ def shape_of(chunks: Iterator[bytes], limit: int) -> tuple[Shape, Iterator[bytes
 
 
 def _object_or_lines(start: bytes, chunks: Iterator[bytes], limit: int) -> tuple[Shape, bytes]:
-    """Lines, if the first is an object by itself and others follow; with all that was read to tell."""
+    """`lines` if the first line is a whole object and another follows; and all bytes read to decide it."""
     head = bytearray(start)
     end = start.find(b"\n")
     while end < 0 and len(head) <= limit and (chunk := next(chunks, b"")):
@@ -143,7 +145,7 @@ def _object_or_lines(start: bytes, chunks: Iterator[bytes], limit: int) -> tuple
     follows = bool(head[end:].strip(_WHITESPACE))
     while not follows and (chunk := next(chunks, b"")):
         head += chunk
-        # After that much blank space it makes no difference, and it must not all be held.
+        # More blank space than this must not fill the memory, and what follows it no longer matters.
         follows = bool(chunk.strip(_WHITESPACE)) or len(head) > end + limit
     return ("lines" if follows or len(head) > end + limit else "object"), bytes(head)
 
@@ -159,7 +161,7 @@ def whole_document(chunks: Iterable[bytes], line: int, limit: int) -> Iterator[B
 
 
 def array_elements(chunks: Iterable[bytes], line: int, limit: int) -> Iterator[Block]:
-    """The elements of a document that is an array; what stands behind it is a record too."""
+    """The elements of a document that is an array; text after the array is one more record."""
     cursor = Cursor(chunks, line=line, limit=limit)
     cursor.run(_SPACE)
     cursor.pos += 1
@@ -170,9 +172,9 @@ def array_elements(chunks: Iterable[bytes], line: int, limit: int) -> Iterator[B
 def elements_at(
     path: list[str], chunks: Iterable[bytes], *, line: int, limit: int, name: str
 ) -> Iterator[Block]:
-    """The elements of the array at a path of keys; everything else is passed over.
+    """The elements of the array at a path of keys; everything else is skipped.
 
-    Raises InputError if there is no array there.
+    Raises InputError if there is no array at that path.
     """
     cursor = Cursor(chunks, line=line, limit=limit)
     seen: list[str] = []
@@ -213,41 +215,41 @@ def _elements(cursor: Cursor) -> Iterator[Block]:
                 yield Block(payloads, lines)
                 payloads, lines, size = [], [], 0
     except InputError:
-        # The file cannot be read further: what was read before goes out first.
+        # The rest of the file cannot be read: the elements before it are sent all the same.
         yield Block(payloads, lines)
         raise
     yield Block(payloads, lines)
 
 
 class _Scan:
-    """One element after the other."""
+    """Gives one element after another."""
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._lost_quote = False
+        self._missing_quote = False
 
     def next(self) -> tuple[int, Payload] | None:
-        """The next element and its line; nothing at the end of the array or the file."""
+        """The next element and its line; None at the end of the array or the file."""
         cursor = self._cursor
         if found := _ELEMENT.match(cursor.data, cursor.pos):
             cursor.pos = found.start(1)
-            cursor.mark()
+            cursor.begin_record()
             line = cursor.line()
             cursor.pos = found.end()
             return line, cursor.take()
         byte = cursor.run(_BETWEEN)
         if byte == _END:
             return None
-        if byte in _CLOSERS and not self._is_debris(byte):
+        if byte in _CLOSERS and not self._closes_broken_element(byte):
             cursor.pos += 1
             return None
         line = cursor.line()
-        cursor.mark()
+        cursor.begin_record()
         return line, self._element(byte)
 
-    def _is_debris(self, byte: int) -> bool:
-        # Where a lost quote ended an element of several lines early, its own brace is still to come.
-        return self._lost_quote and byte == ord("}")
+    def _closes_broken_element(self, byte: int) -> bool:
+        # A missing quote ended an element of several lines early: its closing brace is still to come.
+        return self._missing_quote and byte == ord("}")
 
     def _element(self, byte: int) -> Payload:
         if byte in _CLOSERS:
@@ -255,14 +257,14 @@ class _Scan:
             return self._cursor.take()
         whole = _pass_value(self._cursor)
         payload = self._cursor.take()
-        if whole or self._cursor.ended or isinstance(payload, Oversize):
+        if whole or self._cursor.ended or isinstance(payload, Opaque):
             return payload
-        self._lost_quote = True
+        self._missing_quote = True
         return payload.removesuffix(b",").rstrip(_WHITESPACE)
 
 
 def _pass_value(cursor: Cursor) -> bool:
-    """Pass one value; false if it ends early, at the end of a line within a string."""
+    """Pass one value; false if a string in it is not closed on its line."""
     depth = 0
     while (byte := cursor.run(_IN_BRACKETS if depth else _IN_SCALAR)) != _END:
         if byte == _QUOTE:
@@ -282,7 +284,7 @@ def _pass_value(cursor: Cursor) -> bool:
 
 
 def _enter(cursor: Cursor, wanted: str, seen: list[str]) -> bool:
-    """Go to the value of a key of the object at the cursor; notes the first keys it sees."""
+    """Go to the value of a key of the object at the cursor; adds the first keys it meets to `seen`."""
     if cursor.run(_SPACE) != ord("{"):
         return False
     cursor.pos += 1
@@ -301,10 +303,10 @@ def _enter(cursor: Cursor, wanted: str, seen: list[str]) -> bool:
 
 
 def _key(cursor: Cursor) -> str:
-    cursor.mark()
+    cursor.begin_record()
     cursor.string()
     raw = cursor.take()
-    text = raw.head if isinstance(raw, Oversize) else raw
+    text = raw.content if isinstance(raw, Opaque) else raw
     try:
         return str(json.loads(text))
     except ValueError:
@@ -312,11 +314,11 @@ def _key(cursor: Cursor) -> str:
 
 
 def _rest(cursor: Cursor) -> Iterator[Block]:
-    """All that is left, as one record if there is any."""
+    """The rest of the file as one record; nothing if it is blank."""
     if cursor.run(_SPACE) == _END:
         return
     line = cursor.line()
-    cursor.mark()
+    cursor.begin_record()
     while cursor.more():
         pass
     yield Block([cursor.take()], [line])

@@ -1,4 +1,4 @@
-"""Record files, opened and split into raw records in constant memory; what is in a record is not judged."""
+"""Record files, opened and split into raw records in constant memory; records are not validated here."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, cast
 
-from producer.files.batches import Block, Gathering, Oversize, Payload, line_block
+from producer.files.batches import Block, PartialRecord, line_block
 from producer.files.csv import CsvOptions, CsvRows
 from producer.files.json import array_elements, elements_at, records_path, shape_of, whole_document
 from store.errors import ConfigError, InputError
+from worker.queue.message import Opaque
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-__all__ = ["Block", "CsvOptions", "Format", "Oversize", "Payload", "RecordFile", "open_records"]
 
 Format = Literal["json", "ndjson", "csv"]
 
@@ -48,7 +47,7 @@ def open_records(
 ) -> RecordFile:
     """Open a file of records, or standard input for "-".
 
-    Raises InputError for a file that cannot be read as what it is said to be, ConfigError for a bad option.
+    Raises InputError for a file that cannot be read in its format, ConfigError for a bad option.
     """
     name = "standard input" if path == "-" else path
     kind = _format(path, format)
@@ -66,7 +65,7 @@ def open_records(
 
 
 class RecordFile:
-    """The raw records of one open file, to be read once."""
+    """The raw records of one open file; they can be read once."""
 
     def __init__(
         self, source: _Source, kind: Format, keys: list[str] | None, limit: int, csv: CsvOptions
@@ -106,7 +105,7 @@ class RecordFile:
 
     @property
     def wire_format(self) -> Literal["json", "csv"]:
-        """How a worker has to read one payload."""
+        """The format in which a worker reads one payload."""
         return "csv" if self.format == "csv" else "json"
 
     @property
@@ -115,7 +114,7 @@ class RecordFile:
         return self._source.bytes_read
 
     def blocks(self) -> Iterator[Block]:
-        """The records in their order; an empty block is never given."""
+        """The records in their order; no block is empty."""
         return (block for block in self._blocks if block.payloads)
 
     def close(self) -> None:
@@ -136,7 +135,7 @@ def _suffix(path: str) -> str:
 
 
 def format_of(path: str) -> Format | None:
-    """The format a file's name tells; None where it does not."""
+    """The format by a file's name; None if the name does not show it."""
     return "ndjson" if path == "-" else _FORMATS.get(_suffix(path))
 
 
@@ -148,17 +147,17 @@ def _format(path: str, given: str | None) -> Format:
     kind = format_of(path)
     if kind is None:
         raise InputError(
-            f"{path}: the name does not tell the format; give --format json, ndjson or csv "
+            f"{path}: the name does not show the format; give --format json, ndjson or csv "
             f"(known endings: {', '.join(_FORMATS)}, each also with .gz)"
         )
     return kind
 
 
 def _lines(chunks: Iterator[bytes], line: int, limit: int) -> Iterator[Block]:
-    """NDJSON: one record a line."""
+    """NDJSON: each line is a record."""
     for region in _whole_lines(chunks, limit):
-        if isinstance(region, Oversize):
-            if region.head:
+        if isinstance(region, Opaque):
+            if region.content:
                 yield Block([region], [line])
             line += 1
             continue
@@ -169,11 +168,9 @@ def _lines(chunks: Iterator[bytes], line: int, limit: int) -> Iterator[Block]:
         line += len(lines)
 
 
-def _whole_lines(
-    chunks: Iterator[bytes], limit: int, blank: bytes = _WHITESPACE
-) -> Iterator[bytes | Oversize]:
-    """Whole lines, joined by newlines, as many as a chunk has; or one line beyond the limit."""
-    begun = Gathering(limit, b"\r", blank)
+def _whole_lines(chunks: Iterator[bytes], limit: int, blank: bytes = _WHITESPACE) -> Iterator[bytes | Opaque]:
+    """All whole lines of a chunk, joined by newlines; or one line beyond the limit."""
+    begun = PartialRecord(limit, b"\r", blank)
     for chunk in chunks:
         start = 0
         last = chunk.rfind(b"\n")
@@ -215,7 +212,7 @@ class _Source:
         except IsADirectoryError:
             raise InputError(f"{path}: is a directory; give the files in it") from None
         except PermissionError:
-            raise InputError(f"{path}: may not be read; check its permissions") from None
+            raise InputError(f"{path}: permission denied; check its permissions") from None
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
 
@@ -236,9 +233,9 @@ class _Source:
         return self._raw.count
 
     def chunks(self) -> Iterator[bytes]:
-        """Pieces of at most a block each, the byte order mark left out.
+        """Pieces of at most 1 MiB each, without the byte order mark.
 
-        Raises InputError where the file cannot be read further.
+        Raises InputError if the file cannot be read to its end.
         """
         lines = 1
         try:
@@ -254,12 +251,13 @@ class _Source:
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(
                 f"{self.name}: the gzip data is damaged or cut short at byte {self.bytes_read:,}, "
-                f"line {lines:,} of its text ({error}); what went before was read: mend it and send it again"
+                f"line {lines:,} of its text ({error}); the records before it were read: repair the file and "
+                "send it again"
             ) from error
         except OSError as error:
             raise InputError(
                 f"{self.name}: cannot be read beyond byte {self.bytes_read:,} ({error}); "
-                "what went before was read: mend it and send it again"
+                "the records before it were read: repair the file and send it again"
             ) from error
 
     def close(self) -> None:
@@ -268,7 +266,7 @@ class _Source:
 
 
 class _Counted(io.RawIOBase):
-    """A file with its first bytes put back, counting what is read."""
+    """A file with its first bytes put back; it counts the bytes that are read."""
 
     def __init__(self, file: io.BufferedReader, head: bytes) -> None:
         self.head = head

@@ -14,11 +14,11 @@ from unittest import mock
 
 from producer.feed import Feed
 from producer.files import open as readers
-from producer.files.batches import Oversize, Payload
+from producer.files.batches import Payload
 from producer.settings import ProducerSettings
 from store.errors import ConfigError, InputError
 from worker.queue.client import JsonSerializer
-from worker.queue.message import Message
+from worker.queue.message import Message, Opaque
 from worker.settings import SourceSettings
 
 from .records import SOURCES, contract_of, outcomes
@@ -84,7 +84,7 @@ def messages(feed: Feed, data: bytes) -> Iterator[Message]:
 
 
 def head_of(payload: Payload) -> bytes:
-    return payload.head if isinstance(payload, Oversize) else payload
+    return payload.content if isinstance(payload, Opaque) else payload
 
 
 def lines_of(text: bytes, limit: int) -> Iterator[tuple[int, Payload]]:
@@ -92,7 +92,7 @@ def lines_of(text: bytes, limit: int) -> Iterator[tuple[int, Payload]]:
     for number, line in enumerate(text.split(b"\n"), 1):
         record = line.rstrip(b"\r")
         if record.strip(WHITESPACE):
-            yield number, Oversize.of(record) if len(record) > limit else record
+            yield number, Opaque.head_of(record) if len(record) > limit else record
 
 
 def assert_nothing_is_lost(text: bytes, found: Found, format: str) -> None:
@@ -104,12 +104,12 @@ def assert_nothing_is_lost(text: bytes, found: Found, format: str) -> None:
         begun = line_starts[line - 1]
         start = text.index(head_of(payload), max(at, begun))
         assert b"\n" not in text[begun:start], f"{payload!r} does not begin on line {line}"
-        if isinstance(payload, Oversize):
+        if isinstance(payload, Opaque):
             whole = text[start : start + payload.size]
             assert payload.digest == hashlib.blake2b(whole, digest_size=16).hexdigest()
         if format == "json" or number:  # before a table's first row stands its header
             assert not text[at:start].strip(punctuation), f"{text[at:start]!r} is in no record"
-        at = start + (payload.size if isinstance(payload, Oversize) else len(payload))
+        at = start + (payload.size if isinstance(payload, Opaque) else len(payload))
     if format == "json" or found:
         assert not text[at:].strip(punctuation), f"{text[at:]!r} is in no record"
 

@@ -38,7 +38,7 @@ def test_the_sample_sent_again_changes_nothing(plant: Plant) -> None:
     plant.run(DATA / "sample.ndjson")
     before, digest = plant.report(), plant.digest()
     again = plant.run(DATA / "sample.ndjson")
-    assert (again.sent, again.known) == (0, 1)
+    assert (again.sent_batches, again.known_batches) == (0, 1)
     assert plant.report() == before
     assert plant.digest() == digest
 

@@ -308,7 +308,7 @@ def test_a_batch_that_was_cut_is_not_cut_or_judged_when_it_is_delivered_again(pl
     plant.work()
 
     assert len(plant.rows("batches", "seq")) == 3
-    assert plant.send_messages([message]).known == 1
+    assert plant.send_messages([message]).known_batches == 1
 
 
 def test_a_single_record_that_killed_its_workers_is_poison_and_not_judged(

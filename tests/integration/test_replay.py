@@ -6,7 +6,8 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from producer.cli.app import Office, app
+from producer.cli.app import app
+from producer.cli.command import Resources
 from producer.settings import ProducerSettings
 from store import database
 from store.reports import receipts
@@ -88,7 +89,7 @@ def test_replaying_twice_before_it_is_processed_has_one_effect(plant: Plant) -> 
     first, _ = plant.replay()
     second, _ = plant.replay()
     assert first.ids == second.ids
-    assert (first.sent, second.sent, second.known) == (1, 0, 1)
+    assert (first.sent_batches, second.sent_batches, second.known_batches) == (1, 0, 1)
     plant.work()
     plant.load()
     assert plant.report()["replayed"] == 1
@@ -249,10 +250,10 @@ def test_a_dry_run_tells_what_would_become_of_each_letter_and_sends_nothing(plan
 def test_a_replay_keeps_a_receipt_for_each_source(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant.run(ndjson(TEMP, TEMP | {"key": "b"}), source="s")
     plant.run(b"key,name,value,ts\na,n,cloudy,2025-01-15", "r.csv", source="other")
-    office = Office(
+    resources = Resources(
         ProducerSettings.load(), plant.settings, load_contract(plant.settings), plant.broker, plant.engine
     )
-    monkeypatch.setattr(Office, "open", lambda: office)
+    monkeypatch.setattr(Resources, "open", lambda: resources)
     done = CliRunner().invoke(app, ["replay", "--json"], catch_exceptions=False)
     assert orjson.loads(done.stdout) == {
         "letters": 3, "batches": 2, "sent_batches": 2, "known_batches": 0, "refused": 0

@@ -1,4 +1,4 @@
-"""Sending: not faster than the workers, and nothing twice."""
+"""Sending: not faster than the workers, and no batch twice."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_queue_never_holds_more_than_max_pending(
     pauses = Pauses(plant)
     monkeypatch.setattr(sending.time, "sleep", pauses)
     result = send(plant, five(plant), most)
-    assert result.sent == 5
+    assert result.sent_batches == 5
     assert max(pauses.queued) == most
     assert plant.broker.waiting() <= most
     assert result.waited_seconds >= 0
@@ -63,18 +63,18 @@ def test_sending_does_not_wait_while_there_is_room(plant: Plant, monkeypatch: py
 def test_a_long_wait_without_a_worker_says_how_to_start_one(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(sending, "SAY_SO_AFTER_SECONDS", -1)
+    notices: list[str] = []
+    monkeypatch.setattr(sending, "NOTICE_AFTER_SECONDS", -1)
     monkeypatch.setattr(sending.time, "sleep", Pauses(plant))
-    sending.send_all(five(plant), plant.broker, plant.engine, 2, lambda _: None, said.append)
-    assert said
-    assert all("worker up" in each for each in said)
+    sending.send_all(five(plant), plant.broker, plant.engine, 2, lambda _: None, notices.append)
+    assert notices
+    assert all("worker up" in each for each in notices)
 
 
 def test_batches_on_the_queue_are_not_sent_again(plant: Plant) -> None:
     first, second = send(plant, five(plant)), send(plant, five(plant))
-    assert (first.sent, first.known) == (5, 0)
-    assert (second.sent, second.known, second.ids) == (0, 5, first.ids)
+    assert (first.sent_batches, first.known_batches) == (5, 0)
+    assert (second.sent_batches, second.known_batches, second.ids) == (0, 5, first.ids)
     assert plant.broker.waiting() == 5
 
 
@@ -83,14 +83,14 @@ def test_batches_that_were_processed_are_not_sent_again_though_redis_forgot_them
     plant.work()
     plant.redis.flushall()
     again = send(plant, five(plant))
-    assert (again.sent, again.known) == (0, 5)
+    assert (again.sent_batches, again.known_batches) == (0, 5)
     assert plant.broker.waiting() == 0
 
 
 def test_batches_that_redis_lost_before_they_were_processed_are_sent_again(plant: Plant) -> None:
     send(plant, five(plant))
     plant.redis.flushall()
-    assert send(plant, five(plant)).sent == 5
+    assert send(plant, five(plant)).sent_batches == 5
 
 
 def test_sending_that_was_interrupted_goes_on_with_the_rest(plant: Plant) -> None:
@@ -105,20 +105,20 @@ def test_sending_that_was_interrupted_goes_on_with_the_rest(plant: Plant) -> Non
     sent = plant.broker.waiting()
     assert sent == 2  # a group is sent at once or not at all
     result = send(plant, messages)
-    assert (result.sent, result.known) == (5 - sent, sent)
+    assert (result.sent_batches, result.known_batches) == (5 - sent, sent)
     plant.work()
     plant.load()
     assert plant.report()["input_records"] == plant.report()["target_rows"] == 5
 
 
-def test_progress_is_told_after_every_group(plant: Plant) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_after_every_group(plant: Plant) -> None:
+    reported: list[tuple[int, int]] = []
     sending.send_all(
         five(plant), plant.broker, plant.engine, 2,
-        lambda so_far: told.append((so_far.sent, so_far.records)) or plant.redis.delete("rq:queue:records"),
+        lambda so_far: reported.append((so_far.sent_batches, so_far.records)) or plant.redis.delete("rq:queue:records"),
         lambda _: None,
     )  # fmt: skip
-    assert told == [(2, 2), (4, 4), (5, 5)]
+    assert reported == [(2, 2), (4, 4), (5, 5)]
 
 
 def test_groups_are_cut_by_bytes_too(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +127,10 @@ def test_groups_are_cut_by_bytes_too(plant: Plant, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(ConnectionError("refused"), "cannot be reached"), (OutOfMemoryError(), "full")]
+    ("error", "message"), [(ConnectionError("refused"), "cannot be reached"), (OutOfMemoryError(), "full")]
 )
 def test_a_redis_that_refuses_is_an_error_that_says_what_to_do(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     broker = plant.broker
 
@@ -138,7 +138,7 @@ def test_a_redis_that_refuses_is_an_error_that_says_what_to_do(
         raise error
 
     monkeypatch.setattr(broker.redis, "pipeline", refuse)
-    with pytest.raises(QueueUnavailable, match=said):
+    with pytest.raises(QueueUnavailable, match=message):
         broker.send(five(plant))
 
 
@@ -154,9 +154,9 @@ def test_waiting_ends_when_all_is_loaded(plant: Plant, monkeypatch: pytest.Monke
     sent = send(plant, five(plant))
     steps = [plant.work, plant.load]
     monkeypatch.setattr(wait.time, "sleep", lambda _: steps.pop(0)())
-    told: list[Progress] = []
-    wait.wait_until_loaded(sent.ids, plant.broker, plant.engine, told.append)
-    assert told == [Progress(0, False), Progress(5, False), Progress(5, True)]
+    reported: list[Progress] = []
+    wait.wait_until_loaded(sent.ids, plant.broker, plant.engine, reported.append)
+    assert reported == [Progress(0, False), Progress(5, False), Progress(5, True)]
     outcome = wait.summary(sent.ids, plant.engine)
     assert (outcome["received"], outcome["staged"], outcome["reasons"]) == (5, 5, {})
 
@@ -183,7 +183,7 @@ def test_waiting_ends_with_an_error_where_the_workers_have_gone(
     clock = iter(range(0, 1000, 15))
     monkeypatch.setattr(wait.time, "sleep", lambda _: None)
     monkeypatch.setattr(wait.time, "monotonic", lambda: next(clock))
-    with pytest.raises(NoWorker, match="what was sent stays queued"):
+    with pytest.raises(NoWorker, match="the batches stay queued"):
         wait.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
     assert plant.broker.waiting() == 5
 

@@ -200,7 +200,7 @@ def test_a_batch_that_failed_for_good_is_sent_again_and_counts_as_failed_no_more
         plant.work()
     assert plant.broker.failed(sent.ids) == set(sent.ids)
     again = plant.send(path)
-    assert (again.sent, again.known) == (1, 0)
+    assert (again.sent_batches, again.known_batches) == (1, 0)
     assert plant.broker.failed(sent.ids) == set()
     plant.work()
     assert plant.report()["staged"] == 1

@@ -45,7 +45,7 @@ def run(plant: Plant, feeds: Feeds, policy: Policy, cut: int, chance: random.Ran
         chance.shuffle(messages)
         stops = sorted(chance.randrange(len(messages) + 1) for _ in range(loads))
         for begin, end in zip([0, *stops], [*stops, len(messages)], strict=True):
-            known += plant.send_messages(messages[begin:end]).known
+            known += plant.send_messages(messages[begin:end]).known_batches
             plant.work()
             plant.load()
     return known

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.files.batches import Block, Gathering, Oversize, Payload, RawBatch, cut
+from producer.files.batches import Block, PartialRecord, Payload, RawBatch, cut
+from worker.queue.message import Opaque
 
 CONTEXT: dict[str, Any] = {
     "source": "orders",
@@ -57,7 +58,7 @@ def test_a_record_larger_than_a_batch_may_be_is_a_batch_alone() -> None:
 
 
 def test_an_oversize_record_counts_with_its_head() -> None:
-    (batch,) = batches(block(b"a", Oversize(b"head", 10**10, "00" * 16)))
+    (batch,) = batches(block(b"a", Opaque(b"head", 10**10, "00" * 16)))
     assert batch.size == 5
 
 
@@ -88,8 +89,7 @@ def test_a_list_of_lines_is_cut_with_its_records() -> None:
 
 
 PAYLOADS = st.lists(
-    st.binary(max_size=6)
-    | st.builds(Oversize, st.binary(max_size=6), st.integers(7, 99), st.just("ab" * 16)),
+    st.binary(max_size=6) | st.builds(Opaque, st.binary(max_size=6), st.integers(7, 99), st.just("ab" * 16)),
     max_size=30,
 )
 
@@ -156,9 +156,9 @@ def test_header_names_are_told_apart_from_one_name_with_a_comma() -> None:
         ([b"ab"], [b"a", b"b"]),
         ([b"a", b""], [b"", b"a"]),
         ([b"a", b"bc"], [b"ab", b"c"]),
-        ([Oversize(b"a", 9, "00" * 16)], [b"00" * 16]),
-        ([Oversize(b"a", 9, "00" * 16)], [Oversize(b"a", 8, "00" * 16)]),
-        ([Oversize(b"a", 9, "00" * 16)], [Oversize(b"a", 9, "01" * 16)]),
+        ([Opaque(b"a", 9, "00" * 16)], [b"00" * 16]),
+        ([Opaque(b"a", 9, "00" * 16)], [Opaque(b"a", 8, "00" * 16)]),
+        ([Opaque(b"a", 9, "00" * 16)], [Opaque(b"a", 9, "01" * 16)]),
     ],
 )
 def test_different_records_have_different_ids(one: list[Payload], other: list[Payload]) -> None:
@@ -191,16 +191,16 @@ def test_repeats_within_a_file_are_batches_of_their_own_with_the_same_ids_every_
 def test_a_record_gathered_in_pieces_is_the_record_gathered_at_once(
     record: bytes, limit: int, piece: int
 ) -> None:
-    whole, pieces = Gathering(limit, b" "), Gathering(limit, b" ")
+    whole, pieces = PartialRecord(limit, b" "), PartialRecord(limit, b" ")
     whole.add(record)
     for start in range(0, len(record), piece):
         pieces.add(record[start : start + piece])
     assert whole.take() == pieces.take()
 
 
-def test_gathering_begins_anew_after_each_record() -> None:
-    gathering = Gathering(5000, b" ")
-    gathering.add(b"x" * 9000)
-    assert gathering.take() == Oversize.of(b"x" * 9000)
-    gathering.add(b"y")
-    assert gathering.take() == b"y"
+def test_record_begins_anew_after_each_record() -> None:
+    record = PartialRecord(5000, b" ")
+    record.add(b"x" * 9000)
+    assert record.take() == Opaque.head_of(b"x" * 9000)
+    record.add(b"y")
+    assert record.take() == b"y"

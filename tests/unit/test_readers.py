@@ -18,11 +18,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producer.files import batches
 from producer.files import csv as csv_rows
 from producer.files import open as readers
-from producer.files.open import CsvOptions, Oversize, Payload, open_records
+from producer.files.batches import Payload
+from producer.files.csv import CsvOptions
+from producer.files.open import open_records
 from store.errors import ConfigError, InputError, UsageError
+from worker.queue import message
+from worker.queue.message import Opaque
 
 MIB = 1 << 20
 
@@ -158,7 +161,7 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
     with (
         mock.patch.object(Path, "open", side_effect=PermissionError(13, "denied")),
-        pytest.raises(InputError, match="may not be read"),
+        pytest.raises(InputError, match="permission denied"),
     ):
         open_records(str(tmp_path / "a.csv"))
 
@@ -249,7 +252,7 @@ def test_a_gzip_file_cut_short_is_an_error_after_the_records_before_it(tmp_path:
     assert len(found) > 1000
     assert found == expected[: len(found)]
     assert "damaged or cut short at byte 200,000, line " in message
-    assert "what went before was read" in message
+    assert "the records before it were read" in message
 
 
 def test_corrupt_gzip_data_is_an_error_after_the_records_before_it(tmp_path: Path) -> None:
@@ -319,7 +322,7 @@ def test_a_line_at_the_limit_is_a_record_and_one_byte_more_is_oversize() -> None
     long = b"x" * 101
     assert payloads(long[:100] + b"\r\n" + long + b"\r\n", max_record_bytes=100) == [
         long[:100],
-        Oversize(long, 101, digest(long)),
+        Opaque(long, 101, digest(long)),
     ]
 
 
@@ -327,7 +330,7 @@ def test_a_line_at_the_limit_is_a_record_and_one_byte_more_is_oversize() -> None
 def test_an_oversize_record_keeps_its_head_size_and_digest(chunk: int) -> None:
     long = b"0123456789" * 1000
     found = payloads(b"1\n" + long + b"\r\n2", max_record_bytes=50, chunk=chunk)
-    assert found == [b"1", Oversize(long[:4096], 10_000, digest(long)), b"2"]
+    assert found == [b"1", Opaque(long[:4096], 10_000, digest(long)), b"2"]
 
 
 def test_a_long_line_of_blanks_is_no_record() -> None:
@@ -445,7 +448,7 @@ def test_a_large_quoted_cell_within_the_limit_is_one_row() -> None:
 def test_a_csv_line_beyond_the_limit_is_oversize_and_closes_no_quote() -> None:
     long = b"x" * 9000 + b'"'
     data = b'a,b\n1,"x\n' + long + b"\n2,z\n"
-    expected = [(2, b'1,"x'), (3, Oversize(long[:4096], 9001, digest(long))), (4, b"2,z")]
+    expected = [(2, b'1,"x'), (3, Opaque(long[:4096], 9001, digest(long))), (4, b"2,z")]
     assert read(data, format="csv", max_record_bytes=100) == expected
     assert read(data, format="csv", max_record_bytes=100, chunk=500) == expected
 
@@ -552,7 +555,7 @@ def test_what_stands_behind_an_array_is_one_record() -> None:
     long = b"y" * 9000
     assert payloads(b"[1]" + long, format="json", max_record_bytes=10) == [
         b"1",
-        Oversize(long[:4096], 9000, digest(long)),
+        Opaque(long[:4096], 9000, digest(long)),
     ]
 
 
@@ -560,7 +563,7 @@ def test_what_stands_behind_an_array_is_one_record() -> None:
 def test_an_element_beyond_the_limit_is_oversize(chunk: int) -> None:
     long = b'{"a": "' + b"x" * 9000 + b'"}'
     found = payloads(b"[1, " + long + b" , 2]", format="json", max_record_bytes=5000, chunk=chunk)
-    assert found == [b"1", Oversize(long[:4096], len(long), digest(long)), b"2"]
+    assert found == [b"1", Opaque(long[:4096], len(long), digest(long)), b"2"]
 
 
 def test_space_after_a_scalar_does_not_make_it_oversize() -> None:
@@ -581,7 +584,7 @@ def test_an_object_is_one_record_without_the_space_around_it() -> None:
 
 def test_an_object_beyond_the_limit_is_one_oversize_record() -> None:
     data = b'{"a": "' + b"x" * 9000 + b'"}'
-    expected = [Oversize(data[:4096], len(data), digest(data))]
+    expected = [Opaque(data[:4096], len(data), digest(data))]
     assert payloads(data + b"\n", format="json", max_record_bytes=100, chunk=1000) == expected
 
 
@@ -689,7 +692,7 @@ def outcome(data: bytes, kind: tuple[str, str | None], chunk: int, limit: int) -
     found: list[tuple[int, Payload]] = []
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(readers, "_READ_BYTES", chunk))
-        stack.enter_context(mock.patch.object(batches, "HEAD_BYTES", 4))
+        stack.enter_context(mock.patch.object(message, "HEAD_BYTES", 4))
         stack.enter_context(mock.patch.object(csv_rows, "MAX_ROW_LINES", 4))
         stack.enter_context(mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data))))
         try:

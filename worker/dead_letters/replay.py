@@ -16,16 +16,16 @@ from worker.contract import Contract
 from worker.judge.faults import Rejection
 from worker.judge.parse import parse_csv
 from worker.judge.stages import judge_batch, judge_for
-from worker.queue.message import Letter, Message, Opaque, RawRecord
+from worker.queue.message import Letter, Message, RawRecord, raw_record
 from worker.settings import WorkerSettings
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What to change in a payload before it is judged again."""
+    """What to change in a payload before it is validated again."""
 
-    fields: dict[str, Any]  # new values; None takes the field out
-    payload: str | None  # the whole payload anew
+    fields: dict[str, Any]  # new values; None removes the field
+    payload: str | None  # replaces the whole payload
 
     @property
     def is_empty(self) -> bool:
@@ -46,7 +46,7 @@ class Replayable:
 def prepare(
     letters: Sequence[DeadLetter], edit: Edit
 ) -> tuple[list[Replayable], list[tuple[DeadLetter, str]]]:
-    """(what can be sent back, what cannot and why)."""
+    """(letters that can be sent back, letters that cannot, each with the reason)."""
     ready: list[Replayable] = []
     refused: list[tuple[DeadLetter, str]] = []
     for letter in letters:
@@ -61,17 +61,14 @@ def _prepared(letter: DeadLetter, edit: Edit) -> Replayable:
     if edit.payload is not None:
         return Replayable(letter, edit.payload, "json", None, edited=True)
     if letter.payload_digest:
-        raise InputError("only its first 4 KiB were kept: raise max_record_bytes and send the file again")
+        raise InputError(
+            "only its payload's first 4 KiB are stored: raise max_record_bytes and send the file again"
+        )
     if edit.fields:
         body = {**_body(letter), **edit.fields}
         text = orjson.dumps({name: value for name, value in body.items() if value is not None}).decode()
         return Replayable(letter, text, "json", None, edited=True)
-    raw = letter.raw
-    try:
-        record: RawRecord = raw.decode()
-    except UnicodeDecodeError:
-        record = Opaque(raw, len(raw), None)
-    return Replayable(letter, record, letter.format, letter.header, edited=False)
+    return Replayable(letter, raw_record(letter.raw), letter.format, letter.header, edited=False)
 
 
 def _body(letter: DeadLetter) -> dict[str, Any]:
@@ -81,26 +78,31 @@ def _body(letter: DeadLetter) -> dict[str, Any]:
         body = orjson.loads(letter.raw)
     except (orjson.JSONDecodeError, UnicodeDecodeError, Rejection) as error:
         raise InputError(
-            "its payload cannot be read, so no field can be set: give it whole with --payload"
+            "its payload cannot be read, so no field can be set: give the whole payload with --payload"
         ) from error
     if not isinstance(body, dict):
-        raise InputError("its payload is no object, so no field can be set: give it whole with --payload")
+        raise InputError(
+            "its payload is not an object, so no field can be set: give the whole payload with --payload"
+        )
     return body
 
 
 def messages(
     ready: Sequence[Replayable], contract: Contract, settings: WorkerSettings, most: int
 ) -> Iterator[Message]:
-    """The letters as batches of one source and format each. Replaying again what is on its way makes the
-    same ids; once it was processed, `replays` has grown and the ids are new."""
-    ordered = sorted(ready, key=_group)
-    for _, members in groupby(ordered, key=_group):
+    """The letters as batches, each of one source, format, header and file.
+
+    A letter that is replayed twice before a worker processes it gives the same ids; processing it raises
+    `replays`, so that a later replay gives new ones.
+    """
+    ordered = sorted(ready, key=_batch_key)
+    for _, members in groupby(ordered, key=_batch_key):
         group = list(members)
         for start in range(0, len(group), most):
             yield _message(group[start : start + most], contract, settings)
 
 
-def _group(each: Replayable) -> tuple[str, str, bytes, str]:
+def _batch_key(each: Replayable) -> tuple[str, str, bytes, str]:
     return each.letter.source, each.format, orjson.dumps(each.header), each.letter.file
 
 
@@ -129,7 +131,7 @@ def _message(group: list[Replayable], contract: Contract, settings: WorkerSettin
 
 
 def dry_run(sent: Sequence[Message], contract: Contract, settings: WorkerSettings) -> dict[str, str | None]:
-    """letter id -> the reason it would be rejected for now; None where it would be accepted."""
+    """letter id -> the reason for which it would be rejected now; None if it would be accepted."""
     verdicts: dict[str, str | None] = {}
     for message in sent:
         judge = judge_for(contract, settings.source(message.source), settings.max_future_skew)

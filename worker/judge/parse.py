@@ -15,15 +15,13 @@ from typing import Any, NoReturn
 
 import orjson
 
+from store.csv_reader import csv_reader
 from worker.judge.faults import Fault, Rejection, invalid, legible
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64
 TOO_DEEP = Fault("too_deep", None, f"nested more than {MAX_DEPTH} deep")
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-# The field limit is the library's; the size of a record is ours, and checked where it is read.
-csv.field_size_limit(2**31 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ def parse_csv(text: str, header: list[str], delimiter: str) -> dict[str, Any]:
     """One CSV row under its header; an empty cell is an absent field. Raises Rejection: malformed_csv,
     duplicate_field."""
     try:
-        rows = list(csv.reader([text], strict=True, delimiter=delimiter))
+        rows = list(csv_reader([text], delimiter=delimiter))
     except csv.Error as error:
         raise Rejection(Fault("malformed_csv", None, str(error))) from None
     if len(rows) != 1 or len(rows[0]) != len(header):

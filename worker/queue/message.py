@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,19 +12,38 @@ from store import hashing
 from store.errors import MessageError
 
 VERSION = 1
-MAX_LINE = 2**62  # a column holds it
+MAX_LINE = 2**62  # the greatest that fits into the database's column
+HEAD_BYTES = 4096
+DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
     """A raw record that does not travel as text: not UTF-8, or too large to travel whole."""
 
-    content: bytes  # all of it, or its head
-    size: int  # bytes of all of it
-    digest: str | None  # BLAKE2b-128 of all of it, where `content` is only the head
+    content: bytes  # the whole record, or its first 4096 bytes
+    size: int  # bytes of the whole record
+    digest: str | None  # BLAKE2b-128 of the whole record, hex, where `content` is only its head
+
+    @classmethod
+    def head_of(cls, record: bytes) -> Opaque:
+        """A record that is too large: its head, its size and its digest."""
+        digest = hashlib.blake2b(record, digest_size=DIGEST_BYTES).hexdigest()
+        return cls(record[:HEAD_BYTES], len(record), digest)
+
+    def __len__(self) -> int:
+        return len(self.content)
 
 
 RawRecord = str | Opaque
+
+
+def raw_record(content: bytes) -> RawRecord:
+    """A whole record as a message carries it: text where it is UTF-8."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return Opaque(content, len(content), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +52,7 @@ class Letter:
 
     id: str
     event_id: int  # its latest `reject` entry, which the `replay` entry follows
-    edited: bool  # the payload is not the one that was rejected
+    edited: bool  # whether the payload differs from the rejected one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +70,11 @@ class Message:
     lines: Sequence[int]  # 1-based, one a record
     fingerprint: str  # of the contract and mapping it was sent for
     letters: list[Letter]  # replay: one a record
-    size: int  # bytes of the records, about
-    part_of: str | None = None  # the batch it was cut out of, because that one killed its workers
+    size: int  # bytes of the records, approximately
+    part_of: str | None = None  # the batch this one is a half of, because that batch crashed its workers
 
     def to_wire(self) -> dict[str, Any]:
-        """A JSON-able dictionary; lines that follow each other are sent as the first one alone."""
+        """A dictionary that JSON can hold; consecutive lines are sent as the first one."""
         lines = self.lines
         consecutive = isinstance(lines, range) or list(lines) == list(range(lines[0], lines[0] + len(lines)))
         return {
@@ -66,7 +86,7 @@ class Message:
             "format": self.format,
             "header": self.header,
             "delimiter": self.delimiter,
-            "records": [record if isinstance(record, str) else _opaque(record) for record in self.records],
+            "records": [record if isinstance(record, str) else _to_wire(record) for record in self.records],
             "lines": lines[0] if consecutive else list(lines),
             "fingerprint": self.fingerprint,
             "size": self.size,
@@ -76,17 +96,19 @@ class Message:
 
     @classmethod
     def from_wire(cls, wire: Any) -> Message:
-        """The inverse of `to_wire`. Raises MessageError for what is of another version or shape."""
+        """The inverse of `to_wire`. Raises MessageError for another version or another shape."""
         version = wire.get("v") if isinstance(wire, dict) else None
         if version != VERSION:
             raise MessageError(
-                f"message version {version!r} is not {VERSION}: use one Sluice version throughout; "
-                "the job is kept and can be requeued"
+                f"the message has version {version!r}, not {VERSION}: use one Sluice version throughout; "
+                "the job stays in Redis and can be requeued"
             )
         try:
-            if type(wire["records"]) is not list:  # a text would pass for a list of its characters
-                raise TypeError("records are a list")
-            records = [record if isinstance(record, str) else _raw(record) for record in wire["records"]]
+            if type(wire["records"]) is not list:  # iterating over a text would give its characters
+                raise TypeError("records must be a list")
+            records = [
+                record if isinstance(record, str) else _from_wire(record) for record in wire["records"]
+            ]
             lines = wire["lines"]
             message = cls(
                 id=wire["id"],
@@ -106,67 +128,67 @@ class Message:
             message._check_shape()
         except (KeyError, TypeError, ValueError) as error:
             raise MessageError(
-                f"message is misshapen ({error!r:.200}): the job is kept and can be requeued"
+                f"the message is misshapen ({error!r:.200}): the job stays in Redis and can be requeued"
             ) from error
         return message
 
     def _check_shape(self) -> None:
-        """Raises ValueError for what would be misread, or fail half-way, if it were taken at its word."""
+        """Raises ValueError for values that a worker would misread, or fail on halfway."""
         texts = (self.id, self.source, self.file, self.delimiter, self.fingerprint)
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError("id, source, file, delimiter and fingerprint are text")
+            raise ValueError("id, source, file, delimiter and fingerprint must be text")
         if self.kind not in ("file", "replay") or self.format not in ("json", "csv"):
-            raise ValueError("kind is file or replay, format json or csv")
+            raise ValueError("kind must be file or replay, format json or csv")
         if not self.records or len(self.lines) != len(self.records) or not all_are(int, self.lines):
-            raise ValueError("there is a record at least, and a line number for each")
+            raise ValueError("there must be at least one record, and a line number for each")
         if min(self.lines) < 1 or max(self.lines) > MAX_LINE:
-            raise ValueError("lines are counted from 1")
+            raise ValueError("line numbers must be 1 or greater")
         if not (self.header is None or (isinstance(self.header, list) and all_are(str, self.header))):
-            raise ValueError("header is a list of names")
+            raise ValueError("header must be a list of names")
         if len(self.delimiter) != 1 or self.delimiter in "\r\n\0":
-            raise ValueError("delimiter is one character")
+            raise ValueError("delimiter must be one character")
         if not all(
             (type(letter.id), type(letter.event_id), type(letter.edited)) == (str, int, bool)
             for letter in self.letters
         ):
-            raise ValueError("letters are id, entry and whether it was edited")
+            raise ValueError("a letter must be its id, its entry and whether it was edited")
         if type(self.size) is not int or not (self.part_of is None or isinstance(self.part_of, str)):
-            raise ValueError("size is a number, part_of an id")
+            raise ValueError("size must be a number, part_of an id")
 
 
 def all_are(kind: type, values: Sequence[object]) -> bool:
+    """Whether every value has exactly this type."""
     return isinstance(values, range) or set(map(type, values)) <= {kind}
 
 
-def _opaque(record: Opaque) -> dict[str, Any]:
+def _to_wire(record: Opaque) -> dict[str, Any]:
     return {"base64": base64.b64encode(record.content).decode(), "size": record.size, "digest": record.digest}
 
 
-def _raw(record: dict[str, Any]) -> Opaque:
+def _from_wire(record: dict[str, Any]) -> Opaque:
     size, digest = record["size"], record["digest"]
     if type(size) is not int or not (digest is None or isinstance(digest, str)):
-        raise ValueError("a record's size is a number, its digest text")
+        raise ValueError("a record's size must be a number, its digest text")
     return Opaque(base64.b64decode(record["base64"], validate=True), size, digest)
 
 
 def halves(message: Message) -> list[Message]:
     """The batch cut in two; the same batch always makes the same halves."""
     middle = len(message.records) // 2
-    return [
-        _part(message, place, piece) for place, piece in enumerate((slice(0, middle), slice(middle, None)))
-    ]
+    pieces = (slice(0, middle), slice(middle, None))
+    return [_part(message, id, piece) for id, piece in zip(part_ids(message.id), pieces, strict=True)]
 
 
 def part_ids(id: str) -> list[str]:
     """The ids of the two halves of a batch."""
-    return [hashing.hexdigest(f"{id}/{place}".encode()) for place in (0, 1)]
+    return [hashing.hexdigest(f"{id}/{number}".encode()) for number in (0, 1)]
 
 
-def _part(message: Message, place: int, piece: slice) -> Message:
+def _part(message: Message, id: str, piece: slice) -> Message:
     records = message.records[piece]
     return replace(
         message,
-        id=part_ids(message.id)[place],
+        id=id,
         records=records,
         lines=message.lines[piece],
         letters=message.letters[piece],

@@ -1,4 +1,4 @@
-"""Batches -> the queue: not faster than workers take them, and none that is known already."""
+"""Batches -> the queue: not faster than workers take them, and each only once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from worker.queue.outage import make_patient
 GROUP_BATCHES = 8
 GROUP_BYTES = 2 << 20
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.02, 0.5
-SAY_SO_AFTER_SECONDS = 5.0
-SAY_SO_EVERY_SECONDS = 30.0
-# A full Redis denies workers even the taking of a batch: what would drain it must always have room.
-FULL_ENOUGH = 0.8
+NOTICE_AFTER_SECONDS = 5.0
+NOTICE_EVERY_SECONDS = 30.0
+# Workers need memory in Redis to take a batch: if it were full, nothing could drain it.
+MAX_FULLNESS = 0.8
 
 Notice = Callable[[str], None]
 
@@ -30,11 +30,28 @@ Notice = Callable[[str], None]
 class Sent:
     """What became of the batches handed to `send_all`."""
 
-    ids: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)  # of all batches, in their order
     records: int = 0
-    sent: int = 0  # batches put on the queue
-    known: int = 0  # batches processed before, or on their way already: not sent again
-    waited_seconds: float = 0.0
+    sent_batches: int = 0  # put on the queue
+    known_batches: int = 0  # processed before, or on the queue already: not sent again
+    waited_seconds: float = 0.0  # for room in the queue or in Redis
+
+    @property
+    def batches(self) -> int:
+        """All of them, sent or known."""
+        return len(self.ids)
+
+    @classmethod
+    def total(cls, several: Iterable[Sent]) -> Sent:
+        """The sum of several."""
+        total = cls()
+        for sent in several:
+            total.ids += sent.ids
+            total.records += sent.records
+            total.sent_batches += sent.sent_batches
+            total.known_batches += sent.known_batches
+            total.waited_seconds += sent.waited_seconds
+        return total
 
 
 def send_all(
@@ -45,10 +62,10 @@ def send_all(
     on_sent: Callable[[Sent], None],
     notice: Notice,
 ) -> Sent:
-    """Sends messages in groups, each group at once or not at all. A Redis that goes away is waited for."""
+    """Sends messages in groups, each group in one transaction. While Redis is unreachable, it waits."""
     result = Sent()
     make_patient(broker.redis, notice)
-    say_full = seldom(notice)
+    notice_full = seldom(notice)
     for group in grouped(messages, min(GROUP_BATCHES, max_pending)):
         ids = [message.id for message in group]
         reach("send.begun")
@@ -59,19 +76,19 @@ def send_all(
         new = [message for message in group if message.id not in known]
         if new:
             result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
-            result.waited_seconds += wait_for_memory(broker, say_full)
+            result.waited_seconds += wait_for_memory(broker, notice_full)
             broker.send(new)
             reach("send.sent")
         result.ids += ids
         result.records += sum(len(message.records) for message in group)
-        result.sent += len(new)
-        result.known += len(group) - len(new)
+        result.sent_batches += len(new)
+        result.known_batches += len(group) - len(new)
         on_sent(result)
     return result
 
 
 def grouped(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
-    """Messages in groups that are cheap to send at once and still small."""
+    """Messages in groups of up to `most` messages or 2 MiB: fewer round trips, and small transactions."""
     group: list[Message] = []
     size = 0
     for message in messages:
@@ -85,18 +102,18 @@ def grouped(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
 
 
 def wait_for_room(broker: Broker, room: int, notice: Notice) -> float:
-    """Waits until at most `room` batches are queued; the seconds it took."""
+    """Waits until at most `room` batches are queued; returns the seconds it waited."""
     started = time.monotonic()
     pause = FIRST_WAIT_SECONDS
-    said = False
+    noticed = False
     while (waiting := broker.waiting()) > max(room, 0):
         waited = time.monotonic() - started
-        if not said and waited > SAY_SO_AFTER_SECONDS:
-            said = True
+        if not noticed and waited > NOTICE_AFTER_SECONDS:
+            noticed = True
             if not broker.workers(RECORDS_QUEUE):
                 notice(
                     f"{waiting} batches wait and no worker is running: start one with `worker up` or `rq worker`; "
-                    "sending goes on as soon as there is room"
+                    "sending continues as soon as there is room"
                 )
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_WAIT_SECONDS)
@@ -104,21 +121,21 @@ def wait_for_room(broker: Broker, room: int, notice: Notice) -> float:
 
 
 def wait_for_memory(broker: Broker, notice: Notice) -> float:
-    """Waits until Redis has memory to spare; the seconds it took."""
+    """Waits until Redis has free memory; returns the seconds it waited."""
     started = time.monotonic()
     pause = FIRST_WAIT_SECONDS
-    while (full := broker.fullness()) > FULL_ENOUGH:
+    while (full := broker.fullness()) > MAX_FULLNESS:
         notice(
-            f"Redis is full to {full:.0%} of its maxmemory: let workers drain it or raise the limit; "
-            f"sending goes on below {FULL_ENOUGH:.0%}"
+            f"Redis uses {full:.0%} of its maxmemory: let workers process what is queued, or raise the limit; "
+            f"sending continues below {MAX_FULLNESS:.0%}"
         )
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_WAIT_SECONDS)
     return time.monotonic() - started
 
 
-def seldom(notice: Notice, seconds: float = SAY_SO_EVERY_SECONDS) -> Notice:
-    """A notice that is given once in so many seconds, however often there is cause."""
+def seldom(notice: Notice, seconds: float = NOTICE_EVERY_SECONDS) -> Notice:
+    """A notice that is given at most once in so many seconds."""
     silent_until = 0.0
 
     def give(text: str) -> None:

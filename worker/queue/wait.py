@@ -1,4 +1,4 @@
-"""`--wait`: until what was sent is processed and loaded."""
+"""`--wait`: wait until the batches that were sent are processed and loaded."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ HOW_TO_START = "start both with `worker up`, or `rq worker`, `rq worker loader` 
 
 
 class BatchesFailed(SluiceError):
-    """Some of what was sent has failed for good."""
+    """Some of the batches that were sent have failed, and are not retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far what was sent has come."""
+    """How many of the batches are processed, and whether all of them are loaded."""
 
-    processed: int  # batches
+    processed: int
     loaded: bool
 
 
 def need_workers(broker: Broker) -> None:
-    """Raises NoWorker where nobody processes or nobody loads: waiting would never end."""
-    lacking = [
+    """Raises NoWorker if no worker or no loader is running: waiting would never end."""
+    missing = [
         role
         for queue, role in ((RECORDS_QUEUE, "worker"), (LOADER_QUEUE, "loader"))
         if not broker.workers(queue)
     ]
-    if lacking:
-        raise NoWorker(f"--wait needs a running {' and a running '.join(lacking)}: {HOW_TO_START}")
+    if missing:
+        raise NoWorker(f"--wait needs a running {' and a running '.join(missing)}: {HOW_TO_START}")
 
 
 def wait_until_loaded(
     ids: Sequence[str], broker: Broker, engine: Engine, on_progress: Callable[[Progress], None]
 ) -> None:
-    """Returns when every batch is processed and nothing of them is left in staging.
+    """Returns when every batch is processed, and staging holds no record of them.
 
-    Raises BatchesFailed where a job failed for good, NoWorker where the workers went away.
+    Raises BatchesFailed if a job has failed for good, NoWorker if the workers have stopped.
     """
     unique = list(dict.fromkeys(ids))
     pause = POLL_SECONDS
@@ -71,7 +71,7 @@ def wait_until_loaded(
 
 
 def with_parts(connection: Connection, ids: list[str]) -> list[str]:
-    """The ids, and those of the parts of batches that were cut in two meanwhile."""
+    """The ids, and those of the halves of batches that were split since."""
     known = set(ids)
     new = ids
     while new:
@@ -87,7 +87,7 @@ def _raise_if_failed(ids: Sequence[str], broker: Broker) -> None:
     if failed:
         raise BatchesFailed(
             f"{len(failed)} of {len(ids)} batches failed for good (the first: {min(failed)}): see the worker's log, "
-            "mend the cause, then send the file again or `rq requeue --all --queue records`"
+            "repair the cause, then send the file again or `rq requeue --all --queue records`"
         )
 
 
@@ -96,11 +96,11 @@ def _alone_since(broker: Broker, since: float | None) -> float | None:
         return None
     since = since or time.monotonic()
     if time.monotonic() - since > WORKERS_GONE_SECONDS:
-        raise NoWorker(f"the workers have gone; what was sent stays queued: {HOW_TO_START}, then send again")
+        raise NoWorker(f"the workers have stopped; the batches stay queued: {HOW_TO_START}, then send again")
     return since
 
 
 def summary(ids: Sequence[str], engine: Engine) -> dict[str, Any]:
-    """What became of the records of these batches."""
+    """The outcomes of the records of these batches."""
     with database.reading(engine) as connection:
         return batches.sum_of(connection, with_parts(connection, list(dict.fromkeys(ids))))

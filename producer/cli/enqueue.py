@@ -1,0 +1,99 @@
+"""`producer enqueue`: files to the queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
+from producer.cli.progress import Bar
+from producer.feed import Feed
+from store.tables.enqueues import Enqueue
+from store.terminal import counted, print_json, shown, warn
+from worker.queue import wait as waiting
+from worker.queue.send import Sent
+from worker.settings import WorkerSettings
+
+DEFAULT_SOURCE = "default"
+OUTCOMES = ("staged", "duplicates", "superseded", "rejected", "skipped")
+
+
+def enqueue_files(
+    files: list[str],
+    source: str,
+    *,
+    format: str | None,
+    records: str | None,
+    overrides: Mapping[str, int | None],
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Sends files one after another. Every file is opened once first: an unreadable one stops it all."""
+    with Resources.open(**overrides) as resources:
+        worker = resources.worker
+        feed = Feed(source, worker.source(source), resources.contract, resources.settings, format, records)
+        warn_of_unknown_source(source, worker)
+        for path in files:
+            if path != "-":
+                feed.open(path).close()
+        if wait:
+            waiting.need_workers(resources.broker)
+        done = [send_file(feed, path, resources, quiet=as_json) for path in files]
+        total = Sent.total(sent for sent, _ in done)
+        outcome = wait_for_outcome(total.ids, resources) if wait else None
+    if as_json:
+        report: dict[str, Any] = {"records": total.records, **batch_counts(total)}
+        report |= {"outcome": outcome} if outcome is not None else {}
+        print_json({**report, "files": [file_facts(row) for _, row in done]})
+    elif outcome is not None:
+        print(f"processed and loaded: {outcome_text(outcome)}")
+
+
+def warn_of_unknown_source(source: str, worker: WorkerSettings) -> None:
+    """Records of a source without an entry are sent unchanged; if others have one, its name may be mistyped."""
+    if source != DEFAULT_SOURCE and worker.sources and source not in worker.sources:
+        known = ", ".join(sorted(worker.sources))
+        warn(
+            f"source {source!r} has no entry in the configuration, so its records are not mapped; "
+            f"sources with an entry: {known}"
+        )
+
+
+def send_file(feed: Feed, path: str, resources: Resources, *, quiet: bool) -> tuple[Sent, Enqueue]:
+    """Sends one file and, unless it is quiet, prints one line about it."""
+    started = time.monotonic()
+    with feed.open(path) as file, Bar(shown(path), file.size) as bar:
+        sent = send_batches(
+            feed.messages(file, path),
+            resources,
+            on_sent=lambda so_far: bar.update(file.bytes_read, so_far.records),
+        )
+    row = record(
+        sent,
+        resources.engine,
+        kind="file",
+        source=feed.name,
+        file=path,
+        format=file.format,
+        bytes=file.bytes_read,
+        seconds=time.monotonic() - started,
+    )
+    if not quiet:
+        known = f", {sent.known_batches:,} known already" if sent.known_batches else ""
+        counts = f"{counted(sent.records, 'record')} in {counted(sent.batches, 'batch', 'batches')}"
+        print(f"{shown(path)}: {counts} to source {feed.name}{known}")
+    return sent, row
+
+
+def file_facts(row: Enqueue) -> dict[str, Any]:
+    """One file, for `--json`."""
+    return {name: value for name, value in asdict(row).items() if name not in ("kind", "finished_at")}
+
+
+def outcome_text(outcome: Mapping[str, Any]) -> str:
+    """`5 staged, 0 duplicates, … (2 invalid_value)`."""
+    counts = ", ".join(f"{outcome[name]:,} {name}" for name in OUTCOMES)
+    reasons = ", ".join(f"{number} {reason}" for reason, number in outcome["reasons"].items())
+    return f"{counts} ({reasons})" if reasons else counts
