@@ -8,7 +8,6 @@ this one, so what a crash left undone is found here.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -18,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, n
 
 from store import database
 from store.database.schema import UNPUBLISHED, UNREMOVED, dead_letters
+from store.payload import Encoding, to_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class DeadLetter:
     reason: str  # the primary one
     errors: list[dict[str, str]]  # all of them: reason, field, message
     payload: str  # as received, in `encoding`; its first 4 KiB where it was too large to keep
-    encoding: Literal["utf-8", "base64"]
+    encoding: Encoding
     size: int  # bytes of the whole record
     payload_digest: str | None  # BLAKE2b-128 of the whole record where only its head is kept
     format: Literal["json", "csv"]
@@ -48,7 +48,7 @@ class DeadLetter:
     @property
     def raw(self) -> bytes:
         """The payload's bytes."""
-        return base64.b64decode(self.payload) if self.encoding == "base64" else self.payload.encode()
+        return to_bytes(self.payload, self.encoding)
 
 
 class Rejected(NamedTuple):

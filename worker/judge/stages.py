@@ -7,7 +7,6 @@ Each record leaves with exactly one outcome: staged, duplicate, superseded, reje
 
 from __future__ import annotations
 
-import base64
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
-from store import hashing, timestamps
+from store import hashing, payload, timestamps
 from store.tables.staging import LATE, STALE
 from worker.contract import Contract
 from worker.judge.adapt import Adapter
@@ -363,16 +362,6 @@ def dedupe(
 def kept_payload(record: RawRecord) -> tuple[str, str, int, str | None]:
     """(payload, encoding, size in bytes, digest) of a raw record as a dead letter keeps it, byte for byte."""
     if isinstance(record, Opaque):
-        try:
-            text = record.content.decode()
-        except UnicodeDecodeError:
-            return base64.b64encode(record.content).decode(), "base64", record.size, record.digest
-        return (text, "utf-8", record.size, record.digest) if "\0" not in text else _as_base64(record)
-    if "\0" in record:
-        return _as_base64(Opaque(encode(record), len(encode(record)), None))
-    return record, "utf-8", len(encode(record)), None
-
-
-def _as_base64(record: Opaque) -> tuple[str, str, int, str | None]:
-    # PostgreSQL's text cannot hold NUL.
-    return base64.b64encode(record.content).decode(), "base64", record.size, record.digest
+        return *payload.to_text(record.content), record.size, record.digest
+    content = encode(record)
+    return *payload.to_text(content), len(content), None

@@ -5,7 +5,6 @@ Nothing that came out of a record is ever read as markup or reaches the terminal
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from store.cli.render.elements import (
     span,
     table,
 )
+from store.payload import to_bytes
 from store.terminal import shown
 
 MOST_IN_PAYLOAD = 4096
@@ -186,9 +186,7 @@ def error_text(error: dict[str, str]) -> str:
 
 def payload(letter: dict[str, Any], most: int) -> str:
     """A payload's head, made harmless."""
-    if letter["encoding"] != "base64":
-        return short(letter["payload"], most)
-    head = base64.b64decode(letter["payload"][: 4 * most])
+    head = to_bytes(letter["payload"][: 4 * most], letter["encoding"])  # 4 characters of base64 are 3 bytes
     return short(head.decode("utf-8", "backslashreplace"), most)
 
 
