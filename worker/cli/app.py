@@ -1,6 +1,6 @@
 """`worker up`, `worker down`, `worker load`, `worker status`.
 
-The libraries of queue and database are slow to import, so each command imports what it needs itself.
+The libraries of queue and database are slow to import, so each command imports them itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from worker.cli import flags, sources
 
 app = typer.Typer(
     name="worker",
-    help="Process what is queued, load what is staged, keep both going.",
+    help="Process queued batches and load staged records.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     add_completion=False,
@@ -33,25 +33,23 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output."
 
 @app.callback()
 def worker() -> None:
-    """Process what is queued, load what is staged, keep both going."""
+    """Process queued batches and load staged records."""
 
 
 @app.command(
     epilog="Examples:\n\n  worker up\n\n  worker up --burst --workers 2\n\n  worker up --verbose 2> worker.log"
 )
 def up(
-    workers: Annotated[
-        int | None, typer.Option(help="How many processes take batches.", min=1, max=64)
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, max=64)] = None,
     burst: Annotated[
-        bool, typer.Option("--burst", help="Process all that is queued, load it, stop.")
+        bool, typer.Option("--burst", help="Process and load everything queued, then stop.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="What a burst did, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result of a burst as JSON.")] = False,
 ) -> None:
-    """Run workers, the loader and its schedule, with a private Redis where none is configured.
+    """Run workers, the loader and its schedule; and a private Redis if none is configured.
 
-    Ctrl-C or SIGTERM stops them all: batches in hand are finished.
+    Ctrl-C or SIGTERM stops them all; they finish the batches that they have begun.
     """
     from worker.processes.supervisor import Supervisor
     from worker.settings import WorkerSettings
@@ -66,11 +64,13 @@ def up(
     if as_json:
         print_json(asdict(done))
     else:
-        came = f"{counted(done.records, 'record')} of {counted(done.batches, 'batch', 'batches')}"
-        print(f"processed {came}: {done.staged:,} staged, {done.rejected:,} rejected; loaded {done.loaded:,}")
+        processed = f"{counted(done.records, 'record')} of {counted(done.batches, 'batch', 'batches')}"
+        print(
+            f"processed {processed}: {done.staged:,} staged, {done.rejected:,} rejected; loaded {done.loaded:,}"
+        )
     if done.failed_batches:
         terminal.fail(
-            f"{done.failed_batches} batches failed for good: see the log above; mend the cause, then "
+            f"{done.failed_batches} batches failed for good: see the log above; repair the cause, then "
             "`rq requeue --all --queue records` or send the file again"
         )
         raise typer.Exit(Exit.FAILED)
@@ -81,12 +81,12 @@ def up(
 def log_to_stderr(level: str) -> None:
     """Sluice's own log lines, and RQ's, to standard error."""
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own making at INFO
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # at INFO it reports each start
 
 
 @app.command(epilog="Example:\n\n  worker down")
 def down(as_json: Json = False) -> None:
-    """Stop the private Redis; what is queued stays in its append-only file."""
+    """Stop the private Redis; queued batches stay in its append-only file."""
     from store.settings import StoreSettings
     from worker.queue import private_server
 
@@ -100,16 +100,16 @@ def down(as_json: Json = False) -> None:
 
 @app.command(epilog="Examples:\n\n  worker load\n\n  worker load --json")
 def load(as_json: Json = False) -> None:
-    """Load all that is staged into the target, now."""
+    """Load all staged records into the target now."""
     from worker import jobs, loader
     from worker.dead_letters import mirror
     from worker.queue import client
 
     log_to_stderr("WARNING")
-    place = jobs.workplace()
-    with place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
-        run = loader.load(engine, place.worker, idle_after=place.store.idle_after)
-        mirror.flush_outbox(client.connect(place.worker, place.store.home), engine)
+    workplace = jobs.workplace()
+    with workplace.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
+        run = loader.load(engine, workplace.worker, idle_after=workplace.store.idle_after)
+        mirror.flush_outbox(client.connect(workplace.worker, workplace.store.home), engine)
     if as_json:
         print_json(asdict(run))
     elif run.number is None:
@@ -123,22 +123,22 @@ def load(as_json: Json = False) -> None:
 
 @app.command(epilog="Examples:\n\n  worker status\n\n  worker status --json")
 def status(as_json: Json = False) -> None:
-    """What is queued, who works, what failed, what waits."""
-    found = look()
-    if as_json:
-        print_json(found)
-        return
-    from rich.console import Console
-    from rich.table import Table
+    """Show the queue, the workers, failed jobs, staged records and dead letters."""
+    from store.cli.command import show
 
-    table = Table("what", "now", title="worker status")
-    for name, value in found.items():
-        table.add_row(name.replace("_", " "), str(value))
-    Console().print(table)
+    show(overview(), as_json, status_table)
 
 
-def look() -> dict[str, Any]:
-    """The queue and the store at a glance."""
+def status_table(found: dict[str, Any]) -> list[Any]:
+    """The overview for people."""
+    from store.cli.render.elements import table
+
+    rows = [(name.replace("_", " "), "none" if value is None else value) for name, value in found.items()]
+    return [table("Worker status", {"what": "fixed", "now": "text"}, rows)]
+
+
+def overview() -> dict[str, Any]:
+    """The state of the queue and of the store."""
     from store import database
     from store.database import install
     from store.settings import StoreSettings

@@ -1,4 +1,4 @@
-"""`worker flags`: which stages run, and on what share of the records."""
+"""`worker flags`: switch stages on and off, or let them run on a share of the records."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import typer
 
 from store.cli.command import changing, reading
 from store.errors import ConfigError
-from store.terminal import print_json, shown
+from store.terminal import shown
 
 app = typer.Typer(
     name="flags",
-    help="Which stages run, and on what share of the records; read by the next batch.",
+    help="Which stages run, and on what share of the records; a change applies from the next batch on.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -22,12 +22,13 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output."
 
 @app.callback(epilog="Examples:\n\n  worker flags list\n\n  worker flags set dedupe=off --why 'a trial'")
 def stage_flags() -> None:
-    """Which stages run, and on what share of the records; read by the next batch."""
+    """Which stages run, and on what share of the records; a change applies from the next batch on."""
 
 
 @app.command("list", epilog="Examples:\n\n  worker flags list\n\n  worker flags list --json")
 def list_flags(as_json: Json = False) -> None:
-    """Each stage's share of the records, where it comes from, and the latest changes."""
+    """Show each stage's share of the records, what sets it, and the latest changes."""
+    from store.cli.command import show
     from store.tables import flags
     from worker.settings import WorkerSettings
 
@@ -38,27 +39,29 @@ def list_flags(as_json: Json = False) -> None:
         name: {"share": by_hand.get(name, share), "set_by_hand": name in by_hand, "configured": share}
         for name, share in configured.items()
     }
-    if as_json:
-        print_json({"flags": rows, "changes": changes})
-        return
-    from rich.console import Console  # slow to import, and for people alone
-    from rich.table import Table
+    show({"flags": rows, "changes": changes}, as_json, flag_table)
 
+
+def flag_table(found: dict[str, Any]) -> list[Any]:
+    """The flags for people: a table, and a line for each change."""
     from store import timestamps
-    from store.cli.render.elements import second
+    from store.cli.render.elements import second, table
 
-    table = Table("stage", "share", "from")
-    for name, row in rows.items():
-        table.add_row(name, said(row["share"]), "worker flags set" if row["set_by_hand"] else "configuration")
-    Console().print(table)
-    for change in changes:
-        moved = f"{said(change['previous'])} to {said(change['share'])}"
-        when = second(timestamps.to_iso(str(change["at"])))
-        print(shown(f"{when}  {change['name']}: {moved}, by {change['by']}: {change['why']}"))
+    rows = [
+        (name, in_words(row["share"]), "worker flags set" if row["set_by_hand"] else "configuration")
+        for name, row in found["flags"].items()
+    ]
+    changes = [
+        f"{second(timestamps.to_iso(str(change['at'])))}  {change['name']}: {in_words(change['previous'])} to "
+        f"{in_words(change['share'])}, by {change['by']}: {change['why']}"
+        for change in found["changes"]
+    ]
+    made = table("Stages", {"stage": "fixed", "share": "text", "from": "text"}, rows)
+    return [made, "", *map(shown, changes)] if changes else [made]
 
 
-def said(share: Any) -> str:
-    """A share as people say it."""
+def in_words(share: float | None) -> str:
+    """A share for people."""
     if share is None:
         return "configured"
     return {0.0: "off", 1.0: "on"}.get(share, f"{share:g} of the records")
@@ -73,9 +76,9 @@ def set_flags(
     changes: Annotated[
         list[str], typer.Argument(help="STAGE=on, off, a share from 0 to 1, or `configured`.")
     ],
-    why: Annotated[str, typer.Option(help="Kept with the change.")] = "",
+    why: Annotated[str, typer.Option(help="The reason, stored with the change.")] = "",
 ) -> None:
-    """Change what stages do from the next batch on; who, when and why is kept."""
+    """Change the share of stages from the next batch on; who, when and why are stored."""
     from store.load.watermark_moves import who
     from store.tables import flags
 
@@ -84,7 +87,7 @@ def set_flags(
         for name, share in shares:
             flags.change(connection, name, share, why or "no reason given", who())
     for name, share in shares:
-        print(f"{name}: {said(share)}, from the next batch on")
+        print(f"{name}: {in_words(share)}, from the next batch on")
 
 
 def parse(change: str) -> tuple[str, float | None]:
@@ -96,10 +99,12 @@ def parse(change: str) -> tuple[str, float | None]:
     name, separator, value = change.partition("=")
     known = StageSettings().shares()
     if not separator or name not in known:
-        raise ConfigError(f"{change!r} should be STAGE=VALUE, with a stage of {', '.join(known)}")
+        raise ConfigError(f"{change!r} should be STAGE=VALUE; the stages are {', '.join(known)}")
     if value == "configured":
         return name, None
     try:
         return name, StageSettings.model_validate({name: value}).shares()[name]
     except ValidationError as error:
-        raise ConfigError(f"{change!r}: the value is on, off, configured, or a share from 0 to 1") from error
+        raise ConfigError(
+            f"{change!r}: the value must be on, off, configured, or a share from 0 to 1"
+        ) from error

@@ -33,7 +33,7 @@ MOST_IN_CELL = 300
 
 @app.callback(epilog="Examples:\n\n  worker sources\n\n  worker sources try usgs data/earthquakes.json")
 def sources(context: typer.Context, as_json: Json = False) -> None:
-    """List the feeds that the configuration knows, and how each is read."""
+    """List the configured feeds, and how each is read."""
     if context.invoked_subcommand:
         return
     from worker.contract import load_contract
@@ -43,14 +43,12 @@ def sources(context: typer.Context, as_json: Json = False) -> None:
     settings = WorkerSettings.load()
     contract = load_contract(settings)
     for source in settings.sources.values():
-        judge_for(
-            contract, source, settings.max_future_skew
-        )  # an adapter that cannot be imported is an error now
+        judge_for(contract, source, settings.max_future_skew)  # raises now if an adapter cannot be imported
     if as_json:
         print_json({name: source.model_dump(mode="json") for name, source in settings.sources.items()})
         return
     if not settings.sources:
-        print("no source has an entry: records are taken as they are; see [sources.NAME] in docs/sources.md")
+        print("no source has an entry: records are not mapped; see [sources.NAME] in docs/sources.md")
         return
     from store.cli.render.elements import put
 
@@ -72,7 +70,7 @@ def how(source: SourceSettings) -> str:
 
 
 def time_of(source: SourceSettings) -> str:
-    """How a source writes its times."""
+    """The format of a source's times."""
     if source.ts_unit:
         return f"{source.ts_unit} since 1970"
     return f"{source.ts_format or 'ISO 8601'}, {source.assume_tz} where it has no offset"
@@ -88,7 +86,7 @@ def try_source(
     limit: Annotated[int, typer.Option(help="How many records.", min=1)] = 10,
     as_json: Json = False,
 ) -> None:
-    """Show the first records raw and adapted side by side, and what would be rejected; nothing is sent."""
+    """Show the first records raw and adapted, and which would be rejected; send nothing."""
     from worker.contract import load_contract
     from worker.judge.stages import judge_for
     from worker.settings import WorkerSettings
@@ -98,7 +96,7 @@ def try_source(
         known = ", ".join(sorted(settings.sources)) or "none"
         raise ConfigError(f"source {name!r} has no entry in the configuration (it has: {known})")
     judge = judge_for(load_contract(settings), settings.sources[name], settings.max_future_skew)
-    trials = [trial(place, message, judge) for message, place in first_records(name, file, limit)]
+    trials = [trial(message, position, judge) for message, position in first_records(name, file, limit)]
     if as_json:
         print_json(trials)
         return
@@ -111,42 +109,42 @@ def try_source(
 
 
 def first_records(name: str, file: str, limit: int) -> list[tuple[Message, int]]:
-    """The first records of a file, each as (its message, its place in it)."""
+    """The first records of a file, each as (its message, its position in it)."""
     reader = registered_reader()
     messages = reader(name, file)
-    places = chain.from_iterable(
-        ((message, place) for place in range(len(message.records))) for message in messages
+    positions = chain.from_iterable(
+        ((message, position) for position in range(len(message.records))) for message in messages
     )
-    return list(islice(places, limit))
+    return list(islice(positions, limit))
 
 
 def registered_reader() -> Any:
-    """Reading files is the producer's: it registers how, and no arrow turns back."""
+    """The producer's reader of files: an entry point, because `worker` must not import `producer`."""
     from importlib.metadata import entry_points
 
     return next(iter(entry_points(group="sluice.readers"))).load()
 
 
-def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
-    """One record raw, adapted, and what would become of it."""
+def trial(message: Message, position: int, judge: Judge) -> dict[str, Any]:
+    """One record raw, adapted, and whether it would be accepted."""
     from store import timestamps
     from worker.judge.faults import Rejection
     from worker.judge.stages import judge_batch, parse
     from worker.queue.message import Message
 
-    record = message.records[place]
+    record = message.records[position]
     adapted: dict[str, Any] | None = None
     with suppress(Rejection):
         adapted = judge.adapter.adapt(parse(record, message))
     one = Message(
         id=message.id, kind="file", source=message.source, file=message.file, format=message.format,
-        header=message.header, delimiter=message.delimiter, records=[record], lines=[message.lines[place]],
+        header=message.header, delimiter=message.delimiter, records=[record], lines=[message.lines[position]],
         fingerprint=message.fingerprint, letters=[], size=0,
     )  # fmt: skip
     judged = judge_batch(one, judge, None, timestamps.now())
     faults = [f"{fault.reason}: {fault.message}" for bad in judged.bad for fault in bad.faults]
     return {
-        "line": message.lines[place],
+        "line": message.lines[position],
         "raw": record if isinstance(record, str) else record.content.decode("utf-8", "backslashreplace"),
         "adapted": printable(adapted),
         "verdict": "; ".join(faults) or "accepted",
@@ -154,7 +152,7 @@ def trial(place: int, message: Message, judge: Judge) -> dict[str, Any]:
 
 
 def printable(value: Any) -> Any:
-    """A value that JSON can write: what no column can hold becomes the reason why."""
+    """A value that JSON can hold; for a value that no column can hold, the reason."""
     from worker.judge.parse import Unusable
 
     if isinstance(value, Unusable):
@@ -167,13 +165,13 @@ def printable(value: Any) -> Any:
 
 
 def as_text(adapted: dict[str, Any] | None) -> str:
-    """A record with blanks where a line may end."""
+    """A record as JSON with spaces, at which a line can break."""
     return "" if adapted is None else json.dumps(adapted, ensure_ascii=False)
 
 
 def wrapped(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose cells go on in the next line."""
-    from rich.text import Text  # slow to import, and for people alone
+    """A table whose long cells continue on the next line."""
+    from rich.text import Text  # slow to import, and not needed for --json
 
     from store.cli.render.elements import frame, short
 
