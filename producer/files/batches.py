@@ -1,4 +1,4 @@
-"""Raw records: alone, in blocks as they are read, in batches as they are sent."""
+"""Raw records: single ones, blocks of them as they are read, batches as they are sent."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def cut(
     max_records: int,
     max_bytes: int,
 ) -> Iterator[RawBatch]:
-    """Batches of at most `max_records` records and `max_bytes` bytes; a larger record is a batch alone.
+    """Batches of at most `max_records` records and `max_bytes` bytes; a larger record is a batch by itself.
 
     The same records give the same batches, whatever blocks they come in.
     """

@@ -1,4 +1,4 @@
-"""Replay: dead letters sent back through the queue, as they are or edited."""
+"""Replay: dead letters sent back through the queue, unchanged or edited."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_letters_accepted_after_a_fix_are_resolved_and_leave_the_dlq(plant: Plan
     assert plant.violations() == []
 
 
-def test_a_replayed_record_is_walked_back_to_its_file_and_line(plant: Plant) -> None:
+def test_lineage_leads_from_a_replayed_record_to_its_file_and_line(plant: Plant) -> None:
     path = plant.file(ndjson(row("good"), TEMP))
     plant.run(path, source="s")
     plant.configure(FIX)
@@ -129,7 +129,7 @@ def test_only_the_chosen_letter_is_replayed(plant: Plant) -> None:
     assert len(plant.letters()) == 1
 
 
-def test_an_edit_sets_fields_and_takes_others_out(plant: Plant) -> None:
+def test_an_edit_sets_fields_and_removes_others(plant: Plant) -> None:
     plant.run(ndjson(row("a", value="x", wrong=1)))
     plant.replay(Edit({"value": 2.5, "wrong": None, "note": "by hand"}, None))
     plant.work()
@@ -159,7 +159,7 @@ def test_a_csv_row_is_replayed_under_its_own_header_and_delimiter(plant: Plant) 
     assert [(each["key"], each["value"]) for each in plant.rows()] == [("a", 4.0), ("b", 5.0)]
 
 
-def test_a_payload_may_be_replaced_whole(plant: Plant) -> None:
+def test_an_edit_can_replace_the_whole_payload(plant: Plant) -> None:
     plant.run(b'{"key": "a"')
     plant.replay(Edit({}, orjson.dumps(row("a")).decode()))
     plant.work()
@@ -170,14 +170,14 @@ def test_a_payload_may_be_replaced_whole(plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"nonsense", b"[1]", b'{"key":"\xff"}', b'"a"'])
-def test_a_field_cannot_be_set_in_what_is_no_object(plant: Plant, payload: bytes) -> None:
+def test_a_field_cannot_be_set_in_a_payload_that_is_not_an_object(plant: Plant, payload: bytes) -> None:
     plant.run(payload)
     sent, refused = plant.replay(Edit({"key": "a"}, None))
     assert sent.records == 0
     assert "--payload" in refused[0]
 
 
-def test_bytes_that_are_no_text_are_replayed_as_they_are(plant: Plant) -> None:
+def test_bytes_that_are_not_text_are_replayed_unchanged(plant: Plant) -> None:
     plant.run(b'{"key":"\xff"}\n{"key":"\0"}\n')
     before = {letter.id: letter.raw for letter in plant.letters()}
     plant.replay()
@@ -234,7 +234,7 @@ def test_letters_of_several_sources_and_files_are_not_mixed_in_a_batch(plant: Pl
     assert len(sent.ids) == 3
 
 
-def test_a_dry_run_tells_what_would_become_of_each_letter_and_sends_nothing(plant: Plant) -> None:
+def test_a_dry_run_gives_a_verdict_for_each_letter_and_sends_nothing(plant: Plant) -> None:
     plant.run(ndjson(TEMP, TEMP | {"key": "b", "ts": "never"}), source="s")
     plant.configure(FIX)
     ready, _ = replay.prepare(plant.letters(), Edit({}, None))
@@ -247,7 +247,7 @@ def test_a_dry_run_tells_what_would_become_of_each_letter_and_sends_nothing(plan
     assert plant.broker.waiting() == 0
 
 
-def test_a_replay_keeps_a_receipt_for_each_source(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_records_one_row_for_each_source(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant.run(ndjson(TEMP, TEMP | {"key": "b"}), source="s")
     plant.run(b"key,name,value,ts\na,n,cloudy,2025-01-15", "r.csv", source="other")
     resources = Resources(

@@ -78,7 +78,7 @@ def test_batches_on_the_queue_are_not_sent_again(plant: Plant) -> None:
     assert plant.broker.waiting() == 5
 
 
-def test_batches_that_were_processed_are_not_sent_again_though_redis_forgot_them(plant: Plant) -> None:
+def test_processed_batches_are_not_sent_again_even_if_redis_is_empty(plant: Plant) -> None:
     send(plant, five(plant))
     plant.work()
     plant.redis.flushall()
@@ -93,7 +93,7 @@ def test_batches_that_redis_lost_before_they_were_processed_are_sent_again(plant
     assert send(plant, five(plant)).sent_batches == 5
 
 
-def test_sending_that_was_interrupted_goes_on_with_the_rest(plant: Plant) -> None:
+def test_sending_after_an_interruption_sends_the_rest(plant: Plant) -> None:
     messages = five(plant)
 
     def interrupted() -> Iterator[Message]:
@@ -121,7 +121,7 @@ def test_progress_is_reported_after_every_group(plant: Plant) -> None:
     assert reported == [(2, 2), (4, 4), (5, 5)]
 
 
-def test_groups_are_cut_by_bytes_too(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_is_limited_by_bytes_too(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "GROUP_BYTES", 1)
     assert [len(group) for group in sending.grouped(five(plant), 8)] == [1] * 5
 
@@ -161,7 +161,7 @@ def test_waiting_ends_when_all_is_loaded(plant: Plant, monkeypatch: pytest.Monke
     assert (outcome["received"], outcome["staged"], outcome["reasons"]) == (5, 5, {})
 
 
-def test_waiting_ends_with_an_error_where_a_batch_failed_for_good(
+def test_waiting_ends_with_an_error_when_a_batch_has_failed_for_good(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[0]")
@@ -176,7 +176,7 @@ def test_waiting_ends_with_an_error_where_a_batch_failed_for_good(
         wait.wait_until_loaded(sent.ids, plant.broker, plant.engine, lambda _: None)
 
 
-def test_waiting_ends_with_an_error_where_the_workers_have_gone(
+def test_waiting_ends_with_an_error_when_the_workers_have_stopped(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = send(plant, five(plant))
@@ -188,7 +188,7 @@ def test_waiting_ends_with_an_error_where_the_workers_have_gone(
     assert plant.broker.waiting() == 5
 
 
-def test_batches_go_to_the_queue_with_what_they_need_to_survive(plant: Plant) -> None:
+def test_a_queued_batch_has_retries_and_time_limits(plant: Plant) -> None:
     (message, *_) = five(plant)
     before = time.time()
     plant.broker.send([message])

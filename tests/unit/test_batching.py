@@ -188,7 +188,7 @@ def test_repeats_within_a_file_are_batches_of_their_own_with_the_same_ids_every_
 
 
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 9))
-def test_a_record_gathered_in_pieces_is_the_record_gathered_at_once(
+def test_a_record_added_in_pieces_equals_the_record_added_at_once(
     record: bytes, limit: int, piece: int
 ) -> None:
     whole, pieces = PartialRecord(limit, b" "), PartialRecord(limit, b" ")
@@ -198,7 +198,7 @@ def test_a_record_gathered_in_pieces_is_the_record_gathered_at_once(
     assert whole.take() == pieces.take()
 
 
-def test_record_begins_anew_after_each_record() -> None:
+def test_a_partial_record_is_empty_after_each_record() -> None:
     record = PartialRecord(5000, b" ")
     record.add(b"x" * 9000)
     assert record.take() == Opaque.head_of(b"x" * 9000)

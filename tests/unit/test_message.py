@@ -37,7 +37,7 @@ def listed(message: Message) -> dict[str, Any]:
 
 
 @given(MESSAGES)
-def test_a_message_comes_off_the_wire_as_it_went_on(message: Message) -> None:
+def test_a_message_survives_the_wire_unchanged(message: Message) -> None:
     wire = orjson.loads(orjson.dumps(message.to_wire()))
     assert listed(Message.from_wire(wire)) == listed(message)
 
@@ -47,13 +47,13 @@ def sample(**changed: Any) -> dict[str, Any]:
     return message.to_wire() | changed
 
 
-def test_consecutive_lines_travel_as_the_first_alone() -> None:
+def test_consecutive_lines_are_sent_as_the_first_line() -> None:
     assert sample()["lines"] == 4
     assert list(Message.from_wire(sample()).lines) == [4, 5]
 
 
 @pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "1"}, {"v": 2}])
-def test_another_version_is_refused_by_its_name(wire: Any) -> None:
+def test_a_message_of_another_version_is_refused(wire: Any) -> None:
     with pytest.raises(MessageError, match="use one Sluice version throughout"):
         Message.from_wire(wire)
 
@@ -69,7 +69,7 @@ def test_a_misshapen_message_is_refused(changed: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["id", "records", "lines", "letters", "header"])
-def test_a_message_that_lacks_something_is_refused(name: str) -> None:
+def test_a_message_without_a_required_field_is_refused(name: str) -> None:
     wire = sample()
     del wire[name]
     with pytest.raises(MessageError, match=name):

@@ -97,7 +97,7 @@ class Endless(io.RawIOBase):
     ],
 )
 @pytest.mark.parametrize("compressed", [False, True])
-def test_the_ending_of_a_name_tells_the_format_with_and_without_gz(
+def test_the_ending_of_a_name_sets_the_format_with_and_without_gz(
     tmp_path: Path, name: str, format: str, wire: str, compressed: bool
 ) -> None:
     path = tmp_path / (name + ".gz" if compressed else name)
@@ -106,7 +106,7 @@ def test_the_ending_of_a_name_tells_the_format_with_and_without_gz(
         assert (file.format, file.wire_format) == (format, wire)
 
 
-def test_a_gzipped_file_is_known_by_its_first_bytes_whatever_its_name(tmp_path: Path) -> None:
+def test_the_first_bytes_of_a_file_show_that_it_is_gzipped(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson"
     path.write_bytes(gzip.compress(b"1\n2\n"))
     with open_records(str(path)) as file:
@@ -176,7 +176,7 @@ def test_closed_standard_input_is_an_input_error() -> None:
         open_records("-")
 
 
-def test_standard_input_is_ndjson_unless_said_otherwise_and_is_left_open() -> None:
+def test_standard_input_is_ndjson_without_a_format_option_and_is_not_closed() -> None:
     stream = io.BytesIO(b"1\n2\n")
     assert payloads(stream) == [b"1", b"2"]
     assert not stream.closed
@@ -211,7 +211,7 @@ def test_a_records_path_is_refused_for_formats_that_have_no_paths() -> None:
 
 @pytest.mark.parametrize("format", ["json", "ndjson", "csv"])
 @pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])
-def test_an_empty_file_has_no_records_and_is_no_error(format: str, data: bytes) -> None:
+def test_an_empty_file_has_no_records_and_is_not_an_error(format: str, data: bytes) -> None:
     assert read(data, format=format, chunk=2) == []
 
 
@@ -305,7 +305,7 @@ def test_lines_of_a_block_without_blanks_are_a_range() -> None:
         assert [block.lines for block in file.blocks()] == [range(1, 4)]
 
 
-def test_blank_lines_are_no_records_but_count_as_lines() -> None:
+def test_blank_lines_are_not_records_but_count_as_lines() -> None:
     assert read(b"\n1\n \t\r\n\n2\n\n") == [(2, b"1"), (5, b"2")]
 
 
@@ -333,7 +333,7 @@ def test_an_oversize_record_keeps_its_head_size_and_digest(chunk: int) -> None:
     assert found == [b"1", Opaque(long[:4096], 10_000, digest(long)), b"2"]
 
 
-def test_a_long_line_of_blanks_is_no_record() -> None:
+def test_a_long_line_of_blanks_is_not_a_record() -> None:
     assert read(b" " * 10_000 + b"\n1\n", max_record_bytes=50, chunk=1000) == [(2, b"1")]
 
 
@@ -425,7 +425,7 @@ def test_lines_that_would_make_a_row_with_too_many_cells_stay_apart() -> None:
     assert payloads(data, format="csv") == [b'1,"x', b'2",y', b"3,z"]
 
 
-def test_a_quote_open_for_more_than_ten_thousand_lines_is_given_up() -> None:
+def test_a_quote_open_for_more_than_ten_thousand_lines_makes_each_line_a_row() -> None:
     fits = b'1,"' + b"x\n" * 9_999 + b'"'
     beyond = b'2,"' + b"x\n" * 10_000 + b'"'
     found = payloads(b"a,b\n" + fits + b"\n" + beyond + b"\n", format="csv")
@@ -434,7 +434,7 @@ def test_a_quote_open_for_more_than_ten_thousand_lines_is_given_up() -> None:
     assert len(found) == 1 + 10_001
 
 
-def test_a_quoted_cell_beyond_the_limit_is_given_up() -> None:
+def test_a_quoted_cell_beyond_the_limit_makes_each_line_a_row() -> None:
     data = b'a,b\n1,"' + b"x" * 60 + b"\n" + b"y" * 60 + b'"\n2,z\n'
     found = payloads(data, format="csv", max_record_bytes=100)
     assert found == [b'1,"' + b"x" * 60, b"y" * 60 + b'"', b"2,z"]
@@ -462,7 +462,7 @@ def test_a_tsv_file_has_tabs_and_a_row_of_empty_cells_is_a_row(tmp_path: Path) -
         assert [p for block in file.blocks() for p in block.payloads] == [b"\t", b"1\t2"]
 
 
-def test_delimiter_and_quote_are_what_the_options_say() -> None:
+def test_options_set_the_delimiter_and_the_quote() -> None:
     options = CsvOptions(delimiter=";", quotechar="'")
     data = b"a;'b'\n1;'x\ny'\n2;\"\n"
     assert header_of(data, csv=options) == ["a", "b"]
@@ -482,7 +482,7 @@ CELLS = st.text(st.sampled_from('ab,"\n\r é'), max_size=6)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8), st.integers(1, 40))
-def test_rows_that_a_csv_writer_wrote_are_found_again(rows: list[tuple[str, ...]], chunk: int) -> None:
+def test_rows_of_a_csv_writer_are_read_back(rows: list[tuple[str, ...]], chunk: int) -> None:
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("k", "l", "m"), *rows])
     found = payloads(text.getvalue().encode(), format="csv", chunk=chunk)
@@ -506,7 +506,7 @@ def test_the_elements_of_an_array_are_exact_slices_with_their_lines() -> None:
     ]
 
 
-def test_empty_slots_are_no_records() -> None:
+def test_empty_slots_are_not_records() -> None:
     assert payloads(b"[,1,, ,2,]", format="json") == [b"1", b"2"]
     assert payloads(b"[ ]", format="json") == []
 
@@ -537,7 +537,7 @@ def test_mismatched_brackets_count_by_depth_only() -> None:
     assert payloads(b"[1, 2}", format="json") == [b"1", b"2"]
 
 
-def test_elements_without_a_comma_between_them_are_apart() -> None:
+def test_elements_without_a_comma_between_them_are_separate_records() -> None:
     assert payloads(b'[{"a":1}\n{"a":2}]', format="json") == [b'{"a":1}', b'{"a":2}']
 
 
@@ -550,7 +550,7 @@ def test_an_array_that_is_not_closed_keeps_its_elements() -> None:
     assert payloads(b"[1, 2, \n", format="json") == [b"1", b"2"]
 
 
-def test_what_stands_behind_an_array_is_one_record() -> None:
+def test_text_after_an_array_is_one_record() -> None:
     assert read(b"[1]\n x\n[2]\n", format="json") == [(1, b"1"), (2, b"x\n[2]")]
     long = b"y" * 9000
     assert payloads(b"[1]" + long, format="json", max_record_bytes=10) == [
@@ -598,7 +598,7 @@ def test_a_json_file_of_one_object_a_line_is_read_as_ndjson(chunk: int) -> None:
     ("data", "format"),
     [(b'{"a":1}\n{"a":2}', "ndjson"), (b'{"a":1}\n\n', "json"), (b'{"a":\n1}', "json"), (b"1\n2", "ndjson")],
 )
-def test_the_format_says_how_a_json_file_is_read(data: bytes, format: str) -> None:
+def test_the_format_option_sets_how_a_json_file_is_read(data: bytes, format: str) -> None:
     with (
         mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data))),
         open_records("-", format="json") as file,
@@ -611,7 +611,7 @@ def test_a_json_file_that_is_neither_array_nor_object_is_read_line_by_line() -> 
 
 
 @pytest.mark.parametrize("chunk", [1, 5, MIB])
-def test_a_records_path_leads_to_the_array_and_the_rest_is_passed_over(chunk: int) -> None:
+def test_a_records_path_leads_to_the_array_and_the_rest_is_skipped(chunk: int) -> None:
     data = rb"""{"items": [9], "n": null, "s": "}]\"", "o": {"data": {"items": [8]}},
         "dat\u0061" : { "x": [[[]]], "items" : [ {"a": 1},
         2 ], "items": [7]}, "z": [6]} trailing"""
@@ -619,7 +619,7 @@ def test_a_records_path_leads_to_the_array_and_the_rest_is_passed_over(chunk: in
     assert found == [(2, b'{"a": 1}'), (3, b"2")]
 
 
-def test_a_records_path_that_leads_nowhere_names_the_keys_there_are() -> None:
+def test_the_error_for_a_missing_records_path_names_existing_keys() -> None:
     keys = b", ".join(b'"k%d": {"x": []}' % n for n in range(12))
     with pytest.raises(InputError, match=r"'data.items'.*'k0', 'k1', .*'k9'$"):
         read(b"{" + keys + b"}", format="json", records="data.items")
@@ -629,7 +629,7 @@ def test_a_records_path_that_leads_nowhere_names_the_keys_there_are() -> None:
     "data",
     [b'{"a": {"b": 1}}', b'{"a": {"b": {"c": []}}}', b'{"a": {"b": ', b'{"a": [1]}', b"{}", b'{"a" 1}', b"5"],
 )
-def test_a_records_path_that_is_no_array_is_an_input_error(data: bytes) -> None:
+def test_a_records_path_to_another_value_than_an_array_is_an_input_error(data: bytes) -> None:
     with pytest.raises(InputError, match=r"standard input: .*records path 'a\.b'"):
         read(data, format="json", records="a.b")
 
@@ -653,7 +653,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(VALUES, max_size=6), st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
-def test_the_elements_of_any_array_are_found_again(
+def test_the_elements_of_any_array_are_read_back(
     values: list[object], chunk: int, indent: int | None, nested: bool
 ) -> None:
     document: object = {"x": values, "d": {"i": values}} if nested else values
@@ -711,7 +711,7 @@ def outcome(data: bytes, kind: tuple[str, str | None], chunk: int, limit: int) -
 @example(b"[", b"1" + b" " * 30 + b",2]", ("json", None), 3, 8)
 @example(b"[", b'"\\\n1]', ("json", None), 3, 8)
 @example(b'{"a":1}\n', b" " * 40 + b"\n1", ("json", None), 1, 8)
-def test_where_a_file_is_cut_into_chunks_changes_nothing(
+def test_the_size_of_chunks_changes_no_record(
     start: bytes, soup: bytes, kind: tuple[str, str | None], chunk: int, limit: int
 ) -> None:
     assert outcome(start + soup, kind, chunk, limit) == outcome(start + soup, kind, MIB, limit)

@@ -1,4 +1,4 @@
-"""Dead letters -> messages: sent back through the queue as they are, or edited."""
+"""Dead letters -> messages: sent back through the queue, unchanged or edited."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def wait_until_loaded(
     """
     unique = list(dict.fromkeys(ids))
     pause = POLL_SECONDS
-    alone_since: float | None = None
+    idle_since: float | None = None
     while True:
         with database.reading(engine) as connection:
             unique = with_parts(connection, unique)
@@ -65,7 +65,7 @@ def wait_until_loaded(
         if loaded:
             return
         _raise_if_failed(unique, broker)
-        alone_since = _alone_since(broker, alone_since)
+        idle_since = _without_workers_since(broker, idle_since)
         time.sleep(pause)
         pause = min(pause * 1.2, LONGEST_POLL_SECONDS)
 
@@ -91,7 +91,7 @@ def _raise_if_failed(ids: Sequence[str], broker: Broker) -> None:
         )
 
 
-def _alone_since(broker: Broker, since: float | None) -> float | None:
+def _without_workers_since(broker: Broker, since: float | None) -> float | None:
     if broker.workers(RECORDS_QUEUE) and broker.workers(LOADER_QUEUE):
         return None
     since = since or time.monotonic()
