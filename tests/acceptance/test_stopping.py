@@ -104,9 +104,10 @@ def test_when_the_supervisor_is_killed_its_children_end_by_themselves(site: Sand
 
 # `worker up`, with pauses between deaths and restarts that a test can wait for.
 HASTY = """
-from worker import cli, supervisor
+from worker.cli.app import main
+from worker.processes import supervisor
 supervisor.FIRST_BACKOFF_SECONDS = supervisor.LONGEST_BACKOFF_SECONDS = 0.05
-cli.main()
+main()
 """
 
 

@@ -18,9 +18,10 @@ RECORDS = "".join(
 )
 # `worker up`, with pauses between deaths and restarts that a test can wait for.
 HASTY = """
-from worker import cli, supervisor
+from worker.cli.app import main
+from worker.processes import supervisor
 supervisor.FIRST_BACKOFF_SECONDS = supervisor.LONGEST_BACKOFF_SECONDS = supervisor.LOOK_SECONDS = 0.05
-cli.main()
+main()
 """
 TRIES = re.compile("Redis does not answer or is full: try")
 # A record named "slow" says that it is being judged, and waits to be let go.
