@@ -267,7 +267,7 @@ def test_what_is_wrong_when_a_transaction_begins_is_told_like_what_is_wrong_with
 def test_a_long_log_is_not_waited_for_while_somebody_reads(
     settings: StoreSettings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "LONGEST_WAL_BYTES", 0)
+    monkeypatch.setattr("store.database.engine.LONGEST_WAL_BYTES", 0)
     reader = install.prepare(settings.model_copy(update={"busy_timeout_seconds": 5.0}))
     with database.reading(reader) as reading, database.connected(engine) as writing:
         reading.execute(text("SELECT count(*) FROM locks")).scalar()
