@@ -82,7 +82,7 @@ def test_many_may_prepare_a_new_database_at_once(own_environment: None, tmp_path
         )
         for _ in range(4)
     ]  # fmt: skip
-    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    said = [process.communicate(timeout=300)[0].strip() for process in processes]
     assert said == [schema.SCHEMA_REVISION] * 4
 
 

@@ -513,7 +513,7 @@ def test_a_reader_that_goes_away_is_no_error(own_process: None) -> None:
     os.close(reader)
     with process("report", "--json", stdout=writer) as command:
         os.close(writer)
-        _, said = command.communicate(timeout=30)
+        _, said = command.communicate(timeout=300)
     assert said == b""
 
 
@@ -521,7 +521,7 @@ def test_a_reader_that_goes_away_is_no_error(own_process: None) -> None:
 def test_a_terminal_that_is_not_utf_8_is_no_error(sample: Ledger, encoding: str) -> None:
     for arguments in (("lineage", "e"), ("report",), ("dead-letters", "--json")):
         with process(*arguments, env={**os.environ, "PYTHONIOENCODING": encoding}) as command:
-            said, error = command.communicate(timeout=30)
+            said, error = command.communicate(timeout=300)
         assert (command.returncode, error) == (0, b"")
         assert said
 
