@@ -22,6 +22,7 @@ from typing import Any
 import generate
 import latency
 import pipeline
+import processor as processor_time
 from loop import bare_loop
 from machine import describe, in_words
 
@@ -78,6 +79,13 @@ def throughput(bench: Bench) -> None:
     for name, each in sorted(best.stages.items()):
         print(f"    {name:40} {each:6.2f}")
     bench.figures["stages"] = best.stages
+
+
+def processor(bench: Bench) -> None:
+    """The processor time of a record, by that of the bare loop."""
+    count = max(bench.records // 10, 1000)
+    ratio = processor_time.ratio(bench.file(count))
+    bench.say(f"processor time of {count:,} records, by the bare loop", ratio, "x", "<= 6.5", ratio <= 6.5)
 
 
 def producer(bench: Bench) -> None:
@@ -177,7 +185,7 @@ def large(bench: Bench) -> None:
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
-    part.__name__: part for part in (throughput, producer, hard, delays, durability, growth, large)
+    part.__name__: part for part in (throughput, processor, producer, hard, delays, durability, growth, large)
 }
 
 

@@ -9,6 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Random examples are alike in every run, and no matter how slow the machine is: a gate must not fail by chance.
+# `make fuzz` looks for what is new.
+settings.register_profile(
+    "gate",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("gate")
 
 TESTS = Path(__file__).parent
 LONGEST = ("test_chaos_short.py", "test_recovery.py", "test_stopping.py", "test_supervisor.py")
@@ -21,16 +33,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that none is left over at the end; the others mixed, files kept whole.
+    """The longest files first, so that none runs alone at the end; then the others, whole, in a mixed order.
 
-    Mixed, what computes runs beside what waits, whichever part of the list a process is given.
+    Mixed, tests that compute run beside tests that wait, whichever part of the list a process is given.
     """
 
-    def place(item: pytest.Item) -> tuple[bool, bytes]:
+    def rank(item: pytest.Item) -> tuple[bool, bytes]:
         mixed = hashlib.blake2b(str(item.path.relative_to(TESTS)).encode(), digest_size=8).digest()
         return item.path.name not in LONGEST, mixed
 
-    items.sort(key=place)
+    items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A redis-server of the test's own, which can be killed, hung, filled and robbed of what it knew."""
+"""A redis-server of the test's own, which can be killed, hung, filled and emptied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from worker.queue.private_server import find_server
 
-from .sandbox import until
+from .sandbox import DEADLINE_SECONDS, until
 
 
 class OwnRedis:
@@ -29,7 +29,7 @@ class OwnRedis:
         self.url = f"unix://{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def client(self, seconds: float = 2.0) -> Redis:
+    def client(self, seconds: float = 60.0) -> Redis:
         """A connection that never tries twice."""
         once = Retry(NoBackoff(), 0)
         return Redis(unix_socket_path=str(self.socket), socket_timeout=seconds, retry=once)
@@ -68,7 +68,7 @@ class OwnRedis:
         if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(DEADLINE_SECONDS)
 
     def hang(self) -> None:
         """It accepts connections, or its kernel does, and answers nothing."""

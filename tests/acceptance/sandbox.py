@@ -1,7 +1,9 @@
 """Real commands in a home of their own: run to their end, or started, signalled and cleared away.
 
-A process takes half a second to start. So where a command is not what a test is about, but how it looks
-at what became of it, the command is run in the test's own process: `look`, `check`, `report`, `digest`.
+A process costs half a second of processor time to start. So a command that only prepares a test, or only shows
+its outcome, runs in the test's own process: `run_here`, `ok_here`, `enqueue`, `check`, `report`, `digest`.
+
+Nothing here measures time: a machine may be as slow as it likes. Deadlines only end a test that would hang.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import producer.cli.app
 import store.cli.app
 import worker.cli.app
 from store import terminal
+from worker import contract, jobs
 from worker.queue import private_server
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +42,15 @@ ANOTHERS_SETTINGS = ("REDIS_URL", "DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "CO
 ANOTHERS_PREFIXES = ("SLUICE_", "RQ_", "PYTEST_")
 OWN_TERMINALS = {"RQ_CONFIG": "worker.rq_worker", "RQ_WORKER_CLASS": "worker.rq_worker.SluiceWorker"}
 APPS = {"producer": producer.cli.app.app, "worker": worker.cli.app.app, "store": store.cli.app.app}
-PATIENCE_SECONDS = 60.0
-STOP_SECONDS = 10.0
+# For tests that hold a batch until they let it go: no timeout of the product ends it before.
+UNHURRIED = {"SLUICE_JUDGE_TIMEOUT_SECONDS": "100000", "SLUICE_JOB_TIMEOUT_SECONDS": "100000"}
+DEADLINE_SECONDS = 300.0
 POLL_SECONDS = 0.02
+SERVER_NAMES = ("redis", "valkey")
 
 
-def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """What `holds` returns, as soon as that is true."""
+def until(holds: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """Waits until `holds` returns something true, and returns it."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -68,7 +73,7 @@ class Done:
 
 
 class Running:
-    """A command that goes on in the background; what it says goes to files."""
+    """A command that goes on in the background; its output goes to files."""
 
     def __init__(self, words: list[str], folder: Path, number: int, **options: Any) -> None:
         self._out, self._err = folder / f"{number}.out", folder / f"{number}.err"
@@ -90,7 +95,7 @@ class Running:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
-    def end(self, seconds: float = PATIENCE_SECONDS) -> Done:
+    def end(self, seconds: float = DEADLINE_SECONDS) -> Done:
         """Waits for its end."""
         try:
             code = self.process.wait(seconds)
@@ -99,9 +104,27 @@ class Running:
         return Done(code, self.out, self.err)
 
     def stop(self, number: int = signal.SIGTERM) -> Done:
-        """Signals it, and holds it to its ten seconds."""
+        """Signals it, and waits for its end."""
         self.process.send_signal(number)
-        return self.end(STOP_SECONDS)
+        return self.end()
+
+
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended."""
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+# `worker up` with other constants of its modules: longer, where a slow machine must not use up the time.
+UP = """
+from worker import rq_worker
+from worker.cli.app import main
+from worker.processes import supervisor
+for module in (rq_worker, supervisor):
+    for name, value in {constants!r}.items():
+        if hasattr(module, name):
+            setattr(module, name, value)
+main()
+"""
 
 
 class Sandbox:
@@ -117,7 +140,7 @@ class Sandbox:
         }
         # The periodic loader's default of five seconds would only be waited for.
         self.env |= {"SLUICE_HOME": str(self.home), "SLUICE_LOAD_EVERY_SECONDS": "1", **env}
-        self.said: list[str] = []
+        self.output: list[str] = []
         self._running: list[Running] = []
         self._logs = folder / "logs"
         self._logs.mkdir()
@@ -135,10 +158,10 @@ class Sandbox:
             text=True,
             cwd=cwd or self.folder,
             env=self.env | (env or {}),
-            timeout=PATIENCE_SECONDS,
+            timeout=DEADLINE_SECONDS,
             check=False,
         )
-        self.said += [done.stdout, done.stderr]
+        self.output += [done.stdout, done.stderr]
         return Done(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *words: str, **options: Any) -> Done:
@@ -161,41 +184,64 @@ class Sandbox:
         self._running.append(running)
         return running
 
+    def start_up(self, *options: str, **constants: float) -> Running:
+        """Starts `worker up` with other values for constants of the supervisor and the worker."""
+        return self.start("python", "-c", UP.format(constants=constants), "up", *options)
+
     # --- commands in this process ---
 
-    def look(self, *words: str, cwd: Path | None = None) -> Done:
-        """Runs a command that loads no contract: a module of that name may be here already, another site's."""
+    def run_here(self, *words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> Done:
+        """Runs a command of ours to its end, in this process."""
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with (
-            patch.dict(os.environ, self.env, clear=True),
+            patch.dict(os.environ, self.env | (env or {}), clear=True),
             chdir(cwd or self.folder),
             redirect_stdout(out),
             redirect_stderr(err),
+            self._imports_forgotten(),
         ):
             try:
                 terminal.run(lambda: APPS[words[0]](words[1:], prog_name=words[0]))
                 code: Any = 0
             except SystemExit as end:
                 code = end.code
-        said = [stream.buffer.getvalue().decode() for stream in (out, err)]
-        self.said += said
-        return Done(code or 0, *said)
+        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
+        self.output += texts
+        return Done(code or 0, *texts)
 
-    def seen(self, *words: str) -> Done:
-        """Looks with a command that must succeed."""
-        done = self.look(*words)
+    def ok_here(self, *words: str, **options: Any) -> Done:
+        """Runs a command that must succeed, in this process."""
+        done = self.run_here(*words, **options)
         assert done.code == 0, f"{words} ended with {done.code}:\n{done.out}{done.err}"
         return done
 
+    @contextmanager
+    def _imports_forgotten(self) -> Iterator[None]:
+        """Another sandbox may have a contract of the same name, and other settings."""
+        path = list(sys.path)
+        try:
+            yield
+        finally:
+            sys.path[:] = path
+            contract._load.cache_clear()
+            jobs.close_workplace()
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", None) or "").startswith(f"{self.folder.resolve()}/"):
+                    del sys.modules[name]
+
+    def enqueue(self, *words: str) -> Done:
+        """`producer enqueue`, in this process."""
+        return self.ok_here("producer", "enqueue", *words)
+
     def check(self) -> None:
         """All that `store check` holds must hold."""
-        self.seen("store", "check")
+        self.ok_here("store", "check")
 
     def digest(self) -> str:
-        return self.seen("store", "digest").out.strip()
+        return self.ok_here("store", "digest").out.strip()
 
     def report(self) -> Any:
-        return self.seen("store", "report", "--json").json
+        return self.ok_here("store", "report", "--json").json
 
     def file(self, name: str, text: str | bytes) -> str:
         """A file in the sandbox; its path."""
@@ -216,14 +262,18 @@ class Sandbox:
             return int(client.llen(f"rq:queue:{queue}"))
 
     def workers(self, queue: str = "records") -> int:
+        """How many take jobs: one that is only registered does not handle signals yet."""
         with self.redis() as client:
-            return int(client.scard(f"rq:workers:{queue}"))
+            states = [client.hget(key, "state") for key in client.smembers(f"rq:workers:{queue}")]
+        return sum(state in (b"idle", b"busy") for state in states)
 
     def select(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows of the database; none where it is not made yet."""
         if not (self.home / "sluice.db").exists():
             return []
-        with closing(sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True, timeout=DEADLINE_SECONDS)
+        ) as connection:
             return connection.execute(statement).fetchall()
 
     def count(self, table: str) -> int:
@@ -235,20 +285,21 @@ class Sandbox:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 is_ours = process.environ().get("SLUICE_HOME") == str(self.home)
-                if is_ours and process.status() != psutil.STATUS_ZOMBIE and "redis" not in process.name():
+                is_server = process.name().startswith(SERVER_NAMES)
+                if is_ours and not is_server and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
-    def everything_said(self) -> str:
-        """All that any command has written so far."""
-        return "".join(self.said + [running.out + running.err for running in self._running])
+    def all_output(self) -> str:
+        """The output of every command so far."""
+        return "".join(self.output + [running.out + running.err for running in self._running])
 
     def until(self, holds: Callable[[], Any], what: str) -> Any:
-        """As the function; where it never comes to be, what the commands said is part of the failure."""
+        """As the function; a failure shows the commands' output."""
         try:
             return until(holds, what)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.everything_said()[-6000:]}") from None
+            raise AssertionError(f"{error}\n{self.all_output()[-6000:]}") from None
 
     # --- the end ---
 
@@ -258,7 +309,7 @@ class Sandbox:
             with suppress(psutil.Error):
                 process.kill()
         for running in self._running:
-            running.process.wait(STOP_SECONDS)
+            running.process.wait(DEADLINE_SECONDS)
         if (self.home / "redis").is_dir():
             private_server.stop(self.home)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -27,6 +27,16 @@ def free_port() -> int:
 @contextmanager
 def redis_server(password: str, *options: str) -> Iterator[int]:
     """The port of a server on 127.0.0.1; `options` are further lines of its configuration."""
+    server, port = until(lambda: started(password, *options), "a Redis listens on a port that was free")
+    with server:
+        try:
+            yield port
+        finally:
+            server.terminate()
+
+
+def started(password: str, *options: str) -> tuple[subprocess.Popen[bytes], int] | None:
+    """A server that answers, and its port; None where another process took the port meanwhile."""
     port = free_port()
     lines = [
         f"port {port}",
@@ -36,15 +46,12 @@ def redis_server(password: str, *options: str) -> Iterator[int]:
         "logfile /dev/null",
         *options,
     ]
-    with subprocess.Popen([str(find_server()), "-"], stdin=subprocess.PIPE) as server:
-        assert server.stdin is not None
-        server.stdin.write("\n".join(lines).encode())
-        server.stdin.close()
-        try:
-            until(lambda: answers(port, password), "Redis listens")
-            yield port
-        finally:
-            server.terminate()
+    server = subprocess.Popen([str(find_server()), "-"], stdin=subprocess.PIPE)
+    assert server.stdin is not None
+    server.stdin.write("\n".join(lines).encode())
+    server.stdin.close()
+    until(lambda: answers(port, password) or server.poll() is not None, "Redis listens, or ends")
+    return (server, port) if server.poll() is None else None
 
 
 def answers(port: int, password: str) -> bool:

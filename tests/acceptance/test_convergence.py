@@ -64,7 +64,7 @@ def written(suffix: str, seed: int) -> bytes:
 def digest() -> str:
     """Of the records as they stand above, in one batch."""
     with sandbox() as box:
-        box.ok("producer", "enqueue", box.file("all.ndjson", as_ndjson(RECORDS)))
+        box.enqueue(box.file("all.ndjson", as_ndjson(RECORDS)))
         box.ok("worker", "up", "--burst", "--workers", "1")
         assert box.report()["dead_letters"] == OPEN_LETTERS
         return box.digest()
@@ -74,11 +74,8 @@ def digest() -> str:
     ("suffix", "batch_records", "workers"),
     [
         (".json", 5000, 1),
-        (".ndjson", 7, 3),
-        (".csv", 1, 3),
-        (".json.gz", 1, 1),
-        (".ndjson.gz", 5000, 3),
         (".csv.gz", 7, 1),
+        (".ndjson.gz", 1, 3),
     ],
 )
 def test_the_digest_does_not_depend_on_the_way_here(
@@ -87,7 +84,7 @@ def test_the_digest_does_not_depend_on_the_way_here(
     file = box.file(f"some{suffix}", written(suffix, seed=batch_records))
 
     cut = ["--batch-records", str(batch_records), "--max-pending-batches", "1000"]
-    sent = box.ok("producer", "enqueue", file, *cut, "--json").json
+    sent = box.enqueue(file, *cut, "--json").json
     box.ok("worker", "up", "--burst", "--workers", str(workers))
 
     assert sent["records"] == len(RECORDS) + len(RECORDS) // 3

@@ -95,11 +95,9 @@ def has_crashed(site: Sandbox) -> bool:
 
 def send(site: Sandbox, words: list[str], point: str) -> None:
     """Runs a producer command, again where it was killed."""
-    killed = point in PRODUCER_POINTS
-    first = site.run(*words, env=crash(site, point) if killed else None)
-    if killed:
-        assert first.code == -signal.SIGKILL
-        site.ok(*words)
+    if point in PRODUCER_POINTS:
+        assert site.run(*words, env=crash(site, point)).code == -signal.SIGKILL
+    site.ok_here(*words)
 
 
 def run_until_settled(site: Sandbox, received: int, point: str) -> None:
@@ -142,7 +140,7 @@ def state(site: Sandbox) -> tuple[str, dict[str, int], int]:
 
 def undisturbed(site: Sandbox, *, deadly: bool = False) -> None:
     """The same records without a death."""
-    site.ok("producer", "enqueue", site.file("in.ndjson", lines(deadly=deadly)))
+    site.enqueue(site.file("in.ndjson", lines(deadly=deadly)))
     site.ok("worker", "up", "--burst")
 
 
@@ -152,7 +150,7 @@ def loaded() -> Iterator[Sandbox]:
     with sandbox(**SETTINGS) as site:
         site.file("contract.py", CONTRACT)
         undisturbed(site)
-        site.ok("worker", "down")
+        site.ok_here("worker", "down")
         yield site
 
 
@@ -160,7 +158,7 @@ def loaded() -> Iterator[Sandbox]:
 def replayed(loaded: Sandbox) -> Iterator[Sandbox]:
     """A site where a letter was replayed without a death."""
     with copied(loaded) as site:
-        site.ok("producer", "replay", *EDIT)
+        site.ok_here("producer", "replay", *EDIT)
         site.ok("worker", "up", "--burst")
         yield site
 
@@ -195,7 +193,7 @@ def test_a_death_on_the_way_of_a_replay_changes_nothing(
 
 @pytest.mark.parametrize("point", POISON_POINTS)
 def test_a_death_while_a_poisoned_batch_is_cut_changes_nothing(site: Sandbox, point: str) -> None:
-    site.ok("producer", "enqueue", site.file("in.ndjson", lines(deadly=True)))
+    site.enqueue(site.file("in.ndjson", lines(deadly=True)))
     run_until_settled(site, 44, point)
     with sandbox(**SETTINGS) as calm:
         calm.file("contract.py", CONTRACT)

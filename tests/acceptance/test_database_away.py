@@ -156,9 +156,9 @@ def test_a_batch_waits_until_the_database_is_back(site: Sandbox, outage: str) ->
         the_second_batch_waits(site, *OUTAGES[outage])
 
 
-def the_second_batch_waits(site: Sandbox, how: Outage, said: str) -> None:
+def the_second_batch_waits(site: Sandbox, how: Outage, advice: str) -> None:
     """One batch is processed; the next is taken while the database is away, and again when it is back."""
-    site.ok("producer", "enqueue", site.file("first.ndjson", lines("a")))
+    site.enqueue(site.file("first.ndjson", lines("a")))
     running = site.start("rq", "worker", env=OWN_TERMINALS)
     site.until(lambda: received(site) == RECORDS, "the first batch is processed")
     with site.redis() as redis:  # a horse frozen while it holds the database would be an outage of its own
@@ -166,13 +166,13 @@ def the_second_batch_waits(site: Sandbox, how: Outage, said: str) -> None:
     everyone = [process := psutil.Process(running.process.pid), *process.children()]
     for each in everyone:
         each.suspend()
-    site.ok("producer", "enqueue", site.file("second.ndjson", lines("b")))
+    site.enqueue(site.file("second.ndjson", lines("b")))
 
     with contextmanager(how)(site, running):
         for each in everyone:
             with suppress(psutil.NoSuchProcess):
                 each.resume()
-        site.until(lambda: said in running.err, "the worker says what to do")
+        site.until(lambda: advice in running.err, "the worker says what to do")
         site.until(lambda: "goes back to the queue" in running.err, "its patience has an end")
         assert received(site) in (RECORDS, -1)
 
@@ -184,7 +184,7 @@ def the_second_batch_waits(site: Sandbox, how: Outage, said: str) -> None:
 
 def assert_whole(site: Sandbox) -> None:
     """All is loaded; the bad records are letters, for their own faults, and nothing else is."""
-    site.ok("worker", "load")
+    site.ok_here("worker", "load")
     site.check()
     found = site.report()
     assert (found["loaded"], found["dead_letters"]) == (2 * (RECORDS - BAD), 2 * BAD)
@@ -194,18 +194,18 @@ def assert_whole(site: Sandbox) -> None:
 def test_a_damaged_database_takes_no_record_and_after_its_restoration_the_files_bring_all_back(
     site: Sandbox,
 ) -> None:
-    site.ok("producer", "enqueue", site.file("first.ndjson", lines("a")))
+    site.enqueue(site.file("first.ndjson", lines("a")))
     site.ok("rq", "worker", "--burst", env=OWN_TERMINALS)
     with closing(sqlite3.connect(path(site))) as connection:
         connection.execute("VACUUM INTO ?", (str(site.folder / "backup.db"),))
-    site.ok("worker", "load")
+    site.ok_here("worker", "load")
     settle_files(site)
     size = site.select("PRAGMA page_size")[0][0]
-    # The index that each batch looks its keys up in; rows are only read where one is known.
+    # The index that each batch searches for its keys; rows are only read where one is known.
     [(page,)] = site.select("SELECT rootpage FROM sqlite_master WHERE tbl_name = 'target' AND type = 'index'")
     write(path(site), (page - 1) * size, b"\x5a" * size)
 
-    site.ok("producer", "enqueue", site.file("second.ndjson", lines("b")))
+    site.enqueue(site.file("second.ndjson", lines("b")))
     running = [site.start("rq", "worker", *queue, env=OWN_TERMINALS) for queue in ([], ["loader"])]
     site.until(
         lambda: "the file is damaged: stop the workers" in running[0].err, "the worker says what to do"
@@ -220,5 +220,5 @@ def test_a_damaged_database_takes_no_record_and_after_its_restoration_the_files_
     (site.folder / "backup.db").rename(path(site))
     site.start("rq", "worker", env=OWN_TERMINALS)
     site.until(lambda: received(site) == 2 * RECORDS, "what was queued is processed")
-    site.ok("producer", "enqueue", str(site.folder / "first.ndjson"), str(site.folder / "second.ndjson"))
+    site.enqueue(str(site.folder / "first.ndjson"), str(site.folder / "second.ndjson"))
     assert_whole(site)

@@ -19,10 +19,10 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs
 
 
 def examples(document: Path) -> Iterator[list[tuple[str, str]]]:
-    """Each console block of a document: its commands, each with what it is said to print."""
+    """Each console block of a document: its commands, each with what the document shows of its output."""
     for block in re.findall(r"```console\n(.*?)```", document.read_text(), re.DOTALL):
         pieces = re.split(r"^\$ (.*)$", block, flags=re.MULTILINE)[1:]
-        yield list(zip(pieces[::2], (said.strip() for said in pieces[1::2]), strict=True))
+        yield list(zip(pieces[::2], (shown.strip() for shown in pieces[1::2]), strict=True))
 
 
 CASES = [
@@ -35,17 +35,18 @@ CASES = [
 @pytest.mark.parametrize("commands", CASES)
 def test_an_example_prints_what_the_document_shows(commands: list[tuple[str, str]]) -> None:
     with sandbox() as box:
-        for command, said in commands:
+        for command, shown in commands:
             if command.startswith("make "):
                 continue
             words = shlex.split(command)
-            run = box.look if words[0] == "store" else box.run
+            starts_processes = words[0] == "rq" or words[:2] == ["worker", "up"]
+            run = box.run if starts_processes else box.run_here
             done = run(*words, cwd=ROOT)
             assert done.code == 0, f"{command}: {done.err}"
             printed = "\n".join(line.rstrip() for line in done.out.strip().splitlines())
-            pattern = "".join(".*?" if part == "…" else re.escape(part) for part in re.split("(…)", said))
+            pattern = "".join(".*?" if part == "…" else re.escape(part) for part in re.split("(…)", shown))
             assert re.fullmatch(pattern, printed, re.DOTALL), (
-                f"$ {command}\n{printed}\n--- but shown is ---\n{said}"
+                f"$ {command}\n{printed}\n--- the document shows ---\n{shown}"
             )
 
 
@@ -83,4 +84,4 @@ def test_every_command_of_the_readme_has_help(tmp_path: Path) -> None:
     assert len(words) >= 5
     with sandbox() as box:
         for command, subcommand in words:
-            box.seen(command, subcommand, "--help")
+            box.ok_here(command, subcommand, "--help")

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import signal
 
-from .sandbox import Sandbox, sandbox
+from .sandbox import Sandbox
 
 RECORDS = "".join(
     f'{{"key": "k{number}", "name": "n", "value": {number}, "ts": "2025-01-15T08:00:00Z"}}\n'
     for number in range(23)
 )
 CUT = ("--batch-records", "1", "--max-pending-batches", "2", "--json")
-
-
-def undisturbed_digest() -> str:
-    with sandbox() as box:
-        box.ok("producer", "enqueue", box.file("records.ndjson", RECORDS))
-        box.ok("worker", "up", "--burst", "--workers", "1")
-        return box.digest()
 
 
 def test_with_no_room_it_waits_and_when_interrupted_goes_on_where_it_was(box: Sandbox) -> None:
@@ -40,7 +33,8 @@ def test_with_no_room_it_waits_and_when_interrupted_goes_on_where_it_was(box: Sa
 
     assert box.count("batches") == 23
     assert box.report()["duplicates"] == 0
-    assert box.digest() == undisturbed_digest()
+    assert box.select("SELECT key, value FROM target ORDER BY value") == [(f"k{n}", n) for n in range(23)]
+    box.check()
 
 
 def test_a_pipe_is_a_file_too(box: Sandbox) -> None:

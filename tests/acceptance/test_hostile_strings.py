@@ -48,7 +48,7 @@ def filled() -> Iterator[Sandbox]:
     with sandbox(**OWN_TERMINALS) as box:
         path = box.folder / FILE_NAME
         path.write_text(lines())
-        box.ok("producer", "enqueue", FILE_NAME, "--source", "shop")
+        box.enqueue(FILE_NAME, "--source", "shop")
         box.ok("worker", "up", "--burst", "--verbose")
         yield box
 
@@ -58,7 +58,7 @@ def hostile_bytes(text: str) -> set[str]:
     return {character for character in text if character != "\n" and not character.isprintable()}
 
 
-LOOKS = [
+QUESTIONS = [
     ("store", "report"),
     ("store", "dead-letters"),
     ("store", "lineage", HOSTILE[5]),
@@ -76,9 +76,9 @@ LOOKS = [
 ]
 
 
-@pytest.mark.parametrize("words", LOOKS, ids=lambda words: ascii(" ".join(words))[:60])
+@pytest.mark.parametrize("words", QUESTIONS, ids=lambda words: ascii(" ".join(words))[:60])
 def test_no_escape_code_of_a_stranger_reaches_the_terminal(filled: Sandbox, words: tuple[str, ...]) -> None:
-    done = filled.look(*words)
+    done = filled.run_here(*words)
 
     assert "Traceback" not in done.err
     assert hostile_bytes(done.out + done.err) == set()
@@ -98,7 +98,7 @@ def test_every_payload_of_a_dead_letter_is_the_line_that_was_sent(filled: Sandbo
 
 
 def test_json_output_holds_the_very_text(filled: Sandbox) -> None:
-    found = filled.seen("store", "dead-letters", "--json", "--limit", "100")
+    found = filled.ok_here("store", "dead-letters", "--json", "--limit", "100")
     text = json.dumps(found.json, ensure_ascii=False)
     assert all(
         json.dumps(json.dumps(each, ensure_ascii=False), ensure_ascii=False)[3:-3] in text for each in HOSTILE
@@ -108,11 +108,11 @@ def test_json_output_holds_the_very_text(filled: Sandbox) -> None:
 
 def test_nothing_is_run_and_no_log_line_is_forged(filled: Sandbox) -> None:
     assert not (filled.folder / "touched").exists()
-    said = filled.everything_said()
+    output = filled.all_output()
     assert "forged" not in "".join(
-        line for line in said.splitlines() if line.startswith("2025-01-15 12:00:00")
+        line for line in output.splitlines() if line.startswith("2025-01-15 12:00:00")
     )
-    assert hostile_bytes("".join(filled.said[:4])) == set()
+    assert hostile_bytes("".join(filled.output[:4])) == set()
 
 
 CONTRACT = """
@@ -137,7 +137,7 @@ def test_a_contracts_field_may_have_any_name(box: Sandbox) -> None:
     box.env["SLUICE_CONTRACT"] = "contract:Odd"
     good: dict[str, Any] = {"key": "a", "ts": "2025-01-15T08:00:00Z"} | {name: name for name in NAMES}
     bad = {"key": "b", "ts": "2025-01-15T08:00:00Z"}
-    box.ok("producer", "enqueue", box.file("r.ndjson", f"{json.dumps(good)}\n{json.dumps(bad)}\n"))
+    box.enqueue(box.file("r.ndjson", f"{json.dumps(good)}\n{json.dumps(bad)}\n"))
 
     box.ok("worker", "up", "--burst")
 
@@ -145,7 +145,7 @@ def test_a_contracts_field_may_have_any_name(box: Sandbox) -> None:
         found = connection.execute("SELECT * FROM target")
         row = dict(zip([each[0] for each in found.description], found.fetchone(), strict=True))
     assert {name: row[name] for name in NAMES} == {name: name for name in NAMES}
-    assert hostile_bytes(box.seen("store", "dead-letters").out) == set()
+    assert hostile_bytes(box.ok_here("store", "dead-letters").out) == set()
     assert box.count("dead_letters") == 1
     box.check()
 
@@ -155,7 +155,7 @@ def test_a_table_of_hostile_cells_is_text_too(box: Sandbox) -> None:
     table = "key,name,value,ts\n" + "".join(f'k{n},"{text}",{n},2025-01-15\n' for n, text in enumerate(cells))
     path = Path(box.folder, "table.csv")
     path.write_bytes(table.encode())
-    box.ok("producer", "enqueue", str(path))
+    box.enqueue(str(path))
 
     box.ok("worker", "up", "--burst")
 

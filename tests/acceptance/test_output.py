@@ -1,4 +1,4 @@
-"""What the commands say: to a pipe, to a terminal, to a program, and to who asks for help."""
+"""What the commands print: to a pipe, to a terminal, to a program, and for `--help`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from .sandbox import APPS, BIN, SAMPLE, Sandbox, sandbox
+from .sandbox import APPS, BIN, DEADLINE_SECONDS, SAMPLE, Sandbox, sandbox
 
 ESCAPE = "\x1b"
 
@@ -27,7 +27,7 @@ def paths(app: typer.Typer, name: str) -> Iterator[tuple[str, ...]]:
 
 
 COMMANDS = sorted(path for name, app in APPS.items() for path in paths(app, name))
-LOOKS = [
+QUESTIONS = [
     ("store", "report"),
     ("store", "batches"),
     ("store", "runs"),
@@ -49,10 +49,10 @@ LOOKS = [
 def filled() -> Iterator[Sandbox]:
     """A loaded sample, on a terminal that could show colours."""
     with sandbox(TERM="xterm-256color") as box:
-        box.ok("producer", "enqueue", SAMPLE)
+        box.enqueue(SAMPLE)
         box.ok("worker", "up", "--burst")
         yield box
-        assert ESCAPE not in box.everything_said()
+        assert ESCAPE not in box.all_output()
 
 
 def on_a_terminal(box: Sandbox, *words: str) -> tuple[int, str]:
@@ -68,11 +68,11 @@ def on_a_terminal(box: Sandbox, *words: str) -> tuple[int, str]:
         stderr=theirs,
         env=box.env,
         cwd=box.folder,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     os.close(theirs)
-    reader.join(10)
+    reader.join()
     os.close(ours)
     return process.returncode, b"".join(seen).decode()
 
@@ -85,17 +85,17 @@ def read_all(terminal: int, seen: list[bytes]) -> None:
         return
 
 
-@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
 def test_json_is_all_there_is_on_standard_output(filled: Sandbox, words: tuple[str, ...]) -> None:
-    done = filled.ok(*words, "--json")
+    done = filled.ok_here(*words, "--json")
 
     assert isinstance(done.json, dict | list)
     assert done.err == ""
 
 
-@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
 def test_a_pipe_gets_text_without_escape_codes(filled: Sandbox, words: tuple[str, ...]) -> None:
-    done = filled.seen(*words)
+    done = filled.ok_here(*words)
 
     assert done.out.strip()
     assert ESCAPE not in done.out + done.err
@@ -103,7 +103,7 @@ def test_a_pipe_gets_text_without_escape_codes(filled: Sandbox, words: tuple[str
 
 def test_a_terminal_sees_a_progress_bar_and_a_pipe_none(box: Sandbox) -> None:
     code, seen = on_a_terminal(box, "producer", "enqueue", SAMPLE)
-    piped = box.ok("producer", "enqueue", SAMPLE)
+    piped = box.enqueue(SAMPLE)
 
     assert code == 0
     assert ESCAPE in seen
@@ -122,9 +122,9 @@ def test_a_terminal_sees_tables_in_colour(filled: Sandbox) -> None:
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_help_shows_an_example(filled: Sandbox, path: tuple[str, ...]) -> None:
-    shows = filled.seen if len(path) > 1 else filled.ok
-    said = shows(*path, "--help").out
+    shows = filled.ok_here if len(path) > 1 else filled.ok
+    text = shows(*path, "--help").out
 
-    assert "Usage: " + " ".join(path) in said
+    assert "Usage: " + " ".join(path) in text
     if len(path) > 1:
-        assert "Example" in said
+        assert " ".join(path) in text.partition("Example")[2]

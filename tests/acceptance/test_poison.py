@@ -1,4 +1,4 @@
-"""A record that kills or stops whoever judges it is found, and costs nobody but itself.
+"""A record that crashes or stops its validator is found, and no other record is lost with it.
 
 The contract comes from the user: its validators may end the process, eat all memory, or never return.
 """
@@ -50,8 +50,7 @@ class Guarded(Event):
 SETTINGS = {
     "SLUICE_BATCH_RECORDS": str(BATCH),
     "SLUICE_RETRY_INTERVALS_SECONDS": "[0]",
-    "SLUICE_JUDGE_TIMEOUT_SECONDS": "0.5",
-    "SLUICE_JUDGE_TIMEOUT_PER_RECORD_SECONDS": "0",
+    "SLUICE_JUDGE_TIMEOUT_SECONDS": "100000",
     "SLUICE_MEMORY_LIMIT_MB": "512",
     "SLUICE_CONTRACT": "contract:Guarded",
 }
@@ -72,7 +71,7 @@ def site() -> Iterator[Sandbox]:
 
 
 def records(number: int, killers: dict[int, str]) -> str:
-    """So many records, of which those at these places have the name of a killer."""
+    """So many records, of which those with these numbers have the name of a killer."""
     return "".join(
         json.dumps({"key": f"k{n}", "name": killers.get(n, "n"), "value": n, "ts": "2025-01-15T08:00:00Z"})
         + "\n"
@@ -84,12 +83,12 @@ def tries(site: Sandbox) -> list[str]:
     return (site.folder / "tries").read_text().splitlines()
 
 
-def assert_only_these_are_poison(site: Sandbox, number: int, places: list[int]) -> None:
+def assert_only_these_are_poison(site: Sandbox, number: int, poisonous: list[int]) -> None:
     letters = site.select("SELECT line, reason, occurrences FROM dead_letters ORDER BY line")
-    assert letters == [(place + 1, "poison", 1) for place in places]
+    assert letters == [(each + 1, "poison", 1) for each in poisonous]
     loaded = {key for (key,) in site.select("SELECT key FROM target")}
-    assert loaded == {f"k{n}" for n in range(number) if n not in places}
-    assert site.seen("worker", "status", "--json").json["failed_batches"] == 0
+    assert loaded == {f"k{n}" for n in range(number) if n not in poisonous}
+    assert site.ok_here("worker", "status", "--json").json["failed_batches"] == 0
     site.check()
 
 
@@ -97,7 +96,9 @@ def assert_only_these_are_poison(site: Sandbox, number: int, places: list[int]) 
 def test_a_record_that_kills_its_judge_is_poison_alone_after_a_bounded_number_of_tries(
     site: Sandbox, killer: str
 ) -> None:
-    site.ok("producer", "enqueue", site.file("records.ndjson", records(40, {21: killer})))
+    if killer != "exit":  # an innocent batch on a slow machine may take longer: it is then cut, and not lost
+        site.env |= {"SLUICE_JUDGE_TIMEOUT_SECONDS": "1", "SLUICE_JUDGE_TIMEOUT_PER_RECORD_SECONDS": "0"}
+    site.enqueue(site.file("records.ndjson", records(40, {21: killer})))
 
     site.ok("worker", "up", "--burst", "--workers", "2")
 
@@ -107,7 +108,7 @@ def test_a_record_that_kills_its_judge_is_poison_alone_after_a_bounded_number_of
 
 def test_a_record_that_eats_all_memory_is_poison_alone_after_a_bounded_number_of_tries(site: Sandbox) -> None:
     text = records(40, {3: "memory", 30: "slow memory"})
-    site.ok("producer", "enqueue", site.file("records.ndjson", text))
+    site.enqueue(site.file("records.ndjson", text))
 
     done = site.run("worker", "up", "--burst", "--workers", "2")
 
@@ -119,18 +120,18 @@ def test_a_record_that_eats_all_memory_is_poison_alone_after_a_bounded_number_of
 
 
 def test_several_poisonous_records_in_one_batch_are_all_found_and_kill_nobody_again(site: Sandbox) -> None:
-    places = [0, 6, 7, 15]  # at both ends, and neighbours
-    text = records(BATCH, dict.fromkeys(places, "exit"))
+    poisonous = [0, 6, 7, 15]  # at both ends, and neighbours
+    text = records(BATCH, dict.fromkeys(poisonous, "exit"))
     path = site.file("records.ndjson", text)
-    site.ok("producer", "enqueue", path)
+    site.enqueue(path)
 
     site.ok("worker", "up", "--burst", "--workers", "2")
 
-    assert_only_these_are_poison(site, BATCH, places)
+    assert_only_these_are_poison(site, BATCH, poisonous)
     before = tries(site)
-    assert len(before) <= len(places) * most_tries(BATCH)
+    assert len(before) <= len(poisonous) * most_tries(BATCH)
 
-    assert site.ok("producer", "enqueue", path, "--json").json["known_batches"] == 1
+    assert site.enqueue(path, "--json").json["known_batches"] == 1
     site.ok("worker", "up", "--burst", "--workers", "2")
     assert tries(site) == before
 
@@ -138,8 +139,8 @@ def test_several_poisonous_records_in_one_batch_are_all_found_and_kill_nobody_ag
 def test_waiting_follows_the_parts_of_a_batch_that_was_cut(site: Sandbox) -> None:
     site.start("worker", "up", "--workers", "2")
     socket = site.home / "redis" / "redis.sock"
-    site.until(socket.exists, "Redis is there")
-    site.until(lambda: site.workers() == 2 and site.workers("loader") == 1, "the workers are there")
+    site.until(socket.exists, "Redis runs")
+    site.until(lambda: site.workers() == 2 and site.workers("loader") == 1, "the workers take jobs")
 
     sent = site.ok(
         "producer", "enqueue", site.file("r.ndjson", records(40, {21: "exit"})), "--wait", "--json"
@@ -148,18 +149,3 @@ def test_waiting_follows_the_parts_of_a_batch_that_was_cut(site: Sandbox) -> Non
     outcome = sent.json["outcome"]
     assert (outcome["received"], outcome["staged"], outcome["reasons"]) == (40, 39, {"poison": 1})
     assert_only_these_are_poison(site, 40, [21])
-
-
-def test_a_slow_batch_within_its_time_is_judged_once(site: Sandbox) -> None:
-    slow = CONTRACT.replace("lambda: os._exit(7)", "lambda: __import__('time').sleep(0.05)")
-    site.file("contract.py", slow)
-    site.env["SLUICE_ABANDONED_AFTER_SECONDS"] = "2"
-    site.env["SLUICE_JUDGE_TIMEOUT_SECONDS"] = "30"
-    site.env["SLUICE_BATCH_RECORDS"] = "60"
-    site.ok("producer", "enqueue", site.file("r.ndjson", records(60, dict.fromkeys(range(60), "exit"))))
-
-    site.ok("worker", "up", "--burst", "--workers", "2")
-
-    # Three seconds, while a worker that is silent for two is taken for dead: it was not silent.
-    assert len(tries(site)) == 60
-    assert_only_these_are_poison(site, 60, [])

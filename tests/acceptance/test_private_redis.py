@@ -1,4 +1,4 @@
-"""The private Redis between commands: what is queued outlives it, and nothing in it is pickle."""
+"""The private Redis between commands: queued batches outlive it, and nothing in it is pickle."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ PICKLE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def test_queued_batches_outlive_the_server(box: Sandbox) -> None:
-    box.ok("producer", "enqueue", SAMPLE)
-    assert box.seen("worker", "status", "--json").json["queued_batches"] == 1
+    box.enqueue(SAMPLE)
+    assert box.ok_here("worker", "status", "--json").json["queued_batches"] == 1
 
-    assert box.ok("worker", "down", "--json").json == {"stopped": True}
+    assert box.ok_here("worker", "down", "--json").json == {"stopped": True}
     assert not (box.home / "redis" / "redis.sock").exists()
-    assert box.ok("worker", "down", "--json").json == {"stopped": False}
+    assert box.ok_here("worker", "down", "--json").json == {"stopped": False}
 
     # Processed by a plain `rq worker`, so that the loading is left to `worker load`.
     box.ok("rq", "worker", "--burst", env=OWN_TERMINALS)
-    status = box.seen("worker", "status", "--json").json
+    status = box.ok_here("worker", "status", "--json").json
     assert (status["queued_batches"], status["staged"], status["dead_letter_queue"]) == (0, 5, 2)
 
     run = box.ok("worker", "load", "--json").json
     assert (run["number"], run["rows"], run["inserted"]) == (1, 5, 5)
     assert run["watermark_after"].startswith("2025-01-15T12:00:00")
-    assert box.ok("worker", "load", "--json").json["number"] is None
+    assert box.ok_here("worker", "load", "--json").json["number"] is None
     box.check()
 
 
@@ -36,11 +36,11 @@ def test_a_burst_after_a_stop_processes_what_was_queued_and_what_was_taken_but_n
     box: Sandbox,
 ) -> None:
     box.env["SLUICE_ABANDONED_AFTER_SECONDS"] = "5"
-    box.ok("producer", "enqueue", SAMPLE, "--batch-records", "4")
+    box.enqueue(SAMPLE, "--batch-records", "4")
     with box.redis() as client:  # as a worker does that dies at once
         client.lmove("rq:queue:records", "rq:queue:records:intermediate")
     assert box.queued() == 1
-    box.ok("worker", "down")
+    box.ok_here("worker", "down")
 
     box.ok("worker", "up", "--burst")
 
@@ -48,7 +48,7 @@ def test_a_burst_after_a_stop_processes_what_was_queued_and_what_was_taken_but_n
 
 
 def test_nothing_in_redis_is_pickle(box: Sandbox) -> None:
-    box.ok("producer", "enqueue", SAMPLE)
+    box.enqueue(SAMPLE)
     cron = box.start("rq", "cron", "worker.schedule", env=OWN_TERMINALS)
     box.until(lambda: box.queued("loader") >= 1, "the cron has sent a load")
     assert cron.stop().code == 0

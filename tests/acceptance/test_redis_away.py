@@ -8,19 +8,24 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from .own_redis import OwnRedis, own_redis
-from .sandbox import OWN_TERMINALS, Running, Sandbox, sandbox
+from worker.queue import send
 
-# Thirty seconds, as long as a failover takes: REDIS_AWAY_SECONDS=35 pytest …
-AWAY_SECONDS = float(os.environ.get("REDIS_AWAY_SECONDS", "6"))
+from .own_redis import OwnRedis, own_redis
+from .sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, sandbox
+
+# How long a server hangs, from which nothing can be read meanwhile. A failover takes 30: HANG_SECONDS=35 pytest …
+HANG_SECONDS = float(os.environ.get("HANG_SECONDS", "6"))
 RECORDS = 3000
 TRIES = re.compile("Redis does not answer or is full: try")
+# A record named "held" notes the process that judges it, and waits for the file `go`.
 CONTRACT = """
-import time
+import os, time
+from pathlib import Path
 from pydantic import field_validator
 from worker.contract import Event
 
@@ -29,6 +34,10 @@ class Slowed(Event):
     @classmethod
     def after_a_pause(cls, name):
         time.sleep(0.001)
+        if name == "held":
+            Path(f"held-by-{os.getpid()}").touch()
+            while not Path("go").exists():
+                time.sleep(0.01)
         return name
 """
 SETTINGS = {
@@ -47,16 +56,21 @@ def redis() -> Iterator[OwnRedis]:
 
 @pytest.fixture
 def site(redis: OwnRedis) -> Iterator[Sandbox]:
-    with sandbox(REDIS_URL=redis.url, **SETTINGS) as box:
+    with sandbox(REDIS_URL=redis.url, **SETTINGS, **UNHURRIED) as box:
         box.file("contract.py", CONTRACT)
-        box.seen("store", "init")
+        box.ok_here("store", "init")
         yield box
 
 
-def lines(number: int = RECORDS, *, padding: int = 0) -> str:
-    """Records of which every hundredth is bad."""
+def lines(number: int = RECORDS, *, padding: int = 0, held_from: int = RECORDS) -> str:
+    """Records of which every hundredth is bad; from one on, the record after a bad one is held."""
     rows = [
-        {"key": f"k{n}", "name": "n", "ts": "2025-01-15T08:00:00Z", "x": noise(n, padding)}
+        {
+            "key": f"k{n}",
+            "name": "held" if n >= held_from and n % 100 == 1 else "n",
+            "ts": "2025-01-15T08:00:00Z",
+            "x": noise(n, padding),
+        }
         | ({"value": n} if n % 100 else {})
         for n in range(number)
     ]
@@ -77,9 +91,9 @@ def everybody(site: Sandbox) -> list[Running]:
         ("rq", "cron", "worker.schedule"),
     ]
     started = [site.start(*each, env=OWN_TERMINALS) for each in words]
-    site.until(lambda: site.workers() == 2 and site.workers("loader") == 1, "all work")
+    site.until(lambda: site.workers() == 2 and site.workers("loader") == 1, "all take jobs")
     with site.redis() as client:
-        site.until(lambda: client.zcard("rq:cron_schedulers"), "and the cron")
+        site.until(lambda: client.zcard("rq:cron_schedulers"), "the cron runs")
     return started
 
 
@@ -94,14 +108,11 @@ def all_is_there(site: Sandbox) -> bool:
 
 
 def assert_calm(everyone: list[Running]) -> None:
-    """Nobody died, nobody wrote a traceback, and a try is one line."""
+    """Nobody died, and nobody wrote a traceback."""
     for each in everyone:
-        said = each.out + each.err
-        assert each.is_alive, said
-        assert "Traceback" not in said
-        tries = len(TRIES.findall(said))
-        assert tries <= AWAY_SECONDS + 10, said
-    assert sum(len(TRIES.findall(each.err)) for each in everyone) >= 1
+        output = each.out + each.err
+        assert each.is_alive, output
+        assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("how", ["refused", "hanging"])
@@ -114,30 +125,30 @@ def test_a_redis_that_is_away_under_load_is_waited_for_by_everybody(
 
     if how == "refused":
         redis.kill()
-        time.sleep(AWAY_SECONDS)
+        site.until(lambda: all(len(tries_of(each)) >= 3 for each in everyone), "all have tried for a while")
         redis.start()
     else:
         redis.hang()
-        time.sleep(AWAY_SECONDS)
+        time.sleep(HANG_SECONDS)
         redis.resume()
 
     sent = producer.end()
     assert sent.code == 0, sent.err
     assert "Traceback" not in sent.err
     site.until(lambda: all_is_there(site), "all is received and loaded")
-    if how == "refused":
-        assert_calm(everyone)
+    assert_calm(everyone)
     assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
     site.check()
 
 
-def test_a_try_is_one_line(site: Sandbox, redis: OwnRedis) -> None:
+def test_a_try_is_one_line_and_the_pauses_between_tries_grow(site: Sandbox, redis: OwnRedis) -> None:
     everyone = everybody(site)
     redis.kill()
     site.until(lambda: all(len(tries_of(each)) >= 4 for each in everyone), "all have tried for a while")
     for each in everyone:
         tries = tries_of(each)
         assert tries == list(range(2, 2 + len(tries))), each.err
+        assert pauses_of(each)[:4] == [0.4, 0.8, 1.6, 3.2], each.err
     redis.start()
     assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
 
@@ -147,29 +158,39 @@ def tries_of(running: Running) -> list[int]:
     return [int(number) for number in re.findall(TRIES.pattern + r" (\d+)", running.out + running.err)]
 
 
+def pauses_of(running: Running) -> list[float]:
+    """The pauses in seconds that its log announces, in order."""
+    return [float(pause) for pause in re.findall(r"the next in ([0-9.]+) s", running.out + running.err)]
+
+
 def test_whoever_waits_for_redis_can_be_stopped(site: Sandbox, redis: OwnRedis) -> None:
     everyone = everybody(site)
     redis.kill()
     site.until(lambda: all(TRIES.search(each.err) for each in everyone), "all have noticed")
     for each in everyone:
         each.process.send_signal(signal.SIGTERM)
-    done = [each.end(10) for each in everyone]
+    done = [each.end() for each in everyone]
     assert [each.err for each in done if "Traceback" in each.err] == []
 
 
-def test_a_cron_that_is_told_twice_to_stop_while_redis_hangs_says_goodbye_once(
-    site: Sandbox, redis: OwnRedis
-) -> None:
+def test_a_cron_that_gets_two_signals_while_redis_hangs_ends_once(site: Sandbox, redis: OwnRedis) -> None:
     cron = site.start("rq", "cron", "worker.schedule", env=OWN_TERMINALS)
     site.until(lambda: site.queued("loader") >= 1, "it has sent a load")
     redis.hang()
     cron.process.send_signal(signal.SIGINT)  # a terminal sends this, and `worker up` the other
-    site.until(lambda: "received shutdown signal" in cron.out + cron.err, "the first was heard")
+    site.until(lambda: "received shutdown signal" in cron.out + cron.err, "the first signal arrived")
     cron.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    site.until(lambda: not is_pending(cron, signal.SIGTERM), "the second signal arrived")
     redis.resume()
-    done = cron.end(10)
+    done = cron.end()
     assert (done.code, "Traceback" in done.out + done.err) == (0, False)
+
+
+def is_pending(running: Running, number: int) -> bool:
+    """Whether a signal was sent to the process and not delivered yet."""
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
+    masks = [int(mask, 16) for mask in re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)$", status, re.MULTILINE)]
+    return any(mask >> (number - 1) & 1 for mask in masks)
 
 
 def test_a_redis_that_is_full_holds_up_the_producer_and_nobody_else(site: Sandbox, redis: OwnRedis) -> None:
@@ -191,7 +212,8 @@ def test_a_redis_that_is_full_holds_up_the_producer_and_nobody_else(site: Sandbo
         assert sent.code == 0, sent.err
         site.until(lambda: all_is_there(site), "all is received and loaded")
         assert client.info("memory")["used_memory"] < limit
-    assert sent.err.count("\n") <= 3
+    [(waited,)] = site.select("SELECT sum(waited_seconds) FROM enqueues")
+    assert sent.err.count("\n") <= 2 + waited // send.SAY_SO_EVERY_SECONDS, sent.err
     assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
     site.check()
 
@@ -200,26 +222,25 @@ def test_after_redis_has_lost_everything_the_same_file_brings_back_what_was_miss
     site: Sandbox, redis: OwnRedis
 ) -> None:
     site.env["SLUICE_MAX_PENDING_BATCHES"] = "1000"
-    path = site.file("in.ndjson", lines())
-    site.ok("producer", "enqueue", path)
+    path = site.file("in.ndjson", lines(held_from=500))
+    site.enqueue(path)
     everyone = everybody(site)
-    site.until(lambda: site.count("batches") >= 5, "some batches are processed")
+    site.until(lambda: site.count("batches") == 5, "five batches are processed")
+    site.until(lambda: len(list(site.folder.glob("held-by-*"))) == 2, "both workers hold a batch")
 
     redis.kill()
     redis.lose_everything()
     redis.start()
 
+    (site.folder / "go").touch()
+    site.until(lambda: site.count("batches") == 7, "the batches in hand are processed")
     with redis.client() as client:
         site.until(lambda: knows(client, everyone), "the workers are known again")
-        site.until(lambda: not client.zcard("rq:wip:records"), "nothing is in hand")
-    time.sleep(0.5)
-    processed = site.count("batches")
-    assert processed < RECORDS // 100
     again = site.ok("producer", "enqueue", path, "--json", "--wait").json
-    assert (again["sent_batches"], again["known_batches"]) == (RECORDS // 100 - processed, processed)
+    assert (again["sent_batches"], again["known_batches"]) == (RECORDS // 100 - 7, 7)
     site.until(lambda: all_is_there(site), "all is received and loaded")
     assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
-    site.seen("store", "check", "--repair")
+    site.ok_here("store", "check", "--repair")
     site.check()
 
 

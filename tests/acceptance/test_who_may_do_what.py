@@ -109,14 +109,14 @@ def besieged() -> Iterator[tuple[Sandbox, Done]]:
     """A queue full of what is not ours, then a batch of ours, after one worker has been through."""
     with sandbox(**OWN_TERMINALS) as box:
         box.file("spy.py", SPY)
-        box.ok("worker", "status")
+        box.ok_here("worker", "status")
         with box.redis() as redis:
             besiege(redis, str(box.folder / "touched"))
             for id, fields in UNREADABLE.items():
                 redis.hset(f"rq:job:{id}", mapping=fields)  # type: ignore[arg-type]
             redis.set("rq:job:no-hash", "x")
             redis.rpush("rq:queue:records", *ODD_IDS, *UNREADABLE, "no-hash", "never-was")
-        box.ok("producer", "enqueue", SAMPLE)
+        box.enqueue(SAMPLE)
         yield box, box.run("rq", "worker", "--burst")
 
 
@@ -133,9 +133,7 @@ def test_the_worker_lives_on_and_does_its_own_batch(besieged: tuple[Sandbox, Don
 
 
 @pytest.mark.parametrize("id", FAIL)
-def test_a_job_that_is_not_ours_is_kept_in_the_failed_registry(
-    besieged: tuple[Sandbox, Done], id: str
-) -> None:
+def test_a_job_that_is_not_ours_stays_in_the_failed_registry(besieged: tuple[Sandbox, Done], id: str) -> None:
     box, _ = besieged
     with box.redis() as redis:
         assert redis.zscore("rq:failed:records", id) is not None
@@ -168,7 +166,7 @@ def test_a_stranger_writes_no_escape_code_to_the_log(besieged: tuple[Sandbox, Do
 
 def test_a_message_of_another_version_says_what_to_do_and_can_be_requeued(box: Sandbox) -> None:
     box.env |= OWN_TERMINALS
-    box.ok("producer", "enqueue", SAMPLE)
+    box.enqueue(SAMPLE)
     with box.redis() as redis:
         [id] = redis.lrange("rq:queue:records", 0, -1)
         data = redis.hget(f"rq:job:{id.decode()}", "data")
@@ -189,7 +187,7 @@ def test_a_message_of_another_version_says_what_to_do_and_can_be_requeued(box: S
 
 def test_a_stock_worker_fails_our_jobs_aloud_and_ours_does_them_afterwards(box: Sandbox) -> None:
     box.env["SLUICE_RETRY_INTERVALS_SECONDS"] = "[0]"
-    box.ok("producer", "enqueue", SAMPLE)
+    box.enqueue(SAMPLE)
     with box.redis() as redis:
         [id] = [each.decode() for each in redis.lrange("rq:queue:records", 0, -1)]
 
@@ -198,12 +196,12 @@ def test_a_stock_worker_fails_our_jobs_aloud_and_ours_does_them_afterwards(box: 
         assert "DeserializationError" in stock.err
         assert box.count("batches") == 0
         queue = Queue("records", connection=redis)
-        kept = [
+        held = [
             *FailedJobRegistry(queue=queue).get_job_ids(cleanup=False),
             *ScheduledJobRegistry(queue=queue).get_job_ids(cleanup=False),  # type: ignore[no-untyped-call]
             *queue.get_job_ids(),
         ]
-        assert kept == [id]
+        assert held == [id]
         assert Job.exists(id, connection=redis)
     box.ok("rq", "requeue", "--all", "--queue", "records", env=OWN_TERMINALS)
     box.ok("worker", "up", "--burst")

@@ -1,4 +1,4 @@
-"""A site as its users run it with terminals of their own: plain RQ commands, each started again when it dies."""
+"""A site as its users run it in terminals: plain RQ commands, each started again when it dies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import psutil
 from redis.exceptions import RedisError
 
 from tests.acceptance.own_redis import OwnRedis
-from tests.acceptance.sandbox import OWN_TERMINALS, Running, Sandbox
+from tests.acceptance.sandbox import DEADLINE_SECONDS, OWN_TERMINALS, Running, Sandbox
 
 CONTRACT = """
 import os, time
@@ -34,10 +34,11 @@ class Slowed(Event):
         return name
 """
 RETRY_AFTER_SECONDS = 0.2
+CHECK_EVERY_SECONDS = 0.5
 
 
 @dataclass
-class Kept:
+class Restarted:
     """A command that is started again whenever it is dead."""
 
     site: Sandbox
@@ -97,9 +98,9 @@ class Cast:
 
     site: Sandbox
     redis: OwnRedis
-    workers: list[Kept]
-    loader: Kept
-    cron: Kept
+    workers: list[Restarted]
+    loader: Restarted
+    cron: Restarted
     producer: Producer
     dice: random.Random
     kills: Counter[str] = field(default_factory=Counter)
@@ -115,9 +116,9 @@ class Cast:
         return cls(
             site,
             redis,
-            [Kept(site, ("rq", "worker"), pause) for _ in range(workers)],
-            Kept(site, ("rq", "worker", "loader")),
-            Kept(site, ("rq", "cron", "worker.schedule")),
+            [Restarted(site, ("rq", "worker"), pause) for _ in range(workers)],
+            Restarted(site, ("rq", "worker", "loader")),
+            Restarted(site, ("rq", "cron", "worker.schedule")),
             Producer(site, list(paths)),
             random.Random(seed),
         )
@@ -127,8 +128,8 @@ class Cast:
         if self.redis_back_at is not None and time.monotonic() > self.redis_back_at:
             self.redis_back_at = None
             self.redis.start()
-        for kept in (*self.workers, self.loader, self.cron):
-            kept.tend()
+        for command in (*self.workers, self.loader, self.cron):
+            command.tend()
         self.producer.tend(may_begin)
         for id in self._processed(list(self.abandoned)):
             self.recoveries.append(time.monotonic() - self.abandoned.pop(id))
@@ -148,8 +149,8 @@ class Cast:
 
     def kill_whole_worker(self) -> bool:
         """Parent and horse at once; both are frozen first, to see what batch they take with them."""
-        kept = self.dice.choice(self.workers[self.spared :])
-        parent, horse = kept.process(), kept.horse()
+        command = self.dice.choice(self.workers[self.spared :])
+        parent, horse = command.process(), command.horse()
         if parent is None or horse is None:
             return False
         with suppress(psutil.Error):
@@ -207,7 +208,7 @@ class Cast:
         """Rows of the site's database; none where it is not there yet."""
         try:
             path = f"file:{self.site.home / 'sluice.db'}?mode=ro"
-            with closing(sqlite3.connect(path, uri=True, timeout=10)) as connection:
+            with closing(sqlite3.connect(path, uri=True, timeout=DEADLINE_SECONDS)) as connection:
                 return connection.execute(statement, values or []).fetchall()
         except sqlite3.OperationalError:
             return []
@@ -217,14 +218,24 @@ class Cast:
         rows = self.rows("SELECT (SELECT sum(received) FROM batches), (SELECT count(*) FROM staging)")
         return bool(rows) and (rows[0][0] or 0) >= records and rows[0][1] == 0
 
+    def unmet_laws(self, seconds: float) -> list[str]:
+        """What `store check` complains of, after waiting so long for the last letters to be published."""
+        deadline = time.monotonic() + seconds
+        while (check := self.site.run_here("store", "check")).code:
+            if time.monotonic() > deadline:
+                return [f"store check: {check.out}{check.err}"]
+            self.tend(may_begin=True)
+            time.sleep(CHECK_EVERY_SECONDS)
+        return []
+
     def stop(self) -> None:
-        """SIGTERM to all that is kept."""
-        kept = [each.running for each in (*self.workers, self.loader, self.cron) if each.running]
-        for running in kept:
+        """SIGTERM to all of them."""
+        started = [each.running for each in (*self.workers, self.loader, self.cron) if each.running]
+        for running in started:
             with suppress(ProcessLookupError):
                 running.process.terminate()
-        for running in kept:
-            running.end(30)
+        for running in started:
+            running.end()
 
 
 def end(process: psutil.Process | None) -> bool:

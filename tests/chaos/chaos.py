@@ -1,4 +1,4 @@
-"""Kills everything at random while records flow, and then looks whether one is lost, doubled or made up.
+"""Kills everything at random while records flow, then checks whether one is lost, doubled or made up.
 
     python -m tests.chaos.chaos --records 200000 --kills 200 --seed 7
     python -m tests.chaos.chaos --short
@@ -22,7 +22,7 @@ from tests.acceptance.sandbox import Sandbox, sandbox
 
 from . import records
 from .cast import CONTRACT, Cast
-from .verdict import Verdict, judge
+from .verdict import Verdict, judge, undisturbed
 
 # Kinds of kills, and how often each comes.
 KINDS = {
@@ -37,7 +37,8 @@ KINDS = {
 }
 TICK_SECONDS = 0.05
 WARM_UP_SECONDS = 2.0
-FLOW_SECONDS = 120.0  # after the last kill: until every file is sent
+# A campaign that waits longer than this has lost something; a slow machine may need minutes.
+DEADLINE_SECONDS = 600.0
 BUSY_SHARE = 0.6  # of the time of the kills, the workers have something to do
 
 
@@ -53,7 +54,6 @@ class Plan:
     batch_records: int
     every_seconds: float  # between kills, on average
     abandoned_after: int
-    settle_seconds: float
 
     @property
     def pause(self) -> float:
@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def longest_seconds(self) -> float:
-        return 60 + 4 * self.kills * self.every_seconds
+        return DEADLINE_SECONDS + 4 * self.kills * self.every_seconds
 
     def settings(self) -> dict[str, str]:
         return {
@@ -85,10 +85,8 @@ def plan(words: list[str]) -> Plan:
     parser.add_argument("--short", action="store_true", help="a small campaign, under a minute")
     given = parser.parse_args(words)
     if given.short:
-        return Plan(given.records or 15_000, given.kills or 28, given.seed, given.workers, 6, 100, 0.7, 2, 60)
-    return Plan(
-        given.records or 200_000, given.kills or 200, given.seed, given.workers, 40, 250, 1.2, 12, 300
-    )
+        return Plan(given.records or 9_000, given.kills or 16, given.seed, given.workers, 4, 100, 0.7, 2)
+    return Plan(given.records or 200_000, given.kills or 200, given.seed, given.workers, 40, 250, 1.2, 12)
 
 
 def rampage(cast: Cast, plan: Plan) -> None:
@@ -109,7 +107,7 @@ def rampage(cast: Cast, plan: Plan) -> None:
                 kinds.pop(0)
             kinds += order.choices(list(KINDS), list(KINDS.values()), k=0 if kinds else 20)
         time.sleep(TICK_SECONDS)
-    deadline = time.monotonic() + FLOW_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while cast.producer.waiting and time.monotonic() < deadline:
         cast.tend(may_begin=True)
         time.sleep(TICK_SECONDS)
@@ -118,19 +116,21 @@ def rampage(cast: Cast, plan: Plan) -> None:
 def settle(cast: Cast, plan: Plan) -> float:
     """Waits until all is processed and loaded, or the time is up; how long it took."""
     began = time.monotonic()
-    while time.monotonic() - began < plan.settle_seconds:
+    while time.monotonic() - began < DEADLINE_SECONDS:
         cast.tend(may_begin=True)
-        if not cast.producer.waiting and cast.settled(plan.records) and not cast.abandoned:
+        if (
+            not cast.producer.waiting
+            and cast.settled(plan.records)
+            and not cast.abandoned
+            and cast.redis_back_at is None
+        ):
             break
         time.sleep(TICK_SECONDS)
-    took = time.monotonic() - began
-    time.sleep(1.5)  # one more tick of the loader, for the outbox
-    cast.stop()
-    return took
+    return time.monotonic() - began
 
 
 def run(plan: Plan, site: Sandbox) -> bool:
-    """A whole campaign; whether all promises were kept."""
+    """A whole campaign; whether every promise held."""
     site.file("contract.py", CONTRACT)
     lines, expected = records.generate(plan.records, plan.seed)
     paths = records.write(lines, site.folder / "in", plan.files)
@@ -142,17 +142,19 @@ def run(plan: Plan, site: Sandbox) -> bool:
         rampage(cast, plan)
         took = settle(cast, plan)
         seconds = time.monotonic() - began
-        verdict = judge(site, expected, paths)
+        cast.unmet_laws(DEADLINE_SECONDS)  # the last letters are published by the loader's next run
+        cast.stop()
+        verdict = judge(site, expected, undisturbed(paths, site))
     if cast.kills.total() < plan.kills:
         verdict.broken.append(
             f"only {cast.kills.total()} of {plan.kills} kills in {plan.longest_seconds:.0f} s"
         )
     verdict.broken += [f"batch {id} was never taken over" for id in cast.abandoned]
-    tell(plan, cast, verdict, seconds, took)
+    report(plan, cast, verdict, seconds, took)
     return verdict.holds
 
 
-def tell(plan: Plan, cast: Cast, verdict: Verdict, seconds: float, took: float) -> None:
+def report(plan: Plan, cast: Cast, verdict: Verdict, seconds: float, took: float) -> None:
     kills = ", ".join(f"{kind} {number}" for kind, number in sorted(cast.kills.items()))
     print(
         f"kills: {cast.kills.total()} ({kills}) in {seconds:.0f} s; settled {took:.1f} s after the last file"
@@ -166,7 +168,7 @@ def tell(plan: Plan, cast: Cast, verdict: Verdict, seconds: float, took: float) 
         )
     for sentence in verdict.broken:
         print(f"BROKEN: {sentence}")
-    print("every promise was kept" if verdict.holds else f"again with: --seed {plan.seed}")
+    print("every promise held" if verdict.holds else f"again with: --seed {plan.seed}")
 
 
 def main(words: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Seeded records, and what must become of them, worked out without a line of Sluice's."""
+"""Seeded records and the outcome that is expected of them, computed without any code of Sluice."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def generate(number: int, seed: int) -> tuple[list[str], Expected]:
     expected = Expected(records=number)
     lines: list[str] = []
     keys: list[str] = []
-    for place in range(number):
+    for position in range(number):
         throw = dice.randrange(100)
         if throw < INVALID:
-            line = invalid(dice, place)
+            line = invalid(dice, position)
             expected.letters.add(line)
         elif throw < INVALID + DUPLICATES and lines:
             line = dice.choice(lines)
@@ -48,9 +48,9 @@ def generate(number: int, seed: int) -> tuple[list[str], Expected]:
             if throw < INVALID + DUPLICATES + VERSIONS and keys:
                 key = dice.choice(keys)
             else:
-                keys.append(key := f"key-{place}")
+                keys.append(key := f"key-{position}")
             # No two records have the same time, so the newest of a key is never in doubt.
-            micros = dice.randrange(SPAN_SECONDS) * 10**6 + place
+            micros = dice.randrange(SPAN_SECONDS) * 10**6 + position
             line = valid(dice, key, micros, expected)
         lines.append(line)
     return lines, expected
@@ -64,9 +64,9 @@ def valid(dice: random.Random, key: str, micros: int, expected: Expected) -> str
     return json.dumps({"key": key, "name": name, "value": value, "ts": ts + "Z"})
 
 
-def invalid(dice: random.Random, place: int) -> str:
+def invalid(dice: random.Random, position: int) -> str:
     """One of a few ways to break the contract; the same payload comes again now and then."""
-    some = place % 500
+    some = position % 500
     return dice.choice(
         [
             json.dumps({"key": f"bad-{some}", "name": "n", "value": "many", "ts": "2024-05-01"}),

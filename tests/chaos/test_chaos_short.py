@@ -12,10 +12,10 @@ from tests.acceptance.sandbox import sandbox
 
 from . import records
 from .cast import CONTRACT
-from .verdict import judge
+from .verdict import judge, undisturbed
 
 ROOT = Path(__file__).parents[2]
-LONGEST_SECONDS = 300  # on a machine that is busy with other tests
+LONGEST_SECONDS = 3600  # only ends a campaign that hangs
 
 
 def test_the_verdict_sees_a_record_that_is_lost_and_one_that_was_never_sent() -> None:
@@ -23,23 +23,25 @@ def test_the_verdict_sees_a_record_that_is_lost_and_one_that_was_never_sent() ->
     with sandbox(SLUICE_CONTRACT="contract:Slowed") as site:
         site.file("contract.py", CONTRACT)
         paths = records.write(lines, site.folder / "in", 1)
-        site.ok("producer", "enqueue", *paths)
+        site.enqueue(*paths)
         site.ok("worker", "up", "--burst")
-        assert judge(site, expected, paths).holds
+        calm = undisturbed(paths, site)
+        assert judge(site, expected, calm).holds
 
         with closing(sqlite3.connect(site.home / "sluice.db")) as connection, connection:
             keys = [row[0] for row in connection.execute("SELECT key FROM target ORDER BY key LIMIT 2")]
             connection.execute("DELETE FROM target WHERE key = ?", keys[:1])
             connection.execute("UPDATE target SET value = -1 WHERE key = ?", keys[1:])
             connection.execute("UPDATE batches SET received = received + 1")
-        found = judge(site, expected, paths)
+        found = judge(site, expected, calm)
         assert (found.lost, found.doubled, found.invented) == (2, 1, 1)
         assert not found.holds
 
 
 def test_a_short_campaign_of_random_kills_loses_doubles_and_invents_nothing() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.chaos", "--short"],
+        # Alike in every run, as far as the machine is: `make chaos` looks for what is new.
+        [sys.executable, "-m", "tests.chaos.chaos", "--short", "--seed", "7"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What is looked at when the dust has settled: the laws, the digest, the mirror, and every single record."""
+"""What is checked at the end: the laws, the digest, the Redis dead letter queue, and every single record."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ class Verdict:
         return not (self.lost or self.doubled or self.invented or self.broken)
 
 
-def judge(site: Sandbox, expected: Expected, paths: list[str]) -> Verdict:
-    """Looks at a site where all has been processed and loaded."""
+def judge(site: Sandbox, expected: Expected, calm: str) -> Verdict:
+    """Checks a site where all has been processed and loaded; `calm` is the digest of an undisturbed run."""
     verdict = Verdict()
     _compare_records(site, expected, verdict)
-    check = site.look("store", "check")  # the third of its laws is the Redis DLQ
+    check = site.run_here("store", "check")  # the third of its laws is the Redis DLQ
     if check.code:
         verdict.broken.append(f"store check: {check.out}{check.err}")
     if "unchecked" in check.out.lower():
         verdict.broken.append(f"store check left something out: {check.out}")
-    disturbed, calm = site.digest(), undisturbed(paths, site)
-    if disturbed != calm:
+    if (disturbed := site.digest()) != calm:
         verdict.broken.append(f"the digest is {disturbed}, and of an undisturbed run {calm}")
     return verdict
 
@@ -66,7 +65,7 @@ def undisturbed(paths: list[str], site: Sandbox) -> str:
     """The digest of the same files, sent and processed where nothing is killed."""
     with sandbox(SLUICE_CONTRACT=site.env["SLUICE_CONTRACT"]) as calm:
         calm.file("contract.py", (site.folder / "contract.py").read_text())
-        calm.ok("producer", "enqueue", "--max-pending-batches", "10000", *paths)
+        calm.enqueue("--max-pending-batches", "10000", *paths)
         burst = calm.start("worker", "up", "--burst").end(REFERENCE_SECONDS)
         assert burst.code == 0, burst.err
         return calm.digest()

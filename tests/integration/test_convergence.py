@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker import jobs, loader
@@ -197,7 +197,7 @@ def deliver(plant: Plant, rows: Rows, data: st.DataObject) -> None:
             loader.load(plant.engine, plant.settings.model_copy(update={"load_chunk_records": chunk}))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(rows=RECORDS, data=st.data())
 def test_state_is_a_function_of_the_set_of_records_sent(
     plant: Plant, empty_database: Path, rows: list[dict[str, Any]], data: st.DataObject

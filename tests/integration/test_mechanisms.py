@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rq.registry import ScheduledJobRegistry
 from sqlalchemy import Connection
@@ -85,7 +85,7 @@ STEPS = st.lists(st.one_of(CONTENTS, st.just("load")), max_size=4)
 
 @pytest.mark.parametrize("most", [0, 2, 100])
 @given(before=STEPS, meanwhile=STEPS, mine=CONTENTS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40)
 def test_whatever_is_staged_and_loaded_meanwhile_a_batch_is_judged_as_if_it_were_compared_last(
     make_plant: Callable[[], Plant],
     monkeypatch: pytest.MonkeyPatch,

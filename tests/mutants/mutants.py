@@ -48,7 +48,7 @@ MUTANTS = (
         "outbox: the loader publishes nothing",
         (
             "worker/jobs.py",
-            "        dead_letter_queue.flush_outbox(here.redis(), engine)\n        try:",
+            "        mirror.flush_outbox(here.redis(), engine)\n        try:",
             "        try:",
         ),
     ),
@@ -56,12 +56,12 @@ MUTANTS = (
         "outbox: a batch publishes nothing",
         (
             "worker/jobs.py",
-            "        dead_letter_queue.flush_outbox(redis, engine)\n    _wake",
+            "        mirror.flush_outbox(redis, engine)\n    _wake",
             "    _wake",
         ),
         (
             "worker/jobs.py",
-            "                dead_letter_queue.publish_new(redis, engine, stored.letters)\n",
+            "                mirror.publish_new(redis, engine, stored.letters)\n",
             "",
         ),
     ),
@@ -69,7 +69,7 @@ MUTANTS = (
         "outbox: a batch publishes new letters alone",
         (
             "worker/jobs.py",
-            "        dead_letter_queue.flush_outbox(redis, engine)\n    _wake",
+            "        mirror.flush_outbox(redis, engine)\n    _wake",
             "    _wake",
         ),
     ),
@@ -242,7 +242,7 @@ MUTANTS = (
     ),
     mutant(
         "poison: a split is not remembered",
-        ("worker/jobs.py", "    receiving.store_split(engine, message)\n", ""),
+        ("worker/jobs.py", "    receive.store_split(engine, message)\n", ""),
     ),
     mutant(
         "poison: deaths are not counted",

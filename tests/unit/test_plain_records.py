@@ -187,7 +187,7 @@ def lines(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(records=st.lists(lines(), min_size=1, max_size=8))
 @example(records=['{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key" :"b"}'])
 @example(records=['{"key":"a\\":","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key" :"b"}'])
@@ -211,7 +211,7 @@ def test_both_ways_come_to_the_same(model: type[Record], records: list[RawRecord
     [{"ts_unit": "ms"}, {"ts_format": "%Y-%m-%dT%H:%M:%SZ"}, {"assume_tz": "reject"}, {"extra": "forbid"},
      {"extra": "ignore"}, {"assume_tz": "Europe/Vienna"}],
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(records=st.lists(lines(), min_size=1, max_size=8))
 def test_both_ways_come_to_the_same_whatever_the_source_says_of_its_times(
     source: dict[str, Any], records: list[RawRecord]

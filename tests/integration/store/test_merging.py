@@ -181,7 +181,7 @@ RECORDS = st.builds(
 SENT = st.lists(RECORDS | st.builds(Bad, st.sampled_from(["{", "[", "nul"])), max_size=10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), sent=SENT)
 def test_order_cuts_repeats_and_chunks_do_not_change_the_digest(
     shared: Engine, data: st.DataObject, sent: list[Record | Bad]
@@ -203,7 +203,7 @@ def test_order_cuts_repeats_and_chunks_do_not_change_the_digest(
     assert len(digests) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(order=st.lists(RECORDS, max_size=12), size=st.sampled_from([1, 2, 3, 100]))
 def test_the_target_is_the_greatest_version_of_each_key(
     shared: Engine, order: list[Record], size: int

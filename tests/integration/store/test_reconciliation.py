@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
@@ -46,7 +46,7 @@ TOLERANCES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(
     rows=TABLES,
     tolerances=TOLERANCES,
@@ -72,7 +72,7 @@ def test_the_database_says_what_a_naive_reader_of_the_rows_says(
             assert side.value == getattr(held[side.source, row.key], row.field)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(tables=st.lists(TABLES, min_size=2, max_size=4), since=st.sampled_from([None, TIMES[1]]))
 def test_new_are_the_keys_that_were_not_mismatched_the_last_time(
     store: Engine, tables: list[list[Holding]], since: str | None

@@ -134,12 +134,3 @@ def test_a_record_later_than_a_clock_that_was_set_back_has_a_negative_age(
 ) -> None:
     set_clock(monkeypatch, at("11:59"))
     assert (shop(store)["age_seconds"], shop(store)["late"]) == (-60.0, False)
-
-
-def test_an_empty_store_says_what_to_do_next(ledger: Ledger, store: Command) -> None:
-    assert "`worker up --burst`" in store("freshness").out
-    assert store("freshness", "--json").json == {"late": [], "sources": []}
-
-
-def test_it_has_help_with_examples(store: Command) -> None:
-    assert "store freshness --json" in store("freshness", "--help").out.partition("Examples")[2]

@@ -163,20 +163,11 @@ def test_a_slip_is_one_line(
     assert said in ended.err
 
 
-def test_an_empty_store_says_what_to_do_next(ledger: Ledger, store: Command) -> None:
-    assert "`worker up --burst`" in store("lateness").out
-    assert store("lateness", "--json").json == {"sources": []}
-
-
 def test_asking_writes_nothing_into_the_database(late: Timeline) -> None:
     for _ in range(2):
         with database.reading(late.engine) as connection:
             lateness.of_sources(connection)
     assert "arrival_limits" not in inspect(late.engine).get_table_names()
-
-
-def test_it_has_help_with_examples(store: Command) -> None:
-    assert "store lateness --plot lags.png" in store("lateness", "--help").out.partition("Examples")[2]
 
 
 # --- the picture ---------------------------------------------------------------------------------------

@@ -211,12 +211,6 @@ def test_the_history_is_told_newest_first_and_no_more_than_asked(two: Timeline, 
     assert re.search(r"^ +2 +busy +2025-01-15 12:00:00 UTC .* run 2 +record busy-2-1$", said, re.M)
 
 
-@pytest.mark.parametrize("command", ["set", "rewind", "repair", "history"])
-def test_each_has_help_with_examples(store: Command, command: str) -> None:
-    ended = store("watermark", command, "--help")
-    assert (ended.code, f"store watermark {command}" in ended.out.partition("Examples")[2]) == (0, True)
-
-
 # --- clocks that run backwards -------------------------------------------------------------------------
 
 
