@@ -1,4 +1,4 @@
-"""What the three commands share: errors in one line, exit codes with names, text that cannot harm a terminal."""
+"""The common parts of the three commands: errors in one line, named exit codes, JSON on standard output."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from typing import Any
 import orjson
 
 from store.errors import SluiceError
+from store.text import printable
 
 
 class Exit(enum.IntEnum):
-    """What a command ends with."""
+    """The exit codes."""
 
     OK = 0
-    FAILED = 1  # a law is violated, a job failed for good, nothing was found
-    USAGE = 2  # the caller's to mend, or Redis or the database is not to be had
+    FAILED = 1  # a law is violated, a job failed for good, or nothing was found
+    USAGE = 2  # the user can fix this; or Redis or the database is not available
     INTERRUPTED = 130
 
 
 def run(app: Callable[[], Any]) -> None:
-    """Runs a command: an error of ours is one line on standard error, never a traceback."""
+    """Runs a command: a SluiceError is one line on standard error, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
@@ -40,7 +41,7 @@ def run(app: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
-        # The reader has seen enough; Python would complain once more when it closes standard output.
+        # The reader closed the pipe; Python would fail again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.OK)
 
@@ -58,16 +59,7 @@ def warn(message: str) -> None:
 def note(message: str, word: str, colour: str) -> None:
     coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     label = f"\x1b[{colour}m{word}:\x1b[0m" if coloured else f"{word}:"
-    print(label, shown(message), file=sys.stderr)
-
-
-def shown(text: str) -> str:
-    """Text with control characters and terminal escapes made visible, on one line."""
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    print(label, printable(message), file=sys.stderr)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -81,7 +73,7 @@ def print_json(value: Any) -> None:
 
 
 def json_text(value: Any, *, indented: bool = True) -> str:
-    """JSON that cannot harm a terminal either."""
+    """JSON with every control character escaped."""
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None).decode()
-    # JSON escapes most control characters; a terminal obeys these too. They stand in strings alone.
+    # JSON escapes most control characters, but not these, which terminals obey. They occur only in strings.
     return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)

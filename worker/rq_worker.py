@@ -37,7 +37,7 @@ from rq.worker_registration import clean_worker_registry, register
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
-from store.terminal import shown
+from store.text import printable_lines
 from worker import jobs
 from worker.queue import client, maintenance
 from worker.queue.client import RECORDS_QUEUE, JsonSerializer, SluiceJob, SluiceQueue
@@ -83,7 +83,7 @@ class SluiceWorker(Worker):
             if kwargs.get(name, default_of_rq) == default_of_rq:
                 kwargs[name] = default
         super().__init__(names, *args, **kwargs)
-        self.log.addFilter(legible)
+        self.log.addFilter(printable_errors)
         self._horse: WorkHorse | None = None
 
     @property
@@ -198,10 +198,10 @@ class SluiceWorker(Worker):
                 os.killpg(self._horse.pid, signal.SIGKILL)
 
 
-def legible(record: logging.LogRecord) -> bool:
-    """A log filter: what a job's failure says may be a stranger's words, and a terminal would obey them."""
+def printable_errors(record: logging.LogRecord) -> bool:
+    """A log filter: the error of a failed job may hold text of a record, and a terminal would obey it."""
     if record.levelno >= logging.ERROR:
-        record.msg, record.args = "\n".join(map(shown, record.getMessage().split("\n"))), ()
+        record.msg, record.args = printable_lines(record.getMessage()), ()
     return True
 
 

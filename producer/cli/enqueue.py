@@ -11,7 +11,8 @@ from producer.cli.command import Resources, batch_counts, record, send_batches, 
 from producer.cli.progress import Bar
 from producer.feed import Feed
 from store.tables.enqueues import Enqueue
-from store.terminal import counted, print_json, shown, warn
+from store.terminal import counted, print_json, warn
+from store.text import printable
 from worker.queue import wait as waiting
 from worker.queue.send import Sent
 from worker.settings import WorkerSettings
@@ -64,7 +65,7 @@ def warn_of_unknown_source(source: str, worker: WorkerSettings) -> None:
 def send_file(feed: Feed, path: str, resources: Resources, *, quiet: bool) -> tuple[Sent, Enqueue]:
     """Sends one file and, unless it is quiet, prints one line about it."""
     started = time.monotonic()
-    with feed.open(path) as file, Bar(shown(path), file.size) as bar:
+    with feed.open(path) as file, Bar(printable(path), file.size) as bar:
         sent = send_batches(
             feed.messages(file, path),
             resources,
@@ -83,7 +84,7 @@ def send_file(feed: Feed, path: str, resources: Resources, *, quiet: bool) -> tu
     if not quiet:
         known = f", {sent.known_batches:,} known already" if sent.known_batches else ""
         counts = f"{counted(sent.records, 'record')} in {counted(sent.batches, 'batch', 'batches')}"
-        print(f"{shown(path)}: {counts} to source {feed.name}{known}")
+        print(f"{printable(path)}: {counts} to source {feed.name}{known}")
     return sent, row
 
 

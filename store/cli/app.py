@@ -1,6 +1,6 @@
-"""`store report`, `batches`, `runs`, `lineage`, `dead-letters`, `check`, `digest`, `init`; the rest is registered.
+"""The command `store`: `report`, `batches`, `runs`, `dead-letters`, `check`, `digest`, `init`, and the registered ones.
 
-The database's libraries are slow to import, so each command imports them itself: `--help` is quick.
+The database libraries are slow to import, so each command imports them itself and `--help` is fast.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from store.cli import lineage, reconcile, timing, watermarks
 from store.cli.command import Json, opened, reading, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
+from store.text import printable
 
 app = typer.Typer(
     name="store",
-    help="Look at what was stored, check it, repair it.",
+    help="Show, check and repair what is stored.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     add_completion=False,
@@ -47,23 +48,23 @@ class Status(StrEnum):
 
 @app.callback()
 def store() -> None:
-    """Look at what was stored, check it, repair it."""
+    """Show, check and repair what is stored."""
 
 
 @app.command(epilog="Examples:\n\n  store init\n\n  DATABASE_URL=sqlite:////data/sluice.db store init --json")
 def init(as_json: Json = False) -> None:
-    """Make the database, or bring it to today's tables. Every other command does so too on first use."""
+    """Create the database, or migrate it to this version. Every other command does the same on first use."""
     from store.database import schema
 
     with opened() as engine:
-        where = engine.url.render_as_string(hide_password=True)
-    found = {"database": where, "revision": schema.SCHEMA_REVISION}
-    show(found, as_json, lambda _: [terminal.shown(f"{where} is ready, revision {schema.SCHEMA_REVISION}.")])
+        url = engine.url.render_as_string(hide_password=True)
+    found = {"database": url, "revision": schema.SCHEMA_REVISION}
+    show(found, as_json, lambda _: [printable(f"{url} is ready, revision {schema.SCHEMA_REVISION}.")])
 
 
 @app.command(epilog="Examples:\n\n  store report\n\n  store report --json")
 def report(as_json: Json = False) -> None:
-    """The receipt of everything so far: what came in, and what became of it."""
+    """What came in so far, and what became of it."""
     from store.cli.render import summary
     from store.reports import answers
     from store.settings import StoreSettings
@@ -75,12 +76,12 @@ def report(as_json: Json = False) -> None:
 
 @app.command(epilog="Examples:\n\n  store batches\n\n  store batches --limit 5 --json")
 def batches(limit: Limit = 20, as_json: Json = False) -> None:
-    """The latest batches, each with its receipt."""
+    """The latest batches and their counts."""
     from store.cli.render import summary
-    from store.reports import answers
+    from store.reports import receipts
 
     with reading() as connection:
-        found = answers.recent_batches(connection, limit)
+        found = receipts.batches(connection, limit)
     show(found, as_json, summary.batches)
 
 
@@ -90,28 +91,27 @@ def batches(limit: Limit = 20, as_json: Json = False) -> None:
 def runs(
     limit: Limit = 20,
     detail: Annotated[
-        bool, typer.Option("--detail", help="The whole receipts of runs, batches and enqueues.")
+        bool, typer.Option("--detail", help="The full receipts of runs, batches and enqueues.")
     ] = False,
     batches: Annotated[
-        bool, typer.Option("--batches", help="With --detail: those of batches alone.")
+        bool, typer.Option("--batches", help="With --detail: only the receipts of batches.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """The loader's latest runs: what each did, how long it took, why it failed."""
+    """The latest runs of the loader: their counts, duration and error."""
     if batches and not detail:
-        raise UsageError("--batches goes with --detail: `store batches` lists batches")
+        raise UsageError("--batches needs --detail; `store batches` lists batches without it")
     from store.cli.render import receipts as receipt_tables
     from store.cli.render import summary
-    from store.reports import answers, receipts
+    from store.reports import receipts
 
-    if detail:
-        with reading() as connection:
-            kept = receipts.recent(connection, limit)
-        show({"batches": kept["batches"]} if batches else kept, as_json, receipt_tables.receipts)
-        return
     with reading() as connection:
-        found = answers.recent_runs(connection, limit)
-    show(found, as_json, summary.runs)
+        if not detail:
+            show(receipts.runs(connection, limit), as_json, summary.runs)
+        elif batches:
+            show({"batches": receipts.batches(connection, limit)}, as_json, receipt_tables.receipts)
+        else:
+            show(receipts.recent(connection, limit), as_json, receipt_tables.receipts)
 
 
 @app.command(
@@ -124,18 +124,20 @@ def runs(
 def dead_letters(
     reason: Annotated[list[str] | None, typer.Option(help="Only with this reason; may be repeated.")] = None,
     source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
-    status: Annotated[Status, typer.Option(help="Those to mend, those mended, or all.")] = Status.OPEN,
+    status: Annotated[Status, typer.Option(help="Open, resolved or all dead letters.")] = Status.OPEN,
     limit: Annotated[
         int | None,
-        typer.Option(help="How many, oldest first.", min=1, show_default="20; all of them with --json"),
+        typer.Option(help="How many, oldest first.", min=1, show_default="20; all with --json"),
     ] = None,
-    id: Annotated[str | None, typer.Option(help="This one in full; its first digits will do.")] = None,
+    id: Annotated[
+        str | None, typer.Option(help="One in full, by its id or the first digits of its id.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Rejected records: why, where they stand, what they say."""
+    """Rejected records: the reason, the error, file and line, and the payload."""
     if id is not None and (reason or source or limit):
-        raise UsageError("--id names one letter: it goes with no other choice")
-    from store.cli.render import summary
+        raise UsageError("--id selects one letter: do not combine it with --reason, --source or --limit")
+    from store.cli.render import elements, summary
     from store.reports import answers
     from store.tables import batches as inbox
     from store.tables import dead_letters as letters
@@ -152,7 +154,7 @@ def dead_letters(
     show(
         found,
         as_json,
-        lambda found: [summary.EMPTY] if is_empty else summary.dead_letters(found, matching, status.value),
+        lambda found: [elements.EMPTY] if is_empty else summary.dead_letters(found, matching, status.value),
     )
 
 
@@ -161,16 +163,16 @@ def dead_letters(
 )
 def check(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make the Redis DLQ equal the open letters.")
+        bool, typer.Option("--repair", help="Make the Redis DLQ equal to the open dead letters.")
     ] = False,
     lineage: Annotated[
-        bool, typer.Option("--lineage", help="Hold every record's chain of entries together too.")
+        bool, typer.Option("--lineage", help="Check the lineage of every record too.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Hold the laws of conservation against every batch, run and row, and the Redis DLQ against the table.
+    """Check the laws of conservation for every batch, run and row, and compare the Redis DLQ with the table.
 
-    Ends with 1 where one does not hold.
+    Ends with 1 where a law is violated.
     """
     from store.cli.render import summary
     from store.reports import answers
@@ -184,7 +186,7 @@ def check(
 
 @app.command(epilog="Examples:\n\n  store digest\n\n  test $(store digest) = $(cat digest.txt)")
 def digest(as_json: Json = False) -> None:
-    """One hash over the target and the open dead letters: the same for the same records, however they came."""
+    """One hash over the target and the open dead letters: equal records give equal hashes, in any order and batches."""
     from store.checks import conservation
 
     with reading() as connection:

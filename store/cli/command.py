@@ -1,4 +1,4 @@
-"""What the commands of `store` share: the database they look at, and one result for people or as JSON."""
+"""The common parts of the commands: the open database, and output for people or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output."
 
 @contextmanager
 def opened() -> Iterator[Engine]:
-    """The database, made on first use."""
+    """The database, created on first use."""
     from store.database import install
     from store.settings import StoreSettings
 
@@ -31,7 +31,7 @@ def opened() -> Iterator[Engine]:
 
 @contextmanager
 def reading() -> Iterator[Connection]:
-    """One consistent view of the data."""
+    """A read transaction: one consistent view of the data."""
     from store import database
 
     with opened() as engine, database.reading(engine) as connection:
@@ -40,7 +40,7 @@ def reading() -> Iterator[Connection]:
 
 @contextmanager
 def changing() -> Iterator[Connection]:
-    """One transaction: all of it or nothing."""
+    """A write transaction: everything or nothing."""
     from store import database
 
     with opened() as engine, database.transaction(engine) as connection:
@@ -48,7 +48,7 @@ def changing() -> Iterator[Connection]:
 
 
 def show(found: Any, as_json: bool, render: Callable[[Any], list[Any]]) -> None:
-    """The same data either way."""
+    """Prints the same data as JSON or, rendered, for people."""
     from store.cli.render import elements
 
     if as_json:

@@ -1,4 +1,4 @@
-"""`store lineage`, `explain` and `openlineage`: what was done to a record, why, and the runs for others to read."""
+"""`store lineage`, `explain` and `openlineage`: the history of a record, the reasons, the runs as events."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ OPENLINEAGE_EXAMPLES = (
 def lineage(
     key: Annotated[str | None, typer.Argument(help="A record's key.", show_default=False)] = None,
     source: Annotated[str | None, typer.Option(help="Only this source's record of that key.")] = None,
-    file: Annotated[str | None, typer.Option(help="A file, named as it was sent; with --line.")] = None,
+    file: Annotated[
+        str | None, typer.Option(help="A file, by the name under which it was sent; with --line.")
+    ] = None,
     line: Annotated[int | None, typer.Option(help="A line of that file.", min=0)] = None,
     id: Annotated[
         str | None, typer.Option(help="An entry (stage-…, load-…, event-…), or a dead letter's first digits.")
@@ -39,12 +41,12 @@ def lineage(
     by_step: Annotated[bool, typer.Option("--by-step", help="Count the entries of each step.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What was done to a record, from its file and line to the target; or what became of a line or entry."""
+    """The entries of a record, from its file and line to the target; also by line or by entry."""
     asked = [key is not None, file is not None or line is not None, id is not None, by_step]
     if sum(asked) != 1 or (file is None) != (line is None):
         raise UsageError("give one of: a KEY, --file with --line, --id, or --by-step")
     if source is not None and key is None:
-        raise UsageError("--source goes with a KEY")
+        raise UsageError("--source needs a KEY")
     from store.cli.render import lineage as lineage_tables
     from store.reports import answers
     from store.tables.lineage import count_by_step
@@ -65,7 +67,7 @@ def explain(
     source: Annotated[str | None, typer.Option(help="Only this source's record of that key.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Why the target holds what it holds of a key, and what lost against it."""
+    """Why the target holds a row of a key, and what became of the key's other records."""
     from store.cli.render import lineage as lineage_tables
     from store.lineage import explain as reasons
 
@@ -75,13 +77,15 @@ def explain(
 
 
 def openlineage(
-    run: Annotated[int | None, typer.Option(help="This run alone.", min=1)] = None,
+    run: Annotated[int | None, typer.Option(help="Only this run.", min=1)] = None,
     since_run: Annotated[int | None, typer.Option(help="This run and all later ones.", min=1)] = None,
-    file: Annotated[Path | None, typer.Option(help="Write the events there, one a line.")] = None,
-    url: Annotated[str | None, typer.Option(help="Send them there; the key is OPENLINEAGE_API_KEY.")] = None,
-    namespace: Annotated[str, typer.Option(help="Of the job.")] = "sluice",
+    file: Annotated[Path | None, typer.Option(help="Write the events to this file, one a line.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Send the events to this URL, with OPENLINEAGE_API_KEY.")
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="The namespace of the job.")] = "sluice",
 ) -> None:
-    """The loader's runs as OpenLineage events, oldest first; on standard output, one a line."""
+    """The runs of the loader as OpenLineage events, oldest first, one a line."""
     if run is not None and since_run is not None:
         raise UsageError("give one of: --run, --since-run")
     if file is not None and url is not None:

@@ -38,18 +38,18 @@ def reconcile(
     *,
     sources: Annotated[
         str | None,
-        typer.Option(help="These sources, with commas between.", show_default="all that have rows"),
+        typer.Option(help="These sources, separated by commas.", show_default="all with rows"),
     ] = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
-            help="FIELD=NUMBER: values no further apart match; ts=SECONDS compares ts, which is not "
-            "compared otherwise. May be repeated.",
-            show_default="values must be the same",
+            help="FIELD=NUMBER: values that differ by at most NUMBER match; ts=SECONDS compares ts, "
+            "which is not compared without it. May be repeated.",
+            show_default="values must be equal",
         ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Only keys of which some source has a row with this ts or a later one.")
+        str | None, typer.Option(help="Only keys with a row of this ts or later in some source.")
     ] = None,
     limit: Annotated[
         int | None,
@@ -58,38 +58,38 @@ def reconcile(
         ),
     ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the result, and say what is new since the last one.")
+        bool, typer.Option("--keep", help="Store the result, and list the mismatches that are new.")
     ] = False,
-    history: Annotated[bool, typer.Option("--history", help="List the results that were kept.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="List the stored results.")] = False,
     fail_on_mismatch: Annotated[
-        bool, typer.Option("--fail-on-mismatch", help="End with 1 where a key is mismatched.")
+        bool, typer.Option("--fail-on-mismatch", help="End with 1 if a key is mismatched.")
     ] = False,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="The differences as CSV on standard output.")] = False,
 ) -> None:
-    """Compare what the sources say of the same keys: what matches, what does not, what only one has."""
+    """Compare the rows of the same keys in all sources: matched, mismatched, and in one source only."""
     if as_json and as_csv:
-        raise UsageError("--json and --csv are two shapes of one output: choose one")
+        raise UsageError("--json and --csv are two formats of one output: choose one")
     if history:
         if sources or tolerance or since or keep or fail_on_mismatch or as_csv:
-            raise UsageError("--history lists what was kept: it goes with --limit and --json alone")
+            raise UsageError("--history lists stored results: combine it only with --limit and --json")
         return show_history(limit or KEYS_IN_TABLE, as_json)
     from store.reconcile import compare
     from store.reconcile import runs as reconciliation
 
-    names = None if sources is None else named(sources)
+    names = None if sources is None else source_names(sources)
     tolerances, moment = tolerances_of(tolerance or []), None if since is None else stored_moment(since)
     most = limit if limit or as_json or as_csv else KEYS_IN_TABLE
-    place: AbstractContextManager[Connection] = changing() if keep else reading()
-    # What is printed waits in a file, so that a slow reader of it holds up no writer of the database.
+    access: AbstractContextManager[Connection] = changing() if keep else reading()
+    # The output goes through a file: a slow reader of it must not hold the database transaction open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="") as out:
-        with place as connection:
-            asked = compare.compared(connection, names, tolerances, moment)
-            note = nothing_to_compare(connection, asked.sources)
-            result = reconciliation.reconcile(connection, asked)
+        with access as connection:
+            comparison = compare.comparison_of(connection, names, tolerances, moment)
+            note = nothing_to_compare(connection, comparison.sources)
+            result = reconciliation.reconcile(connection, comparison)
             if keep and note is None:
-                result = reconciliation.keep(connection, asked, result)
-            rows = first_keys(reconciliation.differences(connection, asked), most)
+                result = reconciliation.keep(connection, comparison, result)
+            rows = first_keys(reconciliation.differences(connection, comparison), most)
             printed = write(connection, result, rows, note, (as_json, as_csv), cast(TextIO, out))
         put(printed, cast(TextIO, out))
     if as_csv and note:
@@ -103,7 +103,7 @@ def write(
     connection: Connection, result: Result, rows: Iterable[Difference], note: str | None,
     shape: tuple[bool, bool], out: TextIO,
 ) -> list[Any]:  # fmt: skip
-    """Writes JSON or CSV; for people, what is to be shown."""
+    """Writes JSON or CSV to `out`; returns the tables for people."""
     from store.cli.render import reconcile as tables
     from store.reconcile import runs as reconciliation
 
@@ -113,13 +113,13 @@ def write(
     elif as_csv:
         tables.write_csv(rows, out, to_terminal=sys.stdout.isatty())
     else:
-        new = reconciliation.found_first_by(connection, result.seq, NEW_KEYS_SHOWN) if result.seq else []
+        new = reconciliation.first_found_keys(connection, result.seq, NEW_KEYS_SHOWN) if result.seq else []
         return tables.reconciliation(result, list(rows), note, new)
     return []
 
 
 def put(things: list[Any], out: TextIO) -> None:
-    """What was written, or these tables, on standard output."""
+    """Prints these tables, or copies what was written to `out`, on standard output."""
     from store.cli.render import elements
 
     if things:
@@ -129,38 +129,38 @@ def put(things: list[Any], out: TextIO) -> None:
 
 
 def show_history(limit: int, as_json: bool) -> None:
-    """The results that were kept, each with the first keys that it was the first to find."""
+    """Prints the stored results, each with the first of the keys that it was the first to find."""
     from store.cli.render import reconcile as reconcile_tables
     from store.reconcile import runs as reconciliation
 
     with reading() as connection:
         found = reconciliation.history(connection, limit)
         for row in found:
-            row["new_keys"] = reconciliation.found_first_by(connection, row["seq"], NEW_KEYS_SHOWN)
+            row["new_keys"] = reconciliation.first_found_keys(connection, row["seq"], NEW_KEYS_SHOWN)
     show(reconcile_tables.history_json(found), as_json, reconcile_tables.history)
 
 
 def first_keys(differences: Iterator[Difference], most: int | None) -> Iterator[Difference]:
-    """The differences of so many keys; of all where `most` is None."""
+    """The differences of the first `most` keys; of all keys where it is None."""
     for _, of_key in islice(groupby(differences, key=lambda each: each.key), most):
         yield from of_key
 
 
-def nothing_to_compare(connection: Connection, asked: tuple[str, ...]) -> str | None:
-    """Why there is nothing to compare: fewer than two of the sources have rows."""
+def nothing_to_compare(connection: Connection, sources: tuple[str, ...]) -> str | None:
+    """The reason why there is nothing to compare: fewer than two of the sources have rows. None if there is."""
     from store.reconcile import compare
 
-    there = compare.sources_with_rows(connection)
-    having = [name for name in asked if name in there]
-    if len(having) > 1:
+    loaded = compare.sources_with_rows(connection)
+    chosen = [name for name in sources if name in loaded]
+    if len(chosen) > 1:
         return None
-    said = f"only {having[0]!r} has rows" if having else "none has rows"
-    others = f"; those with rows are {', '.join(there)}" if len(there) > len(having) else ""
-    return f"Nothing to compare: it takes two sources, {said}{others}."
+    reason = f"only {chosen[0]!r} has rows" if chosen else "none has rows"
+    others = f"; those with rows are {', '.join(loaded)}" if len(loaded) > len(chosen) else ""
+    return f"Nothing to compare: it takes two sources, {reason}{others}."
 
 
-def named(text: str) -> list[str]:
-    """The names of `a,b`. Raises UsageError where there is none."""
+def source_names(text: str) -> list[str]:
+    """The names in `a,b`. Raises UsageError where there is none."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise UsageError(f"--sources {text!r} names no source: write them as --sources a,b")
@@ -168,14 +168,14 @@ def named(text: str) -> list[str]:
 
 
 def tolerances_of(given: list[str]) -> dict[str, float]:
-    """field -> tolerance, of `field=number`. Raises ConfigError naming the one that is wrong."""
+    """field -> tolerance, from `field=number`. Raises ConfigError with the wrong text."""
     found: dict[str, float] = {}
     for text in given:
         name, equals, number = (part.strip() for part in text.partition("="))
         if not (name and equals):
             raise ConfigError(f"--tolerance {text!r} should be FIELD=NUMBER, like value=0.01")
         if name in found:
-            raise ConfigError(f"--tolerance gives {name!r} twice: once is enough")
+            raise ConfigError(f"--tolerance gives {name!r} twice: give it once")
         try:
             found[name] = float(number)
         except ValueError as error:
@@ -186,11 +186,13 @@ def tolerances_of(given: list[str]) -> dict[str, float]:
 
 
 def stored_moment(text: str) -> str:
-    """A date or an ISO 8601 time as stored text; in UTC unless it says otherwise. Raises UsageError."""
+    """A date or an ISO 8601 time as stored text; UTC where it has no offset. Raises UsageError."""
     from store import timestamps
 
     try:
         moment = datetime.fromisoformat(text.strip())
         return timestamps.to_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"--since {text!r} is no time: write 2025-01-15 or 2025-01-15T12:00:00Z") from error
+        raise UsageError(
+            f"--since {text!r} is not a time: write 2025-01-15 or 2025-01-15T12:00:00Z"
+        ) from error

@@ -22,7 +22,7 @@ LATENESS_EXAMPLES = (
 
 
 def freshness(as_json: Json = False) -> None:
-    """How old each source's newest record is, and whether that is late against the source's own rhythm."""
+    """How old the newest record of each source is, and whether the source is late for its own rhythm."""
     from store.cli.render import timing as time_tables
     from store.reports import timing
     from store.settings import StoreSettings
@@ -44,11 +44,11 @@ def lateness(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the histograms into this file too.", show_default=False)
+        Path | None, typer.Option(help="Also draw the histograms into this file.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How long after their event time records arrive, and how many an allowed lateness would make late."""
+    """How long after their event time records arrive, and how many would be late for an allowed lateness."""
     from store.cli.render import timing as time_tables
     from store.reports import lateness as lag
     from store.reports import timing
@@ -66,7 +66,7 @@ def lateness(
 
 
 def _span(text: str) -> timedelta:
-    """A length of time as settings write it. Raises UsageError."""
+    """A length of time in the notation of the settings. Raises UsageError."""
     from pydantic import TypeAdapter, ValidationError
 
     from store.settings import Duration
@@ -75,6 +75,6 @@ def _span(text: str) -> timedelta:
         found: timedelta = TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
         raise UsageError(
-            f"--allowed {text!r} is no length of time: write it like 90s, 15m, 1h or 7d"
+            f"--allowed {text!r} is not a length of time: write it like 90s, 15m, 1h or 7d"
         ) from error
     return found

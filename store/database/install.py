@@ -105,13 +105,15 @@ def missing_columns(
     return [column for column in columns if column.name not in kinds]
 
 
+# The first row in this order is the golden one; `t` is `target`, `p` is `source_priorities`.
+GOLDEN_ORDER = "COALESCE(p.priority, 2147483647), t.ts DESC, t.content_hash DESC, t.source"
 # The best source's row of each key; of sources of one priority the newest. `*` is what the target holds
 # when the view is made, so it is made again with every new column.
 GOLDEN = """
 CREATE VIEW golden AS
 SELECT {columns} FROM (
   SELECT t.*, ROW_NUMBER() OVER (
-    PARTITION BY t.key ORDER BY COALESCE(p.priority, 2147483647), t.ts DESC, t.content_hash DESC, t.source
+    PARTITION BY t.key ORDER BY {order}
   ) AS place
   FROM target t LEFT JOIN source_priorities p ON p.source = t.source
 ) AS ranked WHERE place = 1
@@ -123,7 +125,9 @@ def create_golden(connection: Connection) -> None:
     quote = connection.dialect.identifier_preparer.quote
     names = [column["name"] for column in inspect(connection).get_columns("target")]
     connection.exec_driver_sql("DROP VIEW IF EXISTS golden")
-    connection.exec_driver_sql(GOLDEN.format(columns=", ".join(quote(name) for name in names)))
+    connection.exec_driver_sql(
+        GOLDEN.format(order=GOLDEN_ORDER, columns=", ".join(quote(name) for name in names))
+    )
 
 
 def add_column(connection: Connection, column: schema.ContractColumn) -> None:

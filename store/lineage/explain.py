@@ -1,11 +1,11 @@
-"""Why the target holds what it holds of a key, and what lost against it: the facts, and what they say."""
+"""Why the target holds a row of a key, and what became of the key's other records: the facts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from store import database, timestamps
 from store.database import install
@@ -15,19 +15,16 @@ from store.lineage import trace
 from store.tables import batches
 from store.tables.lineage import Entry
 
-UNRANKED = 2147483647  # as the view `golden` has it
-MOST_NAMED = 5
-
 Facts = dict[str, Any]
 
 
 def explain(connection: Connection, key: str, source: str | None = None) -> Facts:
-    """Every source's account of a key, and which one `golden` takes. Raises SluiceError where none has it."""
+    """The history of a key in each source, and the row that `golden` shows. Raises SluiceError for an unknown key."""
     found = trace.of_key(connection, key, source)
     names = sorted({entry.source for entry in found if entry.key == key})
     if not names:
         of = f" of source {source!r}" if source else ""
-        raise SluiceError(f"nothing is known of key {key!r}{of}: `store batches` lists what was received")
+        raise SluiceError(f"key {key!r}{of} is unknown: `store batches` lists what was received")
     sources = [_of_source(connection, key, name, found) for name in names]
     return {"key": key, "sources": sources, "golden": None if source else golden(connection, key)}
 
@@ -37,14 +34,14 @@ def _of_source(connection: Connection, key: str, source: str, entries: list[Entr
     versions = _versions(own, key)
     held = _held(connection, key, source)
     holds = {**versions.get(held["id"], {}), **held} if held else None
-    wrote = [each for each in versions.values() if each["outcome"] in ("inserted", "updated")]
-    replaced = [each for each in wrote if not holds or each["id"] != holds["id"]]
+    loaded = [each for each in versions.values() if each["outcome"] in ("inserted", "updated")]
+    replaced = [each for each in loaded if not holds or each["id"] != holds["id"]]
     return {
         "source": source,
         "holds": holds,
         "replaced": sorted(replaced, key=lambda each: (each["run"], each["ts"]), reverse=True),
-        "lost_at_load": [each for each in versions.values() if each["outcome"] == "superseded"],
-        "lost_at_stage": _skipped(own, key, "superseded", versions),
+        "superseded_at_load": [each for each in versions.values() if each["outcome"] == "superseded"],
+        "superseded_at_stage": _skipped(own, key, "superseded", versions),
         "pending": [each for each in versions.values() if each["outcome"] is None],
         "duplicates": _skipped(own, key, "duplicate", versions),
         "skipped": _skipped(own, key, "late", versions),
@@ -65,7 +62,7 @@ def _held(connection: Connection, key: str, source: str) -> Facts | None:
 
 
 def _versions(entries: list[Entry], key: str) -> dict[str, Facts]:
-    """`stage` id -> one staged record of the key, oldest first, and what its load did."""
+    """`stage` id -> one staged record of the key, oldest first, and the outcome of its load."""
     loads = {entry.parent_id: entry for entry in entries if entry.step == "load"}
     known = {entry.id: entry for entry in entries}
     found = {}
@@ -75,22 +72,22 @@ def _versions(entries: list[Entry], key: str) -> dict[str, Facts]:
             found[entry.id] = {
                 "id": entry.id,
                 "ts": timestamps.to_iso(entry.detail.removeprefix("ts ")),
-                **_place(entry),
+                **_origin(entry),
                 "staged_at": timestamps.to_iso(entry.at),
                 "outcome": load.detail if load else None,
                 "run": load.run if load else None,
                 "loaded_at": timestamps.to_iso(load.at) if load else None,
-                "sent_back": _sent_back(entry, known),
+                "replayed": _replay(entry, known),
             }
     return found
 
 
-def _place(entry: Entry) -> Facts:
+def _origin(entry: Entry) -> Facts:
     return {"file": entry.file, "line": entry.line, "batch": entry.batch}
 
 
-def _sent_back(entry: Entry, known: dict[str, Entry]) -> Facts | None:
-    """The replay that a staged record came from, and why it had been rejected."""
+def _replay(entry: Entry, known: dict[str, Entry]) -> Facts | None:
+    """The replay that a staged record came from, and the reasons of the rejection before it."""
     replay = known.get(entry.parent_id or "")
     if replay is None:
         return None
@@ -99,18 +96,18 @@ def _sent_back(entry: Entry, known: dict[str, Entry]) -> Facts | None:
 
 
 def _skipped(entries: list[Entry], key: str, detail: str, versions: dict[str, Facts]) -> list[Facts]:
-    """Records that were not staged, and what each repeats or is beaten by."""
+    """Records that were not staged, each with the record that it repeats or that superseded it."""
     found = []
     for entry in entries:
         if entry.step == "skip" and entry.key == key and entry.detail == detail:
             other = versions.get(entry.repeats_id or "", {})
             by = {name: other[name] for name in ("id", "ts", "file", "line")} if other else None
-            found.append({**_place(entry), "at": timestamps.to_iso(entry.at), "by": by})
+            found.append({**_origin(entry), "at": timestamps.to_iso(entry.at), "by": by})
     return found
 
 
 def _rejected(connection: Connection, entries: list[Entry], key: str) -> list[Facts]:
-    """The dead letters of this key: where each came, every time, and what is with it now."""
+    """The dead letters of this key: every line that each came from, and its state."""
     rejects = [entry for entry in entries if entry.step == "reject" and entry.key == key]
     letters = _letters(connection, [entry.number for entry in rejects])
     found: dict[str, Facts] = {}
@@ -119,13 +116,13 @@ def _rejected(connection: Connection, entries: list[Entry], key: str) -> list[Fa
         facts = found.setdefault(letter["dead_letter"], {**letter, "reasons": [], "at": []})
         if entry.detail not in facts["reasons"]:
             facts["reasons"].append(entry.detail)
-        if not entry.parent_id:  # what was sent back and rejected again came from no other line
-            facts["at"].append(_place(entry))
+        if not entry.parent_id:  # a replay that was rejected again came from the same line
+            facts["at"].append(_origin(entry))
     return list(found.values())
 
 
 def _letters(connection: Connection, numbers: list[int]) -> dict[int, Facts]:
-    """`reject` entry -> its dead letter, how that stands, and how often it was sent back."""
+    """`reject` entry -> its dead letter, the state of that letter, and its number of replays."""
     events = lineage_events
     rows = (
         select(events.c.id, events.c.dead_letter_id, dead_letters.c.status, dead_letters.c.replays)
@@ -139,21 +136,20 @@ def _letters(connection: Connection, numbers: list[int]) -> dict[int, Facts]:
 
 
 def golden(connection: Connection, key: str) -> Facts | None:
-    """The row that the view `golden` takes of a key, the others in order, and what decided."""
-    target = record_tables().target
-    sources = batches.sources(connection)
+    """The row that the view `golden` shows for a key, the others in order, and the reason."""
+    target, priorities = record_tables().target.alias("t"), source_priorities.alias("p")
     rows = (
-        select(target.c.source, target.c.ts, target.c.content_hash, source_priorities.c.priority)
-        .outerjoin(source_priorities, source_priorities.c.source == target.c.source)
-        .where(target.c.source.in_(sources), target.c.key == key)
+        select(target.c.source, target.c.ts, priorities.c.priority)
+        .outerjoin(priorities, priorities.c.source == target.c.source)
+        .where(target.c.source.in_(batches.sources(connection)), target.c.key == key)
+        .order_by(text(install.GOLDEN_ORDER))
     )
-    found = sorted(connection.execute(rows).all())
-    # Sorts keep the order of equals: from the least to the most important, as the view orders.
-    found.sort(key=lambda row: (row[1], row[2]), reverse=True)
-    found.sort(key=lambda row: UNRANKED if row[3] is None else row[3])
-    if not found:
+    ranked = [
+        {"source": source, "ts": timestamps.to_iso(ts), "priority": priority}
+        for source, ts, priority in connection.execute(rows)
+    ]
+    if not ranked:
         return None
-    ranked = [{"source": row[0], "ts": timestamps.to_iso(row[1]), "priority": row[3]} for row in found]
     return {**ranked[0], "because": _decided_by(ranked), "others": ranked[1:]}
 
 

@@ -1,7 +1,7 @@
 """The loader's runs as OpenLineage events: START, and COMPLETE, FAIL or ABORT, with datasets and row counts.
 
-The events are made and checked by `openlineage-python`, the extra `openlineage`. A run's id is made from its
-number and start, so the same run sent twice is the same run to whoever collects them.
+`openlineage-python`, the extra `openlineage`, makes and checks the events. The id of a run is made from its
+number and start, so a collector that receives a run twice stores it once.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent
 
 JOB = "sluice.load"
-FILES = "file"  # the namespace of what was sent, named as it was sent
+FILES = "file"  # the namespace of files; their names are those that were sent
 ENDS = {"succeeded": "COMPLETE", "failed": "FAIL", "interrupted": "ABORT"}
-API_KEY = "OPENLINEAGE_API_KEY"  # as the client of OpenLineage calls it
+API_KEY = "OPENLINEAGE_API_KEY"  # the name that the client of OpenLineage uses
 TIMEOUT_SECONDS = 10.0
 
 
@@ -54,7 +54,7 @@ def events(connection: Connection, namespace: str, *, first: int = 1, last: int 
 
 
 def _rows_read(connection: Connection, first: int, last: int | None) -> dict[int, dict[str, int]]:
-    """run -> file -> the rows it loaded of it."""
+    """run -> file -> number of rows that the run loaded of the file."""
     loads = record_lineage
     batch = loads.c.id.op(">>")(PLACE_BITS)
     wanted = loads.c.run_seq.between(first, last) if last else loads.c.run_seq >= first
@@ -74,7 +74,7 @@ def _rows_read(connection: Connection, first: int, last: int | None) -> dict[int
 
 
 def _target(connection: Connection) -> tuple[str, str, dict[str, str]]:
-    """(namespace, name, column -> type) of the target; where it lies, without a user or password."""
+    """(namespace, name, column -> type) of the target; the namespace has no user or password."""
     url = connection.engine.url
     columns = {str(each["name"]): str(each["type"]) for each in inspect(connection).get_columns("target")}
     if url.get_backend_name() == "sqlite":
@@ -90,12 +90,12 @@ def _target(connection: Connection) -> tuple[str, str, dict[str, str]]:
 def _events(
     run: dict[str, Any], namespace: str, read: dict[str, int], target: tuple[str, str, dict[str, str]]
 ) -> list[RunEvent]:
-    begun = _event("START", run["started_at"], run, namespace, _inputs(read, False), [_output(target, None)])
+    start = _event("START", run["started_at"], run, namespace, _inputs(read, False), [_output(target, None)])
     if run["status"] not in ENDS:
-        return [begun]
-    wrote = run["inserted"] + run["updated"]
+        return [start]
+    written = run["inserted"] + run["updated"]
     ended = (ENDS[run["status"]], run["finished_at"] or run["started_at"])
-    return [begun, _event(*ended, run, namespace, _inputs(read, True), [_output(target, wrote)])]
+    return [start, _event(*ended, run, namespace, _inputs(read, True), [_output(target, written)])]
 
 
 def _event(
@@ -151,7 +151,7 @@ def _inputs(read: dict[str, int], counted: bool) -> list[InputDataset]:
     ]
 
 
-def _output(target: tuple[str, str, dict[str, str]], wrote: int | None) -> OutputDataset:
+def _output(target: tuple[str, str, dict[str, str]], rows: int | None) -> OutputDataset:
     from openlineage.client.event_v2 import OutputDataset
     from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
     from openlineage.client.facet_v2 import schema_dataset
@@ -161,9 +161,9 @@ def _output(target: tuple[str, str, dict[str, str]], wrote: int | None) -> Outpu
     facets: dict[str, Any] = {
         "schema": schema_dataset.SchemaDatasetFacet(fields=fields, producer=_producer())
     }
-    if wrote is None:
+    if rows is None:
         return OutputDataset(namespace=namespace, name=name, facets=facets)
-    written = statistics.OutputStatisticsOutputDatasetFacet(rowCount=wrote, producer=_producer())
+    written = statistics.OutputStatisticsOutputDatasetFacet(rowCount=rows, producer=_producer())
     return OutputDataset(
         namespace=namespace, name=name, facets=facets, outputFacets={"outputStatistics": written}
     )
@@ -173,11 +173,11 @@ def _producer() -> str:
     return f"urn:sluice:{version('sluice')}"
 
 
-# --- where they go -------------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------
 
 
 def write(events: list[str], file: Path) -> None:
-    """Into a file, one a line; what it held is gone. Raises UsageError."""
+    """Writes the events to a file, one a line, and replaces its content. Raises UsageError."""
     try:
         file.write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
     except OSError as error:
@@ -185,14 +185,14 @@ def write(events: list[str], file: Path) -> None:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would become a GET, and carry the key elsewhere."""
+    """Refuses redirects: the POST would become a GET, and another server would get the key."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def send(events: list[str], url: str) -> None:
-    """Each by HTTP POST. Raises UsageError for what is no URL, SluiceError where one is not accepted."""
+    """Sends each event by HTTP POST. Raises UsageError for a bad URL, SluiceError where the server refuses one."""
     parts = _split(url)
     where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
     opener = urllib.request.build_opener(_NoRedirect())

@@ -1,8 +1,8 @@
-"""Walks through lineage: from a key, a line or any entry, back to file and line and forward to the target.
+"""Traces lineage: from a key, a line or any entry, back to file and line and forward to the target.
 
-A staged record's id is its batch and place, so an entry's number tells its batch; only its key must be looked
-for, by going once through the loaded records of its source. Events are few ways from one another: a `replay`
-stands beside what became of it (its id, without the last bit), and knows the `reject` that it follows.
+The id of a staged record is made of the number of its batch and its position there, so the number of an entry
+gives its batch. Only the key must be searched for, once through the loaded records of its source. A `replay`
+event and the event of its outcome have the same number without the last bit; its parent is the `reject` event.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Entries = dict[str, Entry]
 
 
 def of_key(connection: Connection, key: str, source: str | None = None) -> list[Entry]:
-    """Every entry of a record key, oldest first, and all that they follow or that follows, whatever its key."""
+    """Every entry of a record key, oldest first, with all their ancestors and descendants, whatever their key."""
     # Naming the sources lets the lookup use the primary key, which begins with them.
     sources = [source] if source else inbox.sources(connection)
     return _family(connection, _entries(connection, VIEW.c.key == key, VIEW.c.source.in_(sources)))
@@ -63,15 +63,17 @@ def of_line(connection: Connection, file: str, line: int) -> list[Entry]:
 
 
 def of_id(connection: Connection, id: str) -> list[Entry]:
-    """All that is linked with an entry: `stage-…`, `load-…`, `event-…`, or a dead letter's id or first digits.
+    """Every entry connected with an entry (`stage-…`, `load-…`, `event-…`) or a dead letter (its first digits).
 
-    Empty where there is no such entry. Raises UsageError for what is no id, or names several letters.
+    Empty for an unknown id. Raises UsageError for text that is not an id, or that several letters begin with.
     """
     step, _, digits = id.partition("-")
     if step not in ("stage", "load", "event"):
         return _family(connection, _of_letter(connection, id))
     if not (digits.isascii() and digits.isdigit()) or int(digits) >= MAX_NUMBER:
-        raise UsageError(f"--id {id!r} is no entry's: write it like {step}-1048576, as --json shows it")
+        raise UsageError(
+            f"--id {id!r} is not the id of an entry: write it like {step}-1048576, as --json shows it"
+        )
     number = int(digits)
     if step == "event":
         return _family(connection, _events(connection, [number]))
@@ -85,7 +87,7 @@ def of_id(connection: Connection, id: str) -> list[Entry]:
 def _of_letter(connection: Connection, prefix: str) -> list[Entry]:
     ids = dead_letters.ids_that_begin(connection, prefix) if prefix else []
     if len(ids) > 1:
-        raise UsageError(f"--id {prefix!r} is the beginning of several ({', '.join(ids)}): give more digits")
+        raise UsageError(f"several ids begin with --id {prefix!r} ({', '.join(ids)}): give more digits")
     numbers = select(lineage_events.c.id).where(lineage_events.c.dead_letter_id.in_(ids))
     return _events(connection, connection.execute(numbers).scalars().all())
 
@@ -98,7 +100,7 @@ def _entries(connection: Connection, *conditions: ColumnElement[bool]) -> list[E
 def _numbered(
     connection: Connection, numbers: Sequence[int], *conditions: ColumnElement[bool]
 ) -> list[Entry]:
-    # SQLite looks up a list of values in each part of a view; a subquery it holds against all of its rows.
+    # SQLite looks a list of values up in each part of a view, but compares a subquery with all rows of the view.
     chunks = [numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE)]
     return [
         entry for chunk in chunks for entry in _entries(connection, *conditions, VIEW.c.number.in_(chunk))
@@ -130,14 +132,14 @@ def _records(connection: Connection, found: Iterable[tuple[str, str, int]]) -> l
 def _records_where(
     connection: Connection, sources: set[str], condition: Callable[[Table], ColumnElement[bool]]
 ) -> list[Entry]:
-    """`stage` and `load` of records whose key is not known: goes through all of their sources'."""
+    """`stage` and `load` of records whose key is unknown: reads every record of these sources."""
     if not sources:
         return []
-    places = [
+    statements = [
         select(rows.c.source, rows.c.key, rows.c.id).where(rows.c.source.in_(sources), condition(rows))
         for rows in (record_lineage, record_tables().staging)
     ]
-    return _records(connection, connection.execute(union_all(*places)).all())
+    return _records(connection, connection.execute(union_all(*statements)).all())
 
 
 def _batch_among(connection: Connection, numbers: list[int]) -> Callable[[Table], ColumnElement[bool]]:
@@ -145,37 +147,38 @@ def _batch_among(connection: Connection, numbers: list[int]) -> Callable[[Table]
 
 
 def _family(connection: Connection, entries: list[Entry]) -> list[Entry]:
-    """The entries with all that they follow and all that follows them, oldest first."""
+    """The entries with all their ancestors and descendants, oldest first."""
     known: Entries = {}
     new = entries
     while new:
         known |= {entry.id: entry for entry in new}
         found = [*_linked(connection, new), *_repeated(connection, new, known)]
-        found += _sent_back(connection, found or new, known)
+        found += _replayed(connection, found or new, known)
         new = [entry for entry in found if entry.id not in known]
-    by_time = sorted(known.values(), key=lambda entry: (entry.at, _place(entry), ORDER[entry.step]))
+    by_time = sorted(known.values(), key=lambda entry: (entry.at, _staged_number(entry), ORDER[entry.step]))
     return _after_parents(by_time, known)
 
 
 def _after_parents(entries: Iterable[Entry], known: Entries) -> list[Entry]:
-    """The entries, each after the one that it follows, whatever the clocks said."""
-    placed: Entries = {}
+    """The entries, each after its parent, even where a clock was set back."""
+    ordered: Entries = {}
     for entry in entries:
         chain: Entries = {}
         above: Entry | None = entry
-        while above and above.id not in placed and above.id not in chain:  # a circle only tampering makes
+        # A chain that is a circle was made by hand.
+        while above and above.id not in ordered and above.id not in chain:
             chain[above.id] = above
             above = known.get(above.parent_id) if above.parent_id else None
-        placed |= dict(reversed(chain.items()))
-    return list(placed.values())
+        ordered |= dict(reversed(chain.items()))
+    return list(ordered.values())
 
 
-def _place(entry: Entry) -> int:
+def _staged_number(entry: Entry) -> int:
     return entry.number >> 1 if entry.step in EVENTS else entry.number
 
 
 def _linked(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
-    """The events that these entries follow, and those that follow, through every replay."""
+    """The events before and after these entries, through every replay."""
     seeds = {entry.number for entry in entries if entry.step in ("reject", "replay")}
     seeds |= {int(above[6:]) for entry in entries if (above := entry.parent_id) and above[:6] == "event-"}
     if not seeds:
@@ -186,19 +189,19 @@ def _linked(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
         database.member_of(connection, events.c.id, sorted(seeds))
     )
     family = first.cte("family", recursive=True)
-    beside = and_(family.c.step == "replay", events.c.id == family.c.id + 1)
-    sent_back = and_(
+    outcome = and_(family.c.step == "replay", events.c.id == family.c.id + 1)
+    replays = and_(
         family.c.step == "reject",
         events.c.step == "replay",
         events.c.dead_letter_id == family.c.dead_letter_id,
     )
-    link = or_(events.c.id == family.c.parent_id, beside, sent_back)
+    link = or_(events.c.id == family.c.parent_id, outcome, replays)
     family = family.union(select(*(events.c[name] for name in names)).join_from(family, events, link))
     return _events(connection, connection.execute(select(family.c.id)).scalars().all())
 
 
 def _repeated(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
-    """What duplicates repeat, and what beat the superseded."""
+    """The records that duplicates repeat, and the newer records of superseded ones."""
     return _records(
         connection,
         {
@@ -210,7 +213,7 @@ def _repeated(connection: Connection, entries: Iterable[Entry], known: Entries) 
 
 
 def _repeats(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
-    """The duplicates of staged records, and those that they beat."""
+    """The duplicates of staged records, and the records that they superseded."""
     events = lineage_events
     numbers: list[int] = []
     for entry in entries:
@@ -221,8 +224,8 @@ def _repeats(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
     return _events(connection, numbers)
 
 
-def _sent_back(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
-    """What was staged of letters sent back, where it has a key that none of the entries has."""
+def _replayed(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
+    """The staged records of replayed letters, where their key is not among the entries."""
     followed = {entry.parent_id for entry in (*known.values(), *entries)}
     replays = [entry for entry in entries if entry.step == "replay" and entry.id not in followed]
     numbers = [entry.number for entry in replays]

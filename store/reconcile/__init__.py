@@ -1,1 +1,1 @@
-"""Sources compared with each other."""
+"""Reconciliation: the comparison of sources."""

@@ -1,7 +1,7 @@
-"""What a reconciliation compares, as SQL: joins of the target with itself along its key, (source, key).
+"""The SQL of a reconciliation: joins of the target with itself by its key, (source, key).
 
-Each key is looked at once, from its *first holder*: of the compared sources, in order, the first that has
-it. The later ones are joined to that row, so nothing is sorted, grouped or held in memory.
+Each key is compared once, from its *first holder*: the first of the compared sources, in order, with a row of
+the key. The rows of later sources are joined to that row, so the database sorts, groups and buffers nothing.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from store.database import install
 from store.database.schema import Kind, record_tables
 from store.errors import ConfigError, UsageError
 
-MOST_SOURCES = 50  # SQLite joins 64 tables at most
+MOST_SOURCES = 50  # SQLite joins at most 64 tables
 NUMBERS = ("integer", "real")
-# Two reals that differ by the tolerance exactly, as people write them, match: 1.00 and 1.01 within 0.01.
+# Two reals whose decimal forms differ by exactly the tolerance match: 1.00 and 1.01 within 0.01.
 ROUNDING = 2.0**-52
-EXACT = Numeric(asdecimal=False)  # the difference of two int64 may not be one
+EXACT = Numeric(asdecimal=False)  # the difference of two int64 may exceed int64
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One compared field; without a tolerance its values must be the same."""
+    """One compared field; without a tolerance its values must be equal."""
 
     name: str
     kind: Kind
-    tolerance: float | None = None  # the greatest difference that still matches; of `ts`, in seconds
+    tolerance: float | None = None  # the greatest difference that matches; in seconds for `ts`
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Which sources are compared, by which fields, over which keys."""
+    """The compared sources, the compared fields, and the range of keys."""
 
-    sources: tuple[str, ...]  # in order, none twice
+    sources: tuple[str, ...]  # in name order, without repetition
     fields: tuple[Field, ...]
-    since: str | None = None  # stored text: only keys of which some source's row is so new
+    since: str | None = None  # as stored: only keys with a row of this time or later
 
     @property
     def tolerances(self) -> dict[str, float]:
@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The keys whose first holder is one source, each as one row: that source's, and the later ones'."""
+    """The keys whose first holder is one source: a row for each, joined with the rows of later sources."""
 
     first: FromClause
     later: tuple[FromClause, ...]
@@ -71,15 +71,15 @@ class Part:
     condition: ColumnElement[bool]
 
 
-def compared(
+def comparison_of(
     connection: Connection,
     sources: Sequence[str] | None = None,
     tolerances: Mapping[str, float] | None = None,
     since: str | None = None,
 ) -> Comparison:
-    """The comparison of these sources, or of all that have rows.
+    """The comparison of these sources, or of all sources with rows.
 
-    Raises ConfigError for a tolerance of what is no number, UsageError for too many sources.
+    Raises ConfigError for a tolerance of a field that is not a number, UsageError for too many sources.
     """
     tolerances = tolerances or {}
     columns = install.contract_columns(connection)
@@ -88,7 +88,7 @@ def compared(
     names = tuple(sorted(set(sources))) if sources is not None else sources_with_rows(connection)
     if len(names) > MOST_SOURCES:
         raise UsageError(
-            f"{len(names)} sources are too many to compare: choose {MOST_SOURCES} with --sources"
+            f"{len(names)} sources are too many to compare: choose at most {MOST_SOURCES} with --sources"
         )
     fields = [Field(name, kind, tolerances.get(name)) for name, kind in kinds.items()]
     if "ts" in tolerances:
@@ -97,24 +97,22 @@ def compared(
 
 
 def check_tolerances(tolerances: Mapping[str, float], kinds: Mapping[str, Kind], given: str) -> None:
-    """Raises ConfigError naming the field and how it was given."""
+    """Raises ConfigError with the field and the option or setting (`given`) of its tolerance."""
     for name, tolerance in tolerances.items():
         if not (math.isfinite(tolerance) and tolerance >= 0):
             raise ConfigError(f"{given} {name}={tolerance}: a tolerance is a number, 0 or greater")
         if name == "ts" or not kinds or kinds.get(name) in NUMBERS:
-            continue  # before the first load no field is known, and there is nothing to compare
+            continue  # before the first load no field is known and there is nothing to compare
         if name in kinds:
             raise ConfigError(
                 f"{given} {name}: {name!r} is {kinds[name]}; only numbers and ts have tolerances"
             )
         known = ", ".join([*(name for name, kind in kinds.items() if kind in NUMBERS), "ts"])
-        raise ConfigError(
-            f"{given} {name}: there is no field {name!r} to compare; those with numbers are {known}"
-        )
+        raise ConfigError(f"{given} {name}: there is no field {name!r}; the fields with numbers are {known}")
 
 
 def sources_with_rows(connection: Connection) -> tuple[str, ...]:
-    """The target's sources, in order; one look into its key for each."""
+    """The sources of the target, in name order; one index lookup each."""
     target = record_tables().target
     found: list[str] = []
     statement = select(func.min(target.c.source))
@@ -124,56 +122,60 @@ def sources_with_rows(connection: Connection) -> tuple[str, ...]:
     return tuple(found)
 
 
-def parts(connection: Connection, asked: Comparison) -> list[Part]:
-    """One part for every source that may be a key's first holder; together they have each key once."""
-    return [_part(connection, asked, place) for place in range(len(asked.sources))]
+def parts(connection: Connection, comparison: Comparison) -> list[Part]:
+    """One part for every source that can be a first holder; each key is in exactly one part."""
+    return [_part(connection, comparison, index) for index in range(len(comparison.sources))]
 
 
-def _part(connection: Connection, asked: Comparison, place: int) -> Part:
+def _part(connection: Connection, comparison: Comparison, index: int) -> Part:
     target = record_tables(install.contract_columns(connection)).target
     first = target.alias("first")
     joined: FromClause = first
     later = []
-    for number, source in enumerate(asked.sources[place + 1 :]):
+    for number, source in enumerate(comparison.sources[index + 1 :]):
         other = target.alias(f"later_{number}")
         joined = joined.outerjoin(other, and_(other.c.source == source, other.c.key == first.c.key))
         later.append(other)
     earlier = target.alias("earlier")
-    held_before = exists().where(earlier.c.source.in_(asked.sources[:place]), earlier.c.key == first.c.key)
-    conditions = [first.c.source == asked.sources[place]]
-    if place:
+    held_before = exists().where(
+        earlier.c.source.in_(comparison.sources[:index]), earlier.c.key == first.c.key
+    )
+    conditions = [first.c.source == comparison.sources[index]]
+    if index:
         conditions.append(~held_before)
-    if asked.since is not None:
-        conditions.append(or_(*(holder.c.ts >= asked.since for holder in (first, *later))))
+    if comparison.since is not None:
+        conditions.append(or_(*(holder.c.ts >= comparison.since for holder in (first, *later))))
     return Part(first, tuple(later), joined, and_(*conditions))
 
 
 def pairs(
-    connection: Connection, asked: Comparison, place: int
+    connection: Connection, comparison: Comparison, index: int
 ) -> tuple[FromClause, FromClause, ColumnElement[bool]]:
-    """The rows of one source, those of every later one, and what makes two of them one key's."""
+    """The rows of one source, the rows of every later one, and the condition that joins rows of one key."""
     target = record_tables(install.contract_columns(connection)).target
     one, other = target.alias("one"), target.alias("other")
     conditions = [
-        one.c.source == asked.sources[place],
-        other.c.source.in_(asked.sources[place + 1 :]),
+        one.c.source == comparison.sources[index],
+        other.c.source.in_(comparison.sources[index + 1 :]),
         other.c.key == one.c.key,
     ]
-    if asked.since is not None:
-        conditions.append(looked_at(asked, one.c.key))
+    if comparison.since is not None:
+        conditions.append(has_recent_row(comparison, one.c.key))
     return one, other, and_(*conditions)
 
 
-def looked_at(asked: Comparison, key: ColumnElement[str]) -> ColumnElement[bool]:
-    """Some compared source has a row of this key that is not older than `since`."""
+def has_recent_row(comparison: Comparison, key: ColumnElement[str]) -> ColumnElement[bool]:
+    """A compared source has a row of this key with a time of `since` or later."""
     row = record_tables().target.alias("recent")
-    return exists().where(row.c.source.in_(asked.sources), row.c.key == key, row.c.ts >= asked.since)
+    return exists().where(
+        row.c.source.in_(comparison.sources), row.c.key == key, row.c.ts >= comparison.since
+    )
 
 
 def verdict(
     connection: Connection, field: Field, first: FromClause, others: Sequence[FromClause]
 ) -> ColumnElement[int]:
-    """1 where any two of these rows differ in the field, else 0; a row that is not there agrees with all."""
+    """1 where any two of these rows differ in the field, else 0; a missing row agrees with all."""
     value = first.c[field.name]
     unlike = [and_(row.c.key.is_not(None), _unlike(field, value, row.c[field.name])) for row in others]
     if field.tolerance and others:
@@ -183,12 +185,12 @@ def verdict(
 
 
 def any_of(verdicts: Sequence[ColumnElement[int]]) -> ColumnElement[bool]:
-    """The rows differ in some field."""
+    """The rows differ in at least one field."""
     return or_(False, *(each == 1 for each in verdicts))
 
 
 def _unlike(field: Field, one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Not the same; where there is a tolerance, only that one is null and the other is not."""
+    """The values differ; with a tolerance, only whether exactly one of them is null."""
     if not field.tolerance:
         return one.is_distinct_from(other)
     return one.is_(None) != other.is_(None)
@@ -197,7 +199,7 @@ def _unlike(field: Field, one: ColumnElement[Any], other: ColumnElement[Any]) ->
 def _spread_too_wide(
     connection: Connection, field: Field, values: Sequence[ColumnElement[Any]]
 ) -> ColumnElement[bool]:
-    """The least and the greatest are further apart than the tolerance; null where all are null."""
+    """The least and the greatest value differ by more than the tolerance; null where all are null."""
     least, greatest = database.least(connection, values), database.greatest(connection, values)
     tolerance: ColumnElement[float] = literal(field.tolerance, Double())
     if field.name == "ts":

@@ -1,1 +1,1 @@
-"""What can be asked of the store."""
+"""Answers about the store, and the queries behind them."""

@@ -1,6 +1,6 @@
-"""What the command shows, as JSON-able data: one function per command, each over a connection.
+"""The answers of the commands about records, as data for JSON: one function a command, each over a connection.
 
-Timestamps leave here as ISO 8601, with a fraction only where there is one.
+Timestamps are ISO 8601, with a fraction only where it is not zero.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from store.checks import conservation
 from store.checks import lineage as lineage_checks
 from store.errors import SluiceError, UsageError
 from store.lineage import trace
-from store.reports import summary as receipt
-from store.tables import batches, dead_letters, lineage, load_runs
+from store.reports import summary
+from store.tables import dead_letters, lineage
 
-SEEN = ("Nothing is known of {}. Files and keys are named as they were sent: `store batches` lists the files, "
-        "`store dead-letters` what was rejected")  # fmt: skip
+UNKNOWN = (
+    "{} is unknown. Give files and keys the names under which they were sent: `store batches` lists the files, "
+    "`store dead-letters` the rejected records"
+)
 
 
 def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
-    """The receipt of everything so far."""
-    found = _with_iso(receipt.report(connection, idle_after), "watermark")
+    """What came in so far, and what became of it."""
+    found = _with_iso(summary.report(connection, idle_after), "watermark")
     found["watermarks"] = {name: timestamps.to_iso(value) for name, value in found["watermarks"].items()}
     found["by_source"] = {
         name: _with_iso(counters, "watermark") for name, counters in found["by_source"].items()
@@ -35,62 +37,29 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
     return found
 
 
-def recent_batches(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """The latest batches, newest first."""
-    rows = batches.recent(connection, limit)
-    return [_with_iso({"batch": row.pop("id"), **row}, "watermark_before", "processed_at") for row in rows]
-
-
-def recent_runs(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """The loader's latest runs, newest first."""
-    return [_run(row) for row in load_runs.recent(connection, limit)]
-
-
-def _run(row: dict[str, Any]) -> dict[str, Any]:
-    finished = None if row["status"] == "running" else row["finished_at"]
-    ended = timestamps.from_text(finished) if finished else timestamps.now()
-    found = {
-        "run": row["seq"],
-        "status": row["status"],
-        "started_at": row["started_at"],
-        "finished_at": finished,
-        "duration_seconds": round((ended - timestamps.from_text(row["started_at"])).total_seconds(), 6),
-        "merge_seconds": round(row["seconds"], 6),
-        "chunks": row["chunks"],
-        "rows": row["inserted"] + row["updated"] + row["superseded"],
-        "inserted": row["inserted"],
-        "updated": row["updated"],
-        "superseded": row["superseded"],
-        "watermark_before": row["watermark_before"],
-        "watermark_after": row["watermark_after"],
-        "holder": row["holder"],
-        "error": row["error"],
-    }
-    return _with_iso(found, "started_at", "finished_at", "watermark_before", "watermark_after")
-
-
 def lineage_of_key(connection: Connection, key: str, source: str | None) -> list[dict[str, Any]]:
     """Every entry of a record key. Raises SluiceError where there is none."""
     found = trace.of_key(connection, key, source)
     if not found:
-        raise SluiceError(SEEN.format(f"key {key!r}" + (f" of source {source!r}" if source else "")))
+        raise SluiceError(UNKNOWN.format(f"key {key!r}" + (f" of source {source!r}" if source else "")))
     return [_entry(entry) for entry in found]
 
 
 def lineage_of_line(connection: Connection, file: str, line: int) -> list[dict[str, Any]]:
-    """What became of one line of one file. Raises SluiceError where that is unknown."""
+    """What became of one line of one file. Raises SluiceError where the line is unknown."""
     found = trace.of_line(connection, file, line)
     if not found:
-        raise SluiceError(SEEN.format(f"line {line} of {file!r}"))
+        raise SluiceError(UNKNOWN.format(f"line {line} of {file!r}"))
     return [_entry(entry) for entry in found]
 
 
 def lineage_of_id(connection: Connection, id: str) -> list[dict[str, Any]]:
-    """All that is linked with one entry or dead letter. Raises SluiceError where there is none."""
+    """Every entry connected with one entry or dead letter. Raises SluiceError where there is none."""
     found = trace.of_id(connection, id)
     if not found:
         raise SluiceError(
-            f"no entry is {id!r}, and no dead letter's id begins so: `store lineage KEY --json` shows ids"
+            f"no entry has the id {id!r}, and no dead letter's id begins with it: "
+            "`store lineage KEY --json` shows the ids"
         )
     return [_entry(entry) for entry in found]
 
@@ -107,7 +76,7 @@ def letters(
     source: str | None,
     limit: int | None,
 ) -> list[dict[str, Any]]:
-    """Dead letters that match all that is given, in the order they were first seen."""
+    """Dead letters that match every given condition, in the order in which they were first seen."""
     found = dead_letters.select_letters(
         connection, status=status, reasons=reasons, source=source, limit=limit
     )
@@ -115,12 +84,12 @@ def letters(
 
 
 def letter(connection: Connection, prefix: str) -> dict[str, Any]:
-    """One dead letter by its id, which may be shortened. Raises SluiceError, UsageError."""
+    """One dead letter by its id or the first digits of its id. Raises SluiceError, UsageError."""
     ids = dead_letters.ids_that_begin(connection, prefix)
     if not ids:
         raise SluiceError(f"no dead letter's id begins with {prefix!r}: `store dead-letters` lists them")
     if len(ids) > 1:
-        raise UsageError(f"--id {prefix!r} is the beginning of several ({', '.join(ids)}): give more digits")
+        raise UsageError(f"several ids begin with --id {prefix!r} ({', '.join(ids)}): give more digits")
     return _letter(dead_letters.select_letters(connection, status=None, ids=ids)[0])
 
 
@@ -129,7 +98,7 @@ def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:
 
 
 def check(connection: Connection, repair: bool, with_lineage: bool = False) -> dict[str, Any]:
-    """The laws, and where they do not hold: the store's own, and those other rooms registered."""
+    """The laws of the store and those that other packages registered, each with its violations."""
     chains = lineage_checks.laws(connection) if with_lineage else []
     laws = [*conservation.laws(connection), *chains, *(law(repair) for law in registered_checks())]
     return {
@@ -142,7 +111,7 @@ def check(connection: Connection, repair: bool, with_lineage: bool = False) -> d
 
 
 def registered_checks() -> list[Callable[[bool], conservation.Law]]:
-    """Checks of what the store knows nothing of, such as the Redis DLQ: entry points of `sluice.checks`."""
+    """Checks outside the store, such as that of the Redis DLQ: the entry points of `sluice.checks`."""
     return [entry.load() for entry in sorted(entry_points(group="sluice.checks"), key=lambda each: each.name)]
 
 

@@ -1,8 +1,8 @@
-"""Freshness: how old each source's newest record is, and whether that is late against its own rhythm.
+"""Freshness: how old the newest record of each source is, and whether the source is late for its own rhythm.
 
-A source's rhythm is the median step, in event time, that its watermark takes from one run to the next. Event
-time, so that a month of history loaded in an hour does not make a monthly source an hourly one; a median, so
-that one pause does not change it.
+A source's rhythm is the median step, in event time, of its watermark from one run to the next. Event time,
+because a month of history that is loaded in an hour does not make a monthly source an hourly one; a median,
+because one pause must not change it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from store.database.schema import record_tables, watermark_history
 from store.tables import watermarks
 
 LATE_AFTER_STEPS = 3
-STEPS_LOOKED_AT = 100  # the latest; a rhythm may change
-STEPS_NEEDED = 2  # fewer are no rhythm
+STEPS_USED = 100  # the latest; a rhythm may change
+STEPS_NEEDED = 2  # fewer give no rhythm
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """One source: its newest record, its flagged records, its rhythm."""
+    """The newest record, the flagged records and the rhythm of one source."""
 
     source: str
     newest: str | None  # greatest event time in the target
     age_seconds: float | None
-    records: int  # those not rejected for anything but being stale: fresh + stale
+    records: int  # fresh + stale: all but those rejected for another reason than being stale
     fresh: int
     stale: int
-    rhythm_seconds: float | None  # none: too few steps to tell
+    rhythm_seconds: float | None  # None: fewer than STEPS_NEEDED steps
     late: bool  # older than LATE_AFTER_STEPS times its rhythm
     last_batch_at: str | None
 
 
 def of_sources(connection: Connection, now: datetime) -> list[Freshness]:
-    """Every source that ever sent a batch, in name order."""
+    """Every source with a batch, in name order."""
     newest, steps = _newest(connection), rhythms(connection)
     last = watermarks.last_batches(connection)
     return [
@@ -71,7 +71,7 @@ def _newest(connection: Connection) -> dict[str, str]:
 
 
 def rhythms(connection: Connection) -> dict[str, float]:
-    """source -> seconds of event time between its latest runs, for those with enough runs to tell."""
+    """source -> seconds of event time between its latest runs, for sources with enough runs."""
     stops: dict[str, list[str]] = {}
     for source, value in connection.execute(_latest_stops()):
         stops.setdefault(source, []).append(value)
@@ -80,7 +80,7 @@ def rhythms(connection: Connection) -> dict[str, float]:
 
 
 def _latest_stops() -> Select[str, str]:
-    """(source, watermark) after each of a source's latest runs, in the order of the runs."""
+    """(source, watermark) after each of the latest runs of a source, in the order of the runs."""
     moves = watermark_history.c
     stops = (
         select(moves.source, moves.run_seq, func.max(moves.value).label("value"))
@@ -88,13 +88,13 @@ def _latest_stops() -> Select[str, str]:
         .group_by(moves.source, moves.run_seq)
         .subquery()
     )
-    place = func.row_number().over(partition_by=stops.c.source, order_by=stops.c.run_seq.desc())
-    ranked = select(stops, place.label("place")).subquery()
-    latest = select(ranked.c.source, ranked.c.value).where(ranked.c.place <= STEPS_LOOKED_AT + 1)
+    rank = func.row_number().over(partition_by=stops.c.source, order_by=stops.c.run_seq.desc())
+    ranked = select(stops, rank.label("rank")).subquery()
+    latest = select(ranked.c.source, ranked.c.value).where(ranked.c.rank <= STEPS_USED + 1)
     return latest.order_by(ranked.c.source, ranked.c.run_seq)
 
 
 def _steps(stops: Sequence[str]) -> list[float]:
-    """Seconds from each stop to the next; a rewind is no step."""
+    """Seconds from each stop to the next; a rewind is not a step."""
     moments = [timestamps.from_text(stop) for stop in stops]
     return [(after - before).total_seconds() for before, after in pairwise(moments) if after > before]

@@ -1,7 +1,7 @@
 """Lateness: how long after their event time records arrive, and how many would have been late.
 
-Arrival is when the batch was processed. What is counted is what was staged or loaded: a record that was
-turned away has no row to count. The database counts, in one pass over the records.
+A record arrives when its batch is processed. Staged and loaded records are counted; a late record that was
+rejected or skipped has no row and is counted from its batch. The database counts, in one pass over the records.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from store.database.schema import PLACE_BITS, Serial, batches, record_lineage, r
 from store.errors import SluiceError, UsageError
 from store.tables import batches as inbox
 
-# Upper edges; a lag belongs to the first edge that it does not exceed.
+# Upper bounds in seconds; a lag belongs to the first bound that it does not exceed.
 EDGES = {"1s": 1, "10s": 10, "1m": 60, "10m": 600, "1h": 3600, "6h": 21_600, "1d": 86_400, "7d": 604_800,
          "30d": 2_592_000}  # fmt: skip
-AHEAD, MORE = "ahead", "more"  # of the clock that processed it; than the last edge
+AHEAD, MORE = "ahead", "more"  # ahead of the clock of the worker; more than the last bound
 LAGS = (AHEAD, *EDGES, MORE)
 CANDIDATES = tuple(timedelta(seconds=seconds) for seconds in (0, 60, 3600, 86_400, 604_800))
 
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """One source: its records by arrival lag, and how many would be late for each allowed lateness."""
+    """The records of one source by arrival lag, and how many would be late for each allowed lateness."""
 
     source: str
     lags: dict[str, int]
     late: dict[timedelta, int]
-    turned_away: int  # late records that became dead letters or were skipped: not among the others
+    not_loaded: int  # late records that were rejected or skipped; not counted in `lags` and `late`
 
     @property
     def records(self) -> int:
@@ -58,40 +58,39 @@ class Lateness:
 def of_sources(
     connection: Connection, sources: Sequence[str] = (), allowed: Sequence[timedelta] = CANDIDATES
 ) -> list[Lateness]:
-    """The sources asked for, or all, in name order. Raises SluiceError for an unknown one, UsageError."""
+    """These sources, or all, in name order. Raises SluiceError for an unknown one, UsageError."""
     known = inbox.sources(connection)
     if missing := sorted(set(sources) - set(known)):
         raise SluiceError(
-            f"nothing is known of source {missing[0]!r}: there are {', '.join(known) or 'none yet'}"
+            f"source {missing[0]!r} is unknown: the sources are {', '.join(known) or 'none yet'}"
         )
     seconds = [whole_seconds(each) for each in allowed]
-    turned_away, limits = _turned_away(connection), _write_limits(connection, seconds)
+    not_loaded, limits = _not_loaded(connection), _write_limits(connection, seconds)
     found = []
     for source in sorted(sources or known):
         counts = [int(each or 0) for each in connection.execute(_counts(limits, source, seconds)).one()]
         arrived, late = counts[: len(LAGS)], counts[len(LAGS) :]
         lags = dict(zip(LAGS, (after - before for before, after in pairwise([0, *arrived])), strict=True))
-        away = turned_away.get(source, 0)
-        found.append(Lateness(source, lags, dict(zip(allowed, late, strict=True)), away))
+        found.append(Lateness(source, lags, dict(zip(allowed, late, strict=True)), not_loaded.get(source, 0)))
     return found
 
 
 def whole_seconds(span: timedelta) -> int:
-    """Raises UsageError for a span with a fraction of a second, which no histogram needs."""
+    """Raises UsageError for a span with a fraction of a second: no histogram needs one."""
     if span % timedelta(seconds=1):
         raise UsageError(f"--allowed {span.total_seconds():g}s: give whole seconds")
     return span // timedelta(seconds=1)
 
 
 def _write_limits(connection: Connection, allowed: Sequence[int]) -> Table:
-    """For each batch the event times where one lag ends and the next begins, and where lateness begins.
+    """For each batch the event times at which one lag ends and the next begins, and at which lateness begins.
 
-    A temporary table: each is worked out once a batch, and found by the batch's number.
+    A temporary table: each time is computed once for a batch, and found by the number of the batch.
     """
-    at, mark = batches.c.processed_at, batches.c.watermark_before
+    at, watermark = batches.c.processed_at, batches.c.watermark_before
     given: dict[str, ColumnElement[Any]] = {"seq": batches.c.seq, "processed_at": at}
     given |= {f"lag_{name}": database.earlier(connection, at, seconds) for name, seconds in EDGES.items()}
-    given |= {f"late_{place}": database.earlier(connection, mark, each) for place, each in enumerate(allowed)}
+    given |= {f"late_{n}": database.earlier(connection, watermark, each) for n, each in enumerate(allowed)}
     columns = [Column(name, Text) for name in given if name != "seq"]
     seq = Column("seq", Serial, primary_key=True)
     limits = Table("arrival_limits", MetaData(), seq, *columns, prefixes=["TEMPORARY"])
@@ -102,10 +101,10 @@ def _write_limits(connection: Connection, allowed: Sequence[int]) -> Table:
 
 
 def _counts(limits: Table, source: str, allowed: Sequence[int]) -> Select[Any]:
-    """One row: of all records of a source, how many arrived within each of LAGS, and how many were late.
+    """One row: how many records of a source arrived within each of LAGS, and how many were late.
 
-    Sums without groups: nothing is sorted, and each table is read in the order of its key, which begins
-    with the source.
+    Sums without groups: the database sorts nothing, and reads each table in the order of its key, which
+    begins with the source.
     """
     waiting, loaded = record_tables().staging, record_lineage
     each = union_all(
@@ -116,14 +115,14 @@ def _counts(limits: Table, source: str, allowed: Sequence[int]) -> Select[Any]:
         each.c.ts > limits.c.processed_at,
         *(each.c.ts >= limits.c[f"lag_{name}"] for name in EDGES),
         true(),
-        *(each.c.ts < limits.c[f"late_{place}"] for place in range(len(allowed))),
+        *(each.c.ts < limits.c[f"late_{n}"] for n in range(len(allowed))),
     ]
     joined = each.join(limits, limits.c.seq == each.c.id.op(">>")(PLACE_BITS))
     return select(*(func.sum(case((held, 1), else_=0)) for held in conditions)).select_from(joined)
 
 
-def _turned_away(connection: Connection) -> dict[str, int]:
-    """source -> late records that were skipped or became dead letters."""
+def _not_loaded(connection: Connection) -> dict[str, int]:
+    """source -> late records that were skipped or rejected."""
     skipped = select(batches.c.source, func.sum(batches.c.skipped)).group_by(batches.c.source)
     rejected = inbox.rejected_for_time(connection)
     return {

@@ -1,122 +1,143 @@
-"""Receipts: what each enqueue, batch and load took in and gave out, all in one shape.
+"""Receipts: what each enqueue, batch and run took in and gave out, all with the same keys.
 
-What does not happen in a step is null there: a load rejects nothing, a batch moves no watermark.
+A key that a kind of receipt does not need is null there: a run rejects nothing, a batch moves no watermark.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from store import database, timestamps
-from store.database.schema import batches
+from store import timestamps
 from store.tables import batches as inbox
 from store.tables import enqueues, load_runs
 
 Receipt = dict[str, Any]
 
+KEYS = (
+    "kind", "id", "status", "source", "file", "first_line", "last_line", "fingerprint",
+    "holder", "started_at", "finished_at", "duration_seconds",
+    "records_in", "records_out", "outcomes", "dedupe", "rejects", "late", "stale", "fresh",
+    "watermark_before", "watermark_after", "chunks", "stages_run", "seconds", "stage_seconds", "error",
+)  # fmt: skip
+BATCH_OUTCOMES = ("staged", "duplicates", "superseded", "rejected", "skipped")
+RUN_OUTCOMES = ("inserted", "updated", "superseded")
+ENQUEUE_OUTCOMES = ("batches", "sent_batches", "known_batches")
+
 
 def recent(connection: Connection, limit: int) -> dict[str, list[Receipt]]:
     """The latest receipts of each kind, newest first."""
-    rows = connection.execute(select(batches).order_by(batches.c.seq.desc()).limit(limit)).mappings()
-    return {
-        "runs": [_of_run(row) for row in load_runs.recent(connection, limit)],
-        "batches": [_of_batch(database.as_dict(row)) for row in rows],
-        "enqueues": [_of_enqueue(row) for row in enqueues.recent(connection, limit)],
+    kinds: dict[str, Callable[[Connection, int], list[Receipt]]] = {
+        "runs": runs,
+        "batches": batches,
+        "enqueues": sent,
     }
+    return {name: receipts(connection, limit) for name, receipts in kinds.items()}
 
 
-def _of_run(row: dict[str, Any]) -> Receipt:
-    seconds = _decoded(row["stage_seconds"])
-    wrote = row["inserted"] + row["updated"]
-    return {
-        "kind": "load",
-        "id": row["seq"],
-        "status": row["status"],
-        "source": None,
-        "file": None,
-        "finished_at": _iso(None if row["status"] == "running" else row["finished_at"]),
-        "records_in": wrote + row["superseded"],
-        "records_out": wrote,
-        "outcomes": {name: row[name] for name in ("inserted", "updated", "superseded")},
-        "stages_run": list(seconds),
-        "dedupe": None,
-        "rejects": {},
-        "late": None,
-        "stale": None,
-        "fresh": None,
-        "watermark_before": _iso(row["watermark_before"]),
-        "watermark_after": _iso(row["watermark_after"]),
-        "seconds": round(row["seconds"], 6),
-        "stage_seconds": seconds,
-        "error": row["error"],
-    }
+def runs(connection: Connection, limit: int) -> list[Receipt]:
+    """The loader's latest runs, newest first."""
+    return [_of_run(row) for row in load_runs.recent(connection, limit)]
 
 
-def _of_batch(row: dict[str, Any]) -> Receipt:
-    seconds, rejects = _decoded(row["seconds"]), _decoded(row["reasons"])
-    names = ("staged", "duplicates", "superseded", "rejected", "skipped")
-    return {
-        "kind": row["kind"],
-        "id": row["id"],
-        "status": "succeeded",
-        "source": row["source"],
-        "file": row["file"],
-        "finished_at": _iso(row["processed_at"]),
-        "records_in": row["received"],
-        "records_out": row["staged"],
-        "outcomes": {name: row[name] for name in names},
-        "stages_run": _decoded(row["stages_run"]),
-        "dedupe": _dedupe(row["duplicates"], row["staged"] + row["superseded"]),
-        "rejects": rejects,
-        **inbox.by_time(row, rejects),
-        "watermark_before": _iso(row["watermark_before"]),
-        "watermark_after": _iso(row["watermark_before"]),
-        "seconds": round(sum(seconds.values()), 6),
-        "stage_seconds": seconds,
-        "error": None,
-    }
+def batches(connection: Connection, limit: int) -> list[Receipt]:
+    """The latest batches, newest first."""
+    return [_of_batch(row) for row in inbox.recent(connection, limit)]
 
 
-def _of_enqueue(row: dict[str, Any]) -> Receipt:
+def sent(connection: Connection, limit: int) -> list[Receipt]:
+    """The latest files and replays that were sent, newest first."""
+    return [_of_enqueue(row) for row in enqueues.recent(connection, limit)]
+
+
+def _of_run(row: Mapping[str, Any]) -> Receipt:
+    finished = None if row["status"] == "running" else row["finished_at"]
+    ended = timestamps.from_text(finished) if finished else timestamps.now()
+    seconds = orjson.loads(row["stage_seconds"])
+    written = row["inserted"] + row["updated"]
+    return _receipt(
+        kind="load",
+        id=row["seq"],
+        status=row["status"],
+        holder=row["holder"],
+        started_at=row["started_at"],
+        finished_at=finished,
+        duration_seconds=round((ended - timestamps.from_text(row["started_at"])).total_seconds(), 6),
+        records_in=written + row["superseded"],
+        records_out=written,
+        outcomes={name: row[name] for name in RUN_OUTCOMES},
+        rejects={},
+        watermark_before=row["watermark_before"],
+        watermark_after=row["watermark_after"],
+        chunks=row["chunks"],
+        stages_run=list(seconds),
+        seconds=round(row["seconds"], 6),
+        stage_seconds=seconds,
+        error=row["error"],
+    )
+
+
+def _of_batch(row: Mapping[str, Any]) -> Receipt:
+    seconds = round(sum(row["seconds"].values()), 6)
+    return _receipt(
+        kind=row["kind"],
+        id=row["id"],
+        status="succeeded",
+        source=row["source"],
+        file=row["file"],
+        first_line=row["first_line"],
+        last_line=row["last_line"],
+        fingerprint=row["fingerprint"],
+        finished_at=row["processed_at"],
+        duration_seconds=seconds,
+        records_in=row["received"],
+        records_out=row["staged"],
+        outcomes={name: row[name] for name in BATCH_OUTCOMES},
+        dedupe=_dedupe(row["duplicates"], row["staged"] + row["superseded"]),
+        rejects=row["reasons"],
+        **inbox.by_time(row, row["reasons"]),
+        watermark_before=row["watermark_before"],
+        watermark_after=row["watermark_before"],
+        stages_run=row["stages_run"],
+        seconds=seconds,
+        stage_seconds=row["seconds"],
+    )
+
+
+def _of_enqueue(row: Mapping[str, Any]) -> Receipt:
     waited = row["waited_seconds"]
     seconds = {"send": round(row["seconds"] - waited, 6), "wait": round(waited, 6)}
-    return {
-        "kind": f"enqueue {row['kind']}",
-        "id": row["seq"],
-        "status": "succeeded",
-        "source": row["source"],
-        "file": row["file"],
-        "finished_at": _iso(row["finished_at"]),
-        "records_in": row["records"],
-        "records_out": row["records"],
-        "outcomes": {name: row[name] for name in ("batches", "sent_batches", "known_batches")},
-        "stages_run": list(seconds),
-        "dedupe": _dedupe(
-            row["known_batches"], row["sent_batches"]
-        ),  # of batches: known ones are not sent again
-        "rejects": {},
-        "late": None,
-        "stale": None,
-        "fresh": None,
-        "watermark_before": None,
-        "watermark_after": None,
-        "seconds": round(row["seconds"], 6),
-        "stage_seconds": seconds,
-        "error": None,
-    }
+    return _receipt(
+        kind=f"enqueue {row['kind']}",
+        id=row["seq"],
+        status="succeeded",
+        source=row["source"],
+        file=row["file"],
+        finished_at=row["finished_at"],
+        duration_seconds=round(row["seconds"], 6),
+        records_in=row["records"],
+        records_out=row["records"],
+        outcomes={name: row[name] for name in ENQUEUE_OUTCOMES},
+        # Of batches: a known batch is not sent again.
+        dedupe=_dedupe(row["known_batches"], row["sent_batches"]),
+        rejects={},
+        stages_run=list(seconds),
+        seconds=round(row["seconds"], 6),
+        stage_seconds=seconds,
+    )
+
+
+def _receipt(**given: Any) -> Receipt:
+    """Every key in the same order, null where it is not given, with timestamps as ISO 8601."""
+    times = ("started_at", "finished_at", "watermark_before", "watermark_after")
+    found = {name: given.pop(name, None) for name in KEYS}
+    if given:
+        raise TypeError(f"not keys of a receipt: {', '.join(given)}")
+    return found | {name: timestamps.to_iso(found[name]) for name in times if found[name]}
 
 
 def _dedupe(hits: int, misses: int) -> dict[str, float]:
     return {"hits": hits, "misses": misses, "hit_rate": hits / (hits + misses) if hits + misses else 0.0}
-
-
-def _decoded(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(text)
-    return found
-
-
-def _iso(stored: str | None) -> str | None:
-    return timestamps.to_iso(stored) if stored else None

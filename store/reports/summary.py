@@ -1,4 +1,4 @@
-"""The receipt of everything so far, as one dictionary: what `store report` shows."""
+"""The totals of everything so far, as one dictionary, for `store report`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from store.tables import dead_letters, lineage, load_runs, staging, target, wate
 
 
 def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
-    """All that is counted. `input_records` = staged + duplicates + superseded + rejected + skipped."""
+    """Every count. `input_records` = staged + duplicates + superseded + rejected + skipped."""
     totals = conservation.totals(connection)
     loads = load_runs.totals(connection)
-    marks = watermarks.stored(connection)
+    stored = watermarks.stored(connection)
     hits = totals["duplicates"]
     misses = totals["staged"] + totals["superseded"]
     steps = lineage.count_by_step(connection)
@@ -38,8 +38,8 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
         "dead_letters": dead_letters.count_open(connection),
         "replayed": steps["replay"],
         "lineage_entries": sum(steps.values()),
-        "watermark": watermarks.pipeline(marks, watermarks.idle_sources(connection, idle_after)),
-        "watermarks": marks,
+        "watermark": watermarks.pipeline(stored, watermarks.idle_sources(connection, idle_after)),
+        "watermarks": stored,
         "reasons": dead_letters.counts_by_reason(connection),
         "by_source": by_source(connection),
         "dedupe": {
@@ -53,13 +53,13 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
 def by_source(connection: Connection) -> dict[str, dict[str, Any]]:
     """source -> its counters, rows in the target, open dead letters and watermark."""
     rows, letters = target.counts_by_source(connection), dead_letters.counts_by_source(connection)
-    marks = watermarks.stored(connection)
+    stored = watermarks.stored(connection)
     return {
         source: {
             **counters,
             "target_rows": rows.get(source, 0),
             "dead_letters": letters.get(source, 0),
-            "watermark": marks.get(source),
+            "watermark": stored.get(source),
         }
         for source, counters in conservation.totals_by_source(connection).items()
     }

@@ -1,4 +1,4 @@
-"""What the commands about time show, as JSON-able data: one function per command, each over a connection."""
+"""The answers of the commands about time, as data for JSON: one function a command, each over a connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from store.tables.watermarks import Standing
 def watermark(
     connection: Connection, max_future: timedelta, idle_after: timedelta | None = None
 ) -> dict[str, Any]:
-    """The pipeline's watermark, what holds it back, and each source's with its age and last move."""
+    """The watermark of the pipeline, the sources that hold it back, and the watermark of each source."""
     now = timestamps.now()
     idle, last = watermarks.idle_sources(connection, idle_after), watermarks.last_batches(connection)
     standings = watermarks.standings(connection, max_future)
@@ -40,7 +40,7 @@ def watermark(
 
 
 def _unmoved(last: Mapping[str, str], standings: Sequence[Standing]) -> list[Standing]:
-    """Sources that have sent batches, of which nothing is loaded yet."""
+    """Sources with batches of which no record is loaded yet."""
     known = {each.source for each in standings}
     return [Standing(name, *[None] * 8) for name in sorted(last) if name not in known]
 
@@ -87,7 +87,7 @@ def moves(connection: Connection, source: str | None, limit: int) -> list[dict[s
 
 
 def repair(connection: Connection, max_future: timedelta) -> dict[str, Any]:
-    """Restores the watermarks that do not hold: what each was, and is now."""
+    """Restores the corrupt watermarks: the value of each before and after."""
     changed = watermarks.repair(connection, max_future)
     return {
         "repaired": [
@@ -97,7 +97,7 @@ def repair(connection: Connection, max_future: timedelta) -> dict[str, Any]:
 
 
 def freshness(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
-    """Each source's newest record, its age, its flagged records and its rhythm."""
+    """The newest record of each source, its age, its flagged records and its rhythm."""
     idle = watermarks.idle_sources(connection, idle_after)
     sources = []
     for each in rhythm.of_sources(connection, timestamps.now()):
@@ -110,7 +110,7 @@ def freshness(connection: Connection, idle_after: timedelta | None = None) -> di
 def lateness(
     connection: Connection, sources: Sequence[str], allowed: Sequence[timedelta]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Each source's records by arrival lag, and how many would be late for each allowed lateness."""
+    """The records of each source by arrival lag, and how many would be late for each allowed lateness."""
     return {
         "sources": [
             {
@@ -121,7 +121,7 @@ def lateness(
                     {"allowed_seconds": span.total_seconds(), "records": each.late.get(span, 0)}
                     for span in allowed
                 ],
-                "turned_away": each.turned_away,
+                "not_loaded": each.not_loaded,
             }
             for each in lag.of_sources(connection, sources, allowed)
         ]

@@ -73,7 +73,7 @@ def counted(plant: Plant, plan: Plan, policy: Policy) -> None:
 def compared(plant: Plant, tolerance: float) -> tuple[dict[str, Any], set[str]]:
     """What `store reconcile` says of both feeds; the keys that it lists."""
     with database.reading(plant.engine) as connection:
-        asked = compare.compared(connection, FEEDS, {"value": tolerance} if tolerance else {}, None)
+        asked = compare.comparison_of(connection, FEEDS, {"value": tolerance} if tolerance else {}, None)
         result = asdict(reconciliation.reconcile(connection, asked))
         listed = {each.key for each in reconciliation.differences(connection, asked)}
     names = ("keys", "matched", "mismatched", "single_source", "fields")

@@ -8,7 +8,7 @@ import typer
 
 from store.cli.command import changing, reading
 from store.errors import ConfigError
-from store.terminal import shown
+from store.text import printable
 
 app = typer.Typer(
     name="flags",
@@ -57,7 +57,7 @@ def flag_table(found: dict[str, Any]) -> list[Any]:
         for change in found["changes"]
     ]
     made = table("Stages", {"stage": "fixed", "share": "text", "from": "text"}, rows)
-    return [made, "", *map(shown, changes)] if changes else [made]
+    return [made, "", *map(printable, changes)] if changes else [made]
 
 
 def in_words(share: float | None) -> str:

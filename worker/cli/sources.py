@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store.errors import ConfigError
-from store.terminal import print_json, shown
+from store.terminal import print_json
+from store.text import encodable, printable, shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -146,22 +147,22 @@ def trial(message: Message, position: int, judge: Judge) -> dict[str, Any]:
     return {
         "line": message.lines[position],
         "raw": record if isinstance(record, str) else record.content.decode("utf-8", "backslashreplace"),
-        "adapted": printable(adapted),
+        "adapted": as_json(adapted),
         "verdict": "; ".join(faults) or "accepted",
     }
 
 
-def printable(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """A value that JSON can hold; for a value that no column can hold, the reason."""
     from worker.judge.parse import Unusable
 
     if isinstance(value, Unusable):
         return f"({value.why})"
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return encodable(value)
     if isinstance(value, dict):
-        return {printable(name): printable(inner) for name, inner in value.items()}
-    return [printable(inner) for inner in value] if isinstance(value, list) else value
+        return {as_json(name): as_json(inner) for name, inner in value.items()}
+    return [as_json(inner) for inner in value] if isinstance(value, list) else value
 
 
 def as_text(adapted: dict[str, Any] | None) -> str:
@@ -173,11 +174,11 @@ def wrapped(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
     """A table whose long cells continue on the next line."""
     from rich.text import Text  # slow to import, and not needed for --json
 
-    from store.cli.render.elements import frame, short
+    from store.cli.render.elements import frame
 
-    made = frame(shown(title))
+    made = frame(printable(title))
     for name in columns:
         made.add_column(name, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(short(value, MOST_IN_CELL)) for value in row))
+        made.add_row(*(Text(shortened(value, MOST_IN_CELL)) for value in row))
     return made

@@ -24,25 +24,6 @@ class Fault:
     message: str
 
 
-def legible(name: str) -> str:
-    """A field's name as a dead letter can hold it, whatever a record calls its fields."""
-    return name[:100].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def told(error: BaseException) -> str:
-    """What was raised by somebody else's code, as a dead letter can hold it."""
-    try:
-        said = str(error)
-    except Exception:  # theirs too
-        said = "(without words)"
-    return (
-        f"{type(error).__name__}: {said}"[:500]
-        .encode("utf-8", "backslashreplace")
-        .decode()
-        .replace("\0", "\\x00")
-    )
-
-
 class Rejection(Exception):
     """A raw record breaks its contract: it becomes a dead letter. The first fault names the reason."""
 

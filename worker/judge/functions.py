@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from store.errors import ConfigError
+from store.text import error_message
 from worker.contract import load_attribute
-from worker.judge.faults import NOT_DATA, Fault, Rejection, told
+from worker.judge.faults import NOT_DATA, Fault, Rejection
 from worker.judge.parse import INT64_MAX, INT64_MIN, MAX_DEPTH, TOO_DEEP, Unusable
 
 Function = Callable[[dict[str, Any]], dict[str, Any]]
@@ -37,11 +38,11 @@ def call(function: Function, raw: dict[str, Any]) -> dict[str, Any]:
     try:
         adapted = function(dict(raw))
     except ITS_OWN as error:
-        raise failed(told(error)) from None
+        raise failed(error_message(error)) from None
     except (*NOT_DATA, Rejection):
         raise
     except Exception as error:
-        raise failed(told(error)) from None
+        raise failed(error_message(error)) from None
     if not isinstance(adapted, dict):
         raise failed(f"the adapter returned no dict of named fields, but {type(adapted).__name__}")
     return {named(name): plain(value) for name, value in adapted.items()}

@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 import orjson
 
 from store.csv_reader import csv_reader
-from worker.judge.faults import Fault, Rejection, invalid, legible
+from store.text import storable_name
+from worker.judge.faults import Fault, Rejection, invalid
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64
@@ -124,7 +125,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for place, name in enumerate(names) if name in names[:place])
-        raise Rejection(Fault("duplicate_field", legible(repeated), "the field stands twice"))
+        raise Rejection(Fault("duplicate_field", storable_name(repeated), "the field stands twice"))
     return found
 
 
@@ -163,7 +164,7 @@ def parse_csv(text: str, header: list[str], delimiter: str) -> dict[str, Any]:
         raise Rejection(Fault("malformed_csv", None, f"{cells} cells under {len(header)} column names"))
     if len(set(header)) != len(header):
         repeated = next(name for place, name in enumerate(header) if name in header[:place])
-        raise Rejection(Fault("duplicate_field", legible(repeated), "the column stands twice in the header"))
+        raise Rejection(Fault("duplicate_field", storable_name(repeated), "the column stands twice in the header"))
     return {name: cell for name, cell in zip(header, rows[0], strict=True) if cell}
 
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from store import hashing, timestamps
+from store.text import error_message, storable_name
 from worker.contract import IDENTITY, Contract
-from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, legible, missing, told
+from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, missing
 from worker.judge.parse import INT64_MAX, INT64_MIN, UNSTORABLE, Unusable, bad_text, check_extra
 
 SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -102,7 +103,7 @@ class Validator:
         except Rejection as rejection:
             faults += rejection.faults
         if not faults:
-            return Rejection(Fault("invalid_record", None, told(first)))
+            return Rejection(Fault("invalid_record", None, error_message(first)))
         return Rejection(*sorted(faults, key=self._place))
 
     def _all_faults(self, raw: dict[str, Any], first: Exception) -> tuple[list[Fault], Exception]:
@@ -138,15 +139,18 @@ class Validator:
         }
         if beyond and self._extra == "forbid":
             raise Rejection(
-                *(Fault("unexpected_field", legible(name), "not in the contract") for name in sorted(beyond))
+                *(
+                    Fault("unexpected_field", storable_name(name), "not in the contract")
+                    for name in sorted(beyond)
+                )
             )
         if self._extra != "keep":
             return None
         faults: list[Fault] = []
         for name, value in beyond.items():
             try:
-                check_extra(legible(name), name)
-                check_extra(legible(name), value)
+                check_extra(storable_name(name), name)
+                check_extra(storable_name(name), value)
             except Rejection as rejection:
                 faults += rejection.faults
         if faults:

@@ -30,7 +30,7 @@ from rq.utils import now
 
 from store.crash_points import reach
 from store.errors import QueueUnavailable, SluiceError
-from store.terminal import shown
+from store.text import printable
 from worker.queue import private_server
 from worker.queue.message import Message
 from worker.queue.quarantine import NotAJob, is_job_id, set_aside
@@ -76,7 +76,7 @@ class SluiceJob(Job):
     @Job.func_name.getter  # type: ignore[attr-defined,untyped-decorator]
     def func_name(self) -> str:
         """As RQ's, in a form that can be logged: RQ does, whether or not it is run."""
-        return shown(str(super().func_name))
+        return printable(str(super().func_name))
 
     @property
     def func(self) -> Callable[..., Any] | None:
@@ -94,7 +94,7 @@ class SluiceJob(Job):
         if b"data" not in ours:
             raise NotAJob("it has no data")
         super().restore(ours)
-        self.description = shown(self.description or "")  # RQ logs it
+        self.description = printable(self.description or "")  # RQ logs it
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
         """As RQ's, compressed with half the effort: records shrink to a fifth either way."""

@@ -1,1 +1,1 @@
-"""Answers as tables for a terminal."""
+"""Answers as tables and sentences for people."""

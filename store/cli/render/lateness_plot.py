@@ -1,4 +1,4 @@
-"""Arrival lags as a picture. matplotlib is an optional extra, imported when a picture is asked for."""
+"""Arrival lags as a picture. matplotlib is an optional extra, imported only for `--plot`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from store.cli.render.timing import lag_name
 from store.errors import ConfigError, UsageError
 
-WIDTH_INCHES, HEIGHT_INCHES = 9.0, 3.0  # the height of each source's part
+WIDTH_INCHES, HEIGHT_INCHES = 9.0, 3.0  # the height for each source
 
 
 def figure_for(found: dict[str, Any]) -> Any:
@@ -21,7 +21,7 @@ def figure_for(found: dict[str, Any]) -> Any:
 
 
 def draw(figure: Any, found: dict[str, Any]) -> None:
-    """One histogram a source, one above the other."""
+    """One histogram for each source, one above the other."""
     sources = found["sources"]
     if not sources:
         return
@@ -36,8 +36,8 @@ def draw(figure: Any, found: dict[str, Any]) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Writes the picture, in the format that its suffix names. Raises UsageError."""
+    """Writes the picture, in the format of the file's suffix. Raises UsageError."""
     try:
         figure.savefig(path)
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no format
+    except (OSError, ValueError) as error:  # ValueError: an unknown suffix
         raise UsageError(f"--plot {str(path)!r} cannot be written: {error}") from error

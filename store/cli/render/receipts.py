@@ -1,18 +1,21 @@
-"""Receipts for people: one block for each."""
+"""What `store runs --detail` prints: a block of lines for each receipt."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from store.cli.render.elements import moment, second, short, span
+from store.cli.render.elements import moment, second, span
 from store.terminal import counted
+from store.text import shortened
 
 EMPTY = "Nothing has been sent yet. Send a file with `producer enqueue FILE`, then run `worker up --burst`."
 TITLES = {"runs": "Loader runs", "batches": "Batches", "enqueues": "Enqueues"}
+KINDS = {"load": "run", "file": "batch", "replay": "batch, a replay,", "split": "batch, split in two,"}
+MAX_LINE = 400
 
 
 def receipts(found: dict[str, list[dict[str, Any]]]) -> list[Any]:
-    """Every kind's receipts, newest first."""
+    """The receipts of each kind, newest first."""
     if not any(found.values()):
         return [EMPTY]
     lines: list[Any] = []
@@ -24,11 +27,8 @@ def receipts(found: dict[str, list[dict[str, Any]]]) -> list[Any]:
 
 
 def _receipt(receipt: dict[str, Any]) -> list[str]:
-    lines = [_headline(receipt), f"  {_amounts(receipt)}"]
     rejects = ", ".join(f"{number:,} {reason}" for reason, number in receipt["rejects"].items())
-    marks = (
-        f"{moment(receipt['watermark_before']) or 'none'} → {moment(receipt['watermark_after']) or 'none'}"
-    )
+    before, after = (moment(receipt[f"watermark_{when}"]) for when in ("before", "after"))
     dedupe = receipt["dedupe"]
     facts = {
         "dedupe": f"{dedupe['hits']:,} hits, {dedupe['misses']:,} misses, {dedupe['hit_rate']:.1%}"
@@ -38,19 +38,19 @@ def _receipt(receipt: dict[str, Any]) -> list[str]:
         "late, stale, fresh": f"{receipt['late']:,}, {receipt['stale']:,}, {receipt['fresh']:,}"
         if receipt["late"] or receipt["stale"]
         else "",
-        "watermark": marks if receipt["watermark_before"] or receipt["watermark_after"] else "",
+        "watermark": f"{before or 'none'} → {after or 'none'}" if before or after else "",
         "stages": ", ".join(f"{name} {_took(receipt, name)}" for name in receipt["stages_run"]),
         "error": receipt["error"] or "",
     }
-    return lines + [f"  {short(f'{name}: {said}', 400)}" for name, said in facts.items() if said]
+    lines = [f"  {shortened(f'{name}: {fact}', MAX_LINE)}" for name, fact in facts.items() if fact]
+    return [_headline(receipt), f"  {_amounts(receipt)}", *lines]
 
 
 def _headline(receipt: dict[str, Any]) -> str:
-    named = str(receipt["id"])[:8]
-    word = {"load": "run", "file": "batch", "replay": "batch, a replay,", "split": "batch, cut in two,"}
+    named = f"{KINDS.get(receipt['kind'], receipt['kind'])} {str(receipt['id'])[:8]}"
     of = f" of {receipt['source']}, {receipt['file']}" if receipt["source"] else ""
     ended = f", {second(receipt['finished_at'])}" if receipt["finished_at"] else ""
-    return short(f"{word.get(receipt['kind'], receipt['kind'])} {named}{of}: {receipt['status']}{ended}", 400)
+    return shortened(f"{named}{of}: {receipt['status']}{ended}", MAX_LINE)
 
 
 def _amounts(receipt: dict[str, Any]) -> str:

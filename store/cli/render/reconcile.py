@@ -1,27 +1,24 @@
-"""What `store reconcile` shows: tables for people, JSON and CSV a row at a time, however many there are."""
+"""What `store reconcile` prints: tables for people; JSON and CSV row by row, in constant memory."""
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from store import timestamps
-from store.cli.render.elements import Kind, cell, frame, moment, second, span, table
+from store.cli.render.elements import Kind, Listing, moment, second, span, table
 from store.reconcile.runs import Difference, Result
-from store.terminal import counted, json_text, shown
+from store.terminal import counted, json_text
+from store.text import printable, spreadsheet_cell
 
 COLUMNS = ("key", "field", "source_a", "value_a", "ts_a", "lineage_id_a",
            "source_b", "value_b", "ts_b", "lineage_id_b")  # fmt: skip
-# A cell that begins so is a formula to a spreadsheet.
-FORMULA = re.compile(r"[=+\-@\t\r\n]")
-PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-NO_HISTORY = "No reconciliation is kept yet: `store reconcile --keep` keeps one."
+NO_HISTORY = "No reconciliation is stored yet: `store reconcile --keep` stores one."
 
 
 def as_json(result: Result, note: str | None) -> dict[str, Any]:
-    """The counts; the rows stand beside them."""
+    """The counts, without the rows."""
     found: dict[str, Any] = {
         "sources": list(result.sources),
         "tolerances": result.tolerances,
@@ -39,7 +36,7 @@ def as_json(result: Result, note: str | None) -> dict[str, Any]:
 
 
 def as_row(difference: Difference) -> dict[str, Any]:
-    """One difference by the names of COLUMNS."""
+    """One difference, by the names of COLUMNS."""
     one, other = difference.one, difference.other
     values = (difference.key, difference.field, one.source, one.value, one.ts, one.lineage_id,
               other.source, other.value, other.ts, other.lineage_id)  # fmt: skip
@@ -47,7 +44,7 @@ def as_row(difference: Difference) -> dict[str, Any]:
 
 
 def write_json(found: dict[str, Any], rows: Iterable[Difference], out: TextIO) -> None:
-    """One JSON document: what was counted, and `rows`, each on a line of its own."""
+    """One JSON document: the counts, and `rows`, each on its own line."""
     out.write(json_text(found).removesuffix("\n}") + ',\n  "rows": [')
     before = "\n    "
     for difference in rows:
@@ -57,33 +54,25 @@ def write_json(found: dict[str, Any], rows: Iterable[Difference], out: TextIO) -
 
 
 def write_csv(rows: Iterable[Difference], out: TextIO, *, to_terminal: bool) -> None:
-    """A header and a line for each difference; no cell is a formula, none harms a terminal."""
+    """A header and a line for each difference; no cell is a formula, or on a terminal a control sequence."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for difference in rows:
-        cells = [harmless(value) for value in as_row(difference).values()]
-        writer.writerow([shown(each) for each in cells] if to_terminal else cells)
-
-
-def harmless(value: object) -> str:
-    """A cell's text, with `'` before it where a spreadsheet would run it as a formula; null is empty."""
-    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    if FORMULA.match(text) and not PLAIN_NUMBER.fullmatch(text):
-        return "'" + text
-    return text
+        cells = [spreadsheet_cell(value) for value in as_row(difference).values()]
+        writer.writerow([printable(each) for each in cells] if to_terminal else cells)
 
 
 def reconciliation(
     result: Result, rows: list[Difference], note: str | None, new_keys: list[str]
 ) -> list[Any]:
-    """The counts, then the differences: two lines each, one for either source."""
+    """The counts, then the differences: two rows each, one for each source."""
     if note is not None:
         return [note]
     things: list[Any] = [_counts(result)]
     if rows:
         columns: dict[str, Kind] = {"key": "text", "field": "text", "source": "text", "value": "text",
                                     "ts": "fixed", "lineage": "fixed"}  # fmt: skip
-        things.append(table("Mismatches", columns, _lines(rows)))
+        things.append(table("Mismatches", columns, _sides(rows), names=3))
     listed = len({row.key for row in rows})
     if listed < result.mismatched:
         things.append(
@@ -91,15 +80,11 @@ def reconciliation(
             f"--limit {result.mismatched} shows all."
         )
     if result.new_mismatches is not None:
-        things.append(f"\nKept as reconciliation {result.seq}: {_new(result.new_mismatches, new_keys)}.")
+        things.append(f"\nStored as reconciliation {result.seq}: {_new(result.new_mismatches, new_keys)}.")
     return things
 
 
-def _counts(result: Result) -> Any:
-    made = frame("Reconciliation of " + shown(", ".join(result.sources)))
-    made.add_column("keys")
-    made.add_column("number", justify="right", no_wrap=True)
-    made.add_column("")
+def _counts(result: Result) -> Listing:
     notes = [f"{number:,} differ in {name}" for name, number in result.fields.items() if number]
     rows: list[tuple[str, int, str]] = [
         ("all", result.keys, _range(result)),
@@ -107,19 +92,18 @@ def _counts(result: Result) -> Any:
         ("mismatched", result.mismatched, ", ".join(notes)),
         *((f"only {source}", number, "") for source, number in result.single_source.items()),
     ]
-    for row in rows:
-        made.add_row(*(cell(value) for value in row))
-    return made
+    columns: dict[str, Kind] = {"keys": "text", "number": "number", "": "text"}
+    return table("Reconciliation of " + ", ".join(result.sources), columns, rows)
 
 
 def _range(result: Result) -> str:
-    said = [f"{name} within {tolerance:g}" for name, tolerance in result.tolerances.items()]
+    limits = [f"{name} within {tolerance:g}" for name, tolerance in result.tolerances.items()]
     if result.since is not None:
-        said.append(f"since {moment(timestamps.to_iso(result.since))}")
-    return ", ".join(said)
+        limits.append(f"since {moment(timestamps.to_iso(result.since))}")
+    return ", ".join(limits)
 
 
-def _lines(rows: list[Difference]) -> Iterator[list[Any]]:
+def _sides(rows: list[Difference]) -> Iterator[list[Any]]:
     for row in rows:
         for number, side in enumerate((row.one, row.other)):
             name = ["", ""] if number else [row.key, row.field]
@@ -132,11 +116,11 @@ def _new(number: int, keys: list[str]) -> str:
     if not number:
         return "nothing new"
     more = ", …" if number > len(keys) else ""
-    return f"{number:,} new ({shown(', '.join(keys))}{more})"
+    return f"{number:,} new ({printable(', '.join(keys))}{more})"
 
 
 def history_json(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Kept reconciliations, with ISO timestamps."""
+    """Stored reconciliations, with timestamps as ISO 8601."""
     return [
         {
             **row,
@@ -148,7 +132,7 @@ def history_json(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def history(found: list[dict[str, Any]]) -> list[Any]:
-    """Kept reconciliations, a line each, as `history_json` gives them."""
+    """Stored reconciliations, a row each, from `history_json`."""
     if not found:
         return [NO_HISTORY]
     columns: dict[str, Kind] = {"number": "number", "at": "fixed", "sources": "text", "tolerances": "text",

@@ -1,6 +1,6 @@
-"""What the command shows, for people: tables and trees of the data that `store.reports.answers` gives.
+"""What `store report`, `batches`, `runs`, `dead-letters` and `check` print for people.
 
-Nothing that came out of a record is ever read as markup or reaches the terminal as control characters.
+The data comes from `store.reports`. Text from records is printed without markup and without control characters.
 """
 
 from __future__ import annotations
@@ -12,63 +12,55 @@ from rich.table import Table
 from rich.text import Text
 
 from store.cli.render.elements import (
-    MOST_IN_CELL,
+    EMPTY,
     Kind,
-    cell,
-    frame,
+    Listing,
+    file_and_lines,
     moment,
-    place,
     second,
-    short,
     span,
     table,
 )
 from store.payload import to_bytes
-from store.terminal import shown
+from store.text import MAX_CELL, printable, shortened
 
-MOST_IN_PAYLOAD = 4096
+MAX_PAYLOAD = 4096
 COUNTERS = ("received", "staged", "duplicates", "superseded", "rejected", "skipped")
 COUNTER_COLUMNS: Mapping[str, Kind] = dict.fromkeys(COUNTERS, "number")
-
-EMPTY = (
-    "Nothing has been processed yet. Send a file with `producer enqueue FILE`, then run `worker up --burst`."
-)
+TOTALS = ("input_records", "staged", "duplicates", "superseded", "rejected", "skipped", "loaded",
+          "pending", "target_rows", "dead_letters", "lineage_entries")  # fmt: skip
 NO_RUNS = "The loader has not run yet. `worker up --burst` processes what is queued and loads it."
 
 
 def report(found: dict[str, Any]) -> list[Any]:
-    """The receipt."""
+    """The totals, the open dead letters by reason, and a row for each source."""
     if not found["input_records"]:
         return [EMPTY]
-    dedupe = found["dedupe"]
-    times = ("late", "stale", "fresh") if found["stale"] else ("late",) if found["late"] else ()
-    notes = {
-        "input_records": ", ".join(f"{found[name]:,} {name}" for name in times),
-        "duplicates": f"{dedupe['hit_rate']:.1%} of valid records",
-        "rejected": f"{found['dead_letters']:,} dead letters open, {found['replayed']:,} sent back",
-        "loaded": f"{found['inserted']:,} inserted, {found['updated']:,} updated, "
-        f"{found['superseded_at_load']:,} superseded",
-        "pending": "`worker load` loads them" if found["pending"] else "",
-    }
-    names = ("input_records", "staged", "duplicates", "superseded", "rejected", "skipped", "loaded",
-             "pending", "target_rows", "dead_letters", "lineage_entries")  # fmt: skip
-    totals = frame("Receipt")
-    totals.add_column("records")
-    totals.add_column("number", justify="right", no_wrap=True)
-    totals.add_column("")
-    for name in names:
-        totals.add_row(cell(name.replace("_", " ")), cell(found[name]), cell(notes.get(name, "")))
-    things: list[Any] = [totals]
+    things: list[Any] = [_totals(found)]
     if found["reasons"]:
-        things.append(
-            table("Open dead letters", {"reason": "text", "number": "number"}, found["reasons"].items())
-        )
+        columns: dict[str, Kind] = {"reason": "text", "number": "number"}
+        things.append(table("Open dead letters", columns, found["reasons"].items()))
     things.append(_by_source(found["by_source"]))
     things.append(f"\nwatermark: {moment(found['watermark']) or 'none yet: nothing is loaded'}")
     return things
 
 
-def _by_source(found: dict[str, dict[str, Any]]) -> Table:
+def _totals(found: dict[str, Any]) -> Listing:
+    times = ("late", "stale", "fresh") if found["stale"] else ("late",) if found["late"] else ()
+    notes = {
+        "input_records": ", ".join(f"{found[name]:,} {name}" for name in times),
+        "duplicates": f"{found['dedupe']['hit_rate']:.1%} of valid records",
+        "rejected": f"{found['dead_letters']:,} dead letters open, {found['replayed']:,} sent back",
+        "loaded": f"{found['inserted']:,} inserted, {found['updated']:,} updated, "
+        f"{found['superseded_at_load']:,} superseded",
+        "pending": "`worker load` loads them" if found["pending"] else "",
+    }
+    columns: dict[str, Kind] = {"records": "text", "number": "number", "": "text"}
+    rows = ([name.replace("_", " "), found[name], notes.get(name, "")] for name in TOTALS)
+    return table("Totals", columns, rows)
+
+
+def _by_source(found: dict[str, dict[str, Any]]) -> Listing:
     columns: dict[str, Kind] = {
         "source": "text",
         "watermark": "fixed",
@@ -83,18 +75,19 @@ def _by_source(found: dict[str, dict[str, Any]]) -> Table:
 
 
 def batches(found: list[dict[str, Any]]) -> list[Any]:
-    """Batch receipts."""
+    """The receipts of batches, a row each."""
     if not found:
         return [EMPTY]
     columns: dict[str, Kind] = {"batch": "fixed", "source": "text", "file:lines": "text", **COUNTER_COLUMNS,
                                 "processed": "fixed"}  # fmt: skip
     rows = (
         [
-            each["batch"][:8],
+            each["id"][:8],
             each["source"],
-            place(each["file"], f"{each['first_line']}-{each['last_line']}"),
-            *(each[name] for name in COUNTERS),
-            second(each["processed_at"]),
+            file_and_lines(each["file"], f"{each['first_line']}-{each['last_line']}"),
+            each["records_in"],
+            *each["outcomes"].values(),
+            second(each["finished_at"]),
         ]
         for each in found
     )
@@ -102,33 +95,33 @@ def batches(found: list[dict[str, Any]]) -> list[Any]:
 
 
 def runs(found: list[dict[str, Any]]) -> list[Any]:
-    """The loader's runs, and what the failed ones said."""
+    """The receipts of the loader's runs, a row each, and the errors of those that failed."""
     if not found:
         return [NO_RUNS]
-    counts = ("rows", "inserted", "updated", "superseded")
     columns: dict[str, Kind] = {"run": "number", "status": "fixed", "started": "fixed", "duration": "number",
-                                **dict.fromkeys(counts, "number"), "watermark after": "fixed"}  # fmt: skip
+                                "rows": "number", "inserted": "number", "updated": "number",
+                                "superseded": "number", "watermark after": "fixed"}  # fmt: skip
     rows = (
         [
-            each["run"],
+            each["id"],
             each["status"],
             second(each["started_at"]),
             span(each["duration_seconds"]),
-            *(each[name] for name in counts),
+            each["records_in"],
+            *each["outcomes"].values(),
             moment(each["watermark_after"]),
         ]
         for each in found
     )
-    errors = [shown(f"run {each['run']}: {each['error']}") for each in found if each["error"]]
+    errors = [printable(f"run {each['id']}: {each['error']}") for each in found if each["error"]]
     return [table("Loader runs, newest first", columns, rows), *errors]
 
 
 def dead_letters(found: list[dict[str, Any]], matching: int, status: str) -> list[Any]:
-    """Dead letters, a line each."""
+    """Dead letters, a row each."""
     if not found:
-        return [
-            f"No {'' if status == 'all' else status + ' '}dead letters that match: `store report` counts them."
-        ]
+        which = "" if status == "all" else status + " "
+        return [f"No {which}dead letters that match: `store report` counts them."]
     columns: dict[str, Kind] = {"id": "fixed", "source": "text", "reason": "text", "error": "text",
                                 "file:line": "text", "payload": "text", "times": "number"}  # fmt: skip
     rows = (
@@ -137,8 +130,8 @@ def dead_letters(found: list[dict[str, Any]], matching: int, status: str) -> lis
             each["source"],
             each["reason"] + (" (resolved)" if each["status"] == "resolved" else ""),
             first_error(each),
-            place(each["file"], each["line"]),
-            payload(each, MOST_IN_CELL),
+            file_and_lines(each["file"], each["line"]),
+            payload(each, MAX_CELL),
             each["occurrences"],
         ]
         for each in found
@@ -167,16 +160,16 @@ def dead_letter(found: dict[str, Any]) -> list[Any]:
         "replays": f"{found['replays']:,}",
         "payload": f"{found['size']:,} bytes, {found['format']}",
     }
-    for error in found["errors"]:
-        rows[f"error {len(rows) - 7}"] = error_text(error)
+    for number, error in enumerate(found["errors"], 1):
+        rows[f"error {number}"] = error_text(error)
     for name, value in rows.items():
-        made.add_row(Text(name, style="bold"), Text(shown(value)))
-    more = f"store lineage --file {found['file']} --line {found['line']}"
-    return [made, "", Text(payload(found, MOST_IN_PAYLOAD)), "", shown(f"What became of it: `{more}`")]
+        made.add_row(Text(name, style="bold"), Text(printable(value)))
+    lineage = f"store lineage --file {found['file']} --line {found['line']}"
+    return [made, "", Text(payload(found, MAX_PAYLOAD)), "", printable(f"What became of it: `{lineage}`")]
 
 
 def first_error(letter: dict[str, Any]) -> str:
-    """What is wrong, in the words of the record's first error."""
+    """The first error of the record."""
     return error_text(letter["errors"][0]) if letter["errors"] else ""
 
 
@@ -185,16 +178,16 @@ def error_text(error: dict[str, str]) -> str:
 
 
 def payload(letter: dict[str, Any], most: int) -> str:
-    """A payload's head, made harmless."""
+    """The first `most` characters of a payload, printable."""
     head = to_bytes(letter["payload"][: 4 * most], letter["encoding"])  # 4 characters of base64 are 3 bytes
-    return short(head.decode("utf-8", "backslashreplace"), most)
+    return shortened(head.decode("utf-8", "backslashreplace"), most)
 
 
 def check(found: dict[str, Any]) -> list[Any]:
-    """The two laws."""
+    """The laws, a line each, and the violations of each."""
     lines = []
     for law in found["laws"]:
         word = "unchecked" if law["unchecked"] else "ok" if law["holds"] else "VIOLATED"
         lines.append(f"{word:9} {law['law']}" + (f": {law['unchecked']}" if law["unchecked"] else ""))
-        lines += [shown(f"          {violation}") for violation in law["violations"]]
+        lines += [printable(f"          {violation}") for violation in law["violations"]]
     return lines

@@ -1,18 +1,19 @@
-"""What the commands about time show, for people: tables of the data that `store.reports.timing` gives."""
+"""What `store watermark`, `freshness` and `lateness` print: tables of the data of `store.reports.timing`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from store.cli.render.elements import Kind, moment, second, span, table
-from store.terminal import counted, shown
+from store.cli.render.elements import EMPTY, Kind, moment, second, span, table
+from store.terminal import counted
+from store.text import printable
 
 NOTHING = "No watermark yet: nothing is loaded. `worker up --burst` processes what is queued and loads it."
 BAR = 40
 
 
 def watermark(found: dict[str, Any]) -> list[Any]:
-    """Each source's watermark, its age and its last move; then the pipeline's."""
+    """The watermark of each source with its age and last move, then that of the pipeline."""
     if not found["sources"]:
         return [NOTHING]
     rows = (
@@ -29,43 +30,42 @@ def watermark(found: dict[str, Any]) -> list[Any]:
     )
     columns: dict[str, Kind] = {"source": "text", "watermark": "fixed", "age": "number", "moved": "fixed",
                                 "by": "text", "record": "text", "state": "fixed"}  # fmt: skip
-    return [table("Watermarks", columns, rows), "", shown(_pipeline(found)), *_notes(found)]
+    return [table("Watermarks", columns, rows), "", printable(_pipeline(found)), *_notes(found)]
 
 
 def _state(each: dict[str, Any]) -> str:
-    state = "CORRUPT" if each["problem"] else "holds" if each["watermark"] else "nothing loaded"
+    state = "CORRUPT" if each["problem"] else "valid" if each["watermark"] else "nothing loaded"
     return f"{state}, idle" if each["idle"] else state
 
 
 def _pipeline(found: dict[str, Any]) -> str:
     if found["watermark"] is None:
         corrupt = any(each["problem"] for each in found["sources"])
-        return f"The pipeline's: {'unknown until they are repaired' if corrupt else 'none yet'}"
-    said = f"The pipeline's: {moment(found['watermark'])}"
+        return f"pipeline: {'unknown until the corrupt watermarks are repaired' if corrupt else 'none yet'}"
+    pipeline = f"pipeline: {moment(found['watermark'])}"
     if len(found["sources"]) == 1:
-        return said
-    why = ", all of them idle" if all(each["idle"] for each in found["sources"]) else ""
-    return f"{said}, held back by {', '.join(found['held_back_by'])}{why}"
+        return pipeline
+    idle = "; every source is idle" if all(each["idle"] for each in found["sources"]) else ""
+    return f"{pipeline}, held back by {', '.join(found['held_back_by'])}{idle}"
 
 
 def _notes(found: dict[str, Any]) -> list[str]:
-    """What is wrong, who moved what by hand, and which sources are idle since when."""
+    """Watermarks that somebody moved, idle sources, and problems."""
     notes = []
     for each in found["sources"]:
         if each["by"]:
             notes.append(f"{each['source']} was moved by hand ({each['by']}): {each['why']}")
         if each["idle"]:
-            since = second(each["last_batch_at"]) or "ever"
-            notes.append(
-                f"{each['source']} is idle: no batch since {since}; it does not hold the pipeline back"
-            )
+            last = second(each["last_batch_at"])
+            batch = f"its last batch came at {last}" if last else "it has sent no batch"
+            notes.append(f"{each['source']} is idle: {batch}; it does not hold the pipeline back")
         if each["problem"]:
             notes.append(each["problem"])
-    return [shown(note) for note in notes]
+    return [printable(note) for note in notes]
 
 
 def moves(found: list[dict[str, Any]]) -> list[Any]:
-    """Moves of watermarks, a line each."""
+    """Moves of watermarks, a row each."""
     if not found:
         return [NOTHING]
     columns: dict[str, Kind] = {"move": "number", "source": "text", "from": "fixed", "to": "fixed", "at": "fixed",
@@ -82,31 +82,33 @@ def moves(found: list[dict[str, Any]]) -> list[Any]:
         ]
         for each in found
     )
-    return [table("Moves, newest first", columns, rows)]
+    return [table("Moves, newest first", columns, rows, names=2)]
 
 
 def moved(found: dict[str, Any]) -> list[Any]:
-    """One move by hand."""
-    was = moment(found["previous"]) or "nowhere"
-    return [shown(f"{found['source']}: moved from {was} to {moment(found['watermark'])} by {found['by']}.")]
+    """One move that somebody made."""
+    was = moment(found["previous"]) or "none"
+    return [
+        printable(f"{found['source']}: moved from {was} to {moment(found['watermark'])} by {found['by']}.")
+    ]
 
 
 def repaired(found: dict[str, Any]) -> list[Any]:
     """What a repair changed."""
     if not found["repaired"]:
-        return ["Every watermark holds: nothing to repair."]
+        return ["Every watermark is valid: nothing to repair."]
     return [
-        shown(
-            f"{each['source']}: was {moment(each['was']) or 'gone'}, is {moment(each['watermark']) or 'none'}"
+        printable(
+            f"{each['source']}: was {moment(each['was']) or 'missing'}, is {moment(each['watermark']) or 'none'}"
         )
         for each in found["repaired"]
     ]
 
 
 def freshness(found: dict[str, Any]) -> list[Any]:
-    """Each source's newest record, and whether that is late."""
+    """The newest record of each source, and whether the source is late."""
     if not found["sources"]:
-        return ["Nothing has been processed yet. `worker up --burst` processes what is queued and loads it."]
+        return [EMPTY]
     columns: dict[str, Kind] = {"source": "text", "newest record": "fixed", "age": "number", "fresh": "number",
                                 "stale": "number", "rhythm": "number", "state": "fixed"}  # fmt: skip
     rows = (
@@ -122,9 +124,9 @@ def freshness(found: dict[str, Any]) -> list[Any]:
         for each in found["sources"]
     )
     late = [
-        shown(
-            f"{each['source']} is late: nothing newer for {span(each['age_seconds'])}, "
-            f"where its runs are {span(each['rhythm_seconds'])} apart"
+        printable(
+            f"{each['source']} is late: its newest record is {span(each['age_seconds'])} old, "
+            f"and its rhythm is {span(each['rhythm_seconds'])}"
         )
         for each in found["sources"]
         if each["late"]
@@ -143,7 +145,7 @@ def _timeliness(each: dict[str, Any]) -> str:
 
 
 def lateness(found: dict[str, Any]) -> list[Any]:
-    """Each source's arrival lags as bars, and how many records would be late."""
+    """The arrival lags of each source as bars, and how many records would be late."""
     if not any(each["records"] for each in found["sources"]):
         return ["No record has been staged yet. `worker up --burst` processes what is queued and loads it."]
     things: list[Any] = [_lags(each) for each in found["sources"]]
@@ -157,28 +159,27 @@ def lateness(found: dict[str, Any]) -> list[Any]:
         [each["source"], each["records"], *(late["records"] for late in each["late"])]
         for each in found["sources"]
     )
-    things.append(table("Would be late, by allowed lateness", columns, rows))
-    turned_away = [
-        shown(
-            f"{each['source']}: {counted(each['turned_away'], 'late record')} more turned away, not counted above"
+    things.append(table("Records that would be late, by allowed lateness", columns, rows))
+    not_loaded = [
+        printable(
+            f"{each['source']}: {counted(each['not_loaded'], 'late record')} rejected or skipped, not counted above"
         )
         for each in found["sources"]
-        if each["turned_away"]
+        if each["not_loaded"]
     ]
-    return [*things, *(["", *turned_away] if turned_away else [])]
+    return [*things, *(["", *not_loaded] if not_loaded else [])]
 
 
 def _lags(found: dict[str, Any]) -> Any:
-    """A bar for each lag, from the least to the greatest that there is."""
+    """A bar for each lag, from the smallest to the greatest that occurs."""
     most = max(each["records"] for each in found["lags"])
-    there = [place for place, each in enumerate(found["lags"]) if each["records"]]
-    shown_lags = found["lags"][there[0] : there[-1] + 1] if there else []
+    occurring = [number for number, each in enumerate(found["lags"]) if each["records"]]
+    lags = found["lags"][occurring[0] : occurring[-1] + 1] if occurring else []
     rows = (
-        [lag_name(each["lag"]), each["records"], "█" * -(-each["records"] * BAR // most)]
-        for each in shown_lags
+        [lag_name(each["lag"]), each["records"], "█" * -(-each["records"] * BAR // most)] for each in lags
     )
     columns: dict[str, Kind] = {"lag": "fixed", "records": "number", "": "fixed"}
-    return table(f"Arrival lag of {shown(found['source'])}", columns, rows)
+    return table(f"Arrival lag of {found['source']}", columns, rows)
 
 
 def lag_name(name: str) -> str:
@@ -187,7 +188,7 @@ def lag_name(name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0`, `90s`, `15m`, `1h`, `7d`: as it is typed."""
+    """`0`, `90s`, `15m`, `1h`, `7d`: as users type it."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"

@@ -9,7 +9,7 @@ from store.database.schema import ContractColumn
 from store.errors import ConfigError
 from store.tables import priorities
 from tests.integration.store.conftest import Ledger
-from tests.integration.store.holdings import Holding, put
+from tests.integration.store.reconcile.holdings import Holding, put
 
 
 @pytest.fixture

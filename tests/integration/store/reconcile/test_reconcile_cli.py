@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine
 
 from store.cli import app
-from store.cli.render import reconcile as reconcile_tables
+from store.text import spreadsheet_cell
 from tests.integration.store.conftest import Ledger
-from tests.integration.store.holdings import Holding, put
+from tests.integration.store.reconcile.holdings import Holding, put
 
 
 class Ended(NamedTuple):
@@ -118,7 +118,7 @@ def test_since_is_a_date_or_a_time_with_or_without_an_offset(run: Run, sample: E
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--tolerance", "name=1"), "'name' is text"),
         (("--tolerance", "nowhere=1"), "no field 'nowhere'"),
@@ -128,21 +128,21 @@ def test_since_is_a_date_or_a_time_with_or_without_an_offset(run: Run, sample: E
         (("--tolerance", "value=much"), "value='much'"),
         (("--tolerance", "value"), "'value' should be FIELD=NUMBER"),
         (("--tolerance", "value=1", "--tolerance", "value=2"), "'value' twice"),
-        (("--since", "yesterday"), "--since 'yesterday' is no time"),
+        (("--since", "yesterday"), "--since 'yesterday' is not a time"),
         (("--sources", ", ,"), "names no source"),
         (("--json", "--csv"), "choose one"),
         (("--history", "--keep"), "--history"),
     ],
 )
 def test_a_bad_option_is_named_and_ends_with_2(
-    run: Run, sample: Engine, arguments: tuple[str, ...], said: str
+    run: Run, sample: Engine, arguments: tuple[str, ...], message: str
 ) -> None:
     ended = run(*arguments)
     assert (ended.code, ended.out) == (2, "")
-    assert said in ended.err
+    assert message in ended.err
 
 
-def test_fewer_than_two_sources_are_said_and_no_failure(run: Run, engine: Engine) -> None:
+def test_fewer_than_two_sources_give_a_note_and_no_failure(run: Run, engine: Engine) -> None:
     nothing = "Nothing to compare: it takes two sources, none has rows."
     assert run() == (0, nothing + "\n", "")
     assert json.loads(run("--json").out)["note"] == nothing
@@ -156,10 +156,10 @@ def test_fewer_than_two_sources_are_said_and_no_failure(run: Run, engine: Engine
     assert Ledger(engine).rows("SELECT * FROM reconciliations") == []
 
 
-def test_what_is_kept_says_what_is_new_and_stands_in_the_history(run: Run, sample: Engine) -> None:
-    assert "No reconciliation is kept yet" in run("--history").out
-    assert "Kept as reconciliation 1: 2 new (far, near)." in run("--keep").out
-    assert "Kept as reconciliation 2: nothing new." in run("--keep").out
+def test_a_stored_result_counts_the_new_keys_and_is_in_the_history(run: Run, sample: Engine) -> None:
+    assert "No reconciliation is stored yet" in run("--history").out
+    assert "Stored as reconciliation 1: 2 new (far, near)." in run("--keep").out
+    assert "Stored as reconciliation 2: nothing new." in run("--keep").out
     put(sample, [Holding("b", "same", 5.0)])
     found = json.loads(run("--keep", "--json").out)
     assert (found["reconciliation"], found["new_mismatches"], found["mismatched"]) == (3, 1, 3)
@@ -180,7 +180,7 @@ def test_what_is_kept_says_what_is_new_and_stands_in_the_history(run: Run, sampl
     ],
 )  # fmt: skip
 def test_no_cell_is_a_formula_to_a_spreadsheet(value: object, cell: str) -> None:
-    assert reconcile_tables.harmless(value) == cell
+    assert spreadsheet_cell(value) == cell
 
 
 def test_a_formula_in_a_key_a_source_or_a_value_is_neutralised_on_its_way_out(

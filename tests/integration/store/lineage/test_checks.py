@@ -6,7 +6,7 @@ from store import database
 from store.checks import lineage as lineage_checks
 from store.database.schema import staged_id
 from tests.integration.store.conftest import Bad, Ledger, Record
-from tests.integration.store.test_lineage_walks import send_back
+from tests.integration.store.lineage.test_trace import send_back
 
 BATCH = 1 << 20
 

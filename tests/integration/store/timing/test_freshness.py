@@ -10,7 +10,7 @@ import pytest
 from store import timestamps
 from store.reports import freshness
 from tests.integration.store.conftest import Ledger
-from tests.integration.store.timeline import NOON, Command, Timeline, ago, at, commands
+from tests.integration.store.timing.timeline import NOON, Command, Timeline, ago, at, commands
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def shop(store: Command) -> dict[str, object]:
     return dict(found)
 
 
-def test_the_newest_record_and_its_age_are_told(hourly: Timeline, store: Command) -> None:
+def test_the_newest_record_and_its_age_are_in_the_answer(hourly: Timeline, store: Command) -> None:
     found = shop(store)
     assert (found["newest"], found["age_seconds"]) == ("2025-01-15T12:00:00Z", 1800.0)
 
@@ -67,10 +67,12 @@ def test_a_source_is_late_when_its_newest_is_older_than_three_steps(
     assert re.search(rf"^shop .* {'late' if late else 'on time'}$", store("freshness").out, re.M)
 
 
-def test_late_is_said_in_words(hourly: Timeline, store: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_source_is_explained_in_a_sentence(
+    hourly: Timeline, store: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_clock(monkeypatch, at("17:00"))
     assert store("freshness").out.endswith(
-        "\nshop is late: nothing newer for 5 h, where its runs are 1 h apart\n"
+        "\nshop is late: its newest record is 5 h old, and its rhythm is 1 h\n"
     )
 
 
@@ -98,7 +100,7 @@ def test_a_rewind_is_no_step(hourly: Timeline, store: Command) -> None:
 
 
 def test_only_the_latest_steps_make_the_rhythm(line: Timeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freshness, "STEPS_LOOKED_AT", 2)
+    monkeypatch.setattr(freshness, "STEPS_USED", 2)
     for clock in ("00:00", "05:00", "10:00", "11:00", "12:00"):
         line.arrive_and_load(at(clock))
     with line.engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Rows put straight into the target, and what a naive reader of them says about their agreement."""
+"""Rows inserted into the target, and a naive comparison of them in Python."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS = ("name", "value", "size")
 
 
 class Holding(NamedTuple):
-    """What one source says of one key."""
+    """The row of one source and key."""
 
     source: str
     key: str
@@ -30,12 +30,12 @@ class Holding(NamedTuple):
 
 
 def put(engine: Engine, rows: Sequence[Holding]) -> None:
-    """Rows of the target, each with its place as its lineage id."""
+    """Inserts or replaces rows of the target; the lineage id of a row is its index."""
     with database.transaction(engine) as connection:
         table = schema.record_tables(install.contract_columns(connection)).target
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             content = hashing.digest(repr(row).encode())
-            carried = {"lineage_id": place, "lineage_line": 1, "lineage_run": 1, "lineage_outcome": 1}
+            carried = {"lineage_id": index, "lineage_line": 1, "lineage_run": 1, "lineage_outcome": 1}
             given = {**row._asdict(), "content_hash": content, **carried}
             statement = database.insert(connection, table).values(given)
             changed = {name: given[name] for name in (*FIELDS, "ts", "content_hash", "lineage_id")}
@@ -50,17 +50,17 @@ def reconciled(
     sources: Sequence[str] | None = None,
     since: str | None = None,
 ) -> tuple[Result, list[Difference]]:
-    """The counts and the rows, as `store reconcile` has them."""
+    """The counts and the rows of `store reconcile`."""
     with database.reading(engine) as connection:
-        asked = compare.compared(connection, sources, tolerances, since)
-        rows = list(reconciliation.differences(connection, asked))
-        return reconciliation.reconcile(connection, asked), rows
+        comparison = compare.comparison_of(connection, sources, tolerances, since)
+        rows = list(reconciliation.differences(connection, comparison))
+        return reconciliation.reconcile(connection, comparison), rows
 
 
-def kept(engine: Engine, **asked: Any) -> Result:
-    """A reconciliation that is kept."""
+def stored(engine: Engine, **options: Any) -> Result:
+    """A reconciliation whose result is stored."""
     with database.transaction(engine) as connection:
-        return reconciliation.reconcile_and_keep(connection, **asked)
+        return reconciliation.reconcile_and_keep(connection, **options)
 
 
 def differ(one: Any, other: Any, tolerance: float | None) -> bool:
@@ -71,7 +71,7 @@ def differ(one: Any, other: Any, tolerance: float | None) -> bool:
 
 
 class Verdict(NamedTuple):
-    """What the oracle says."""
+    """The result of the oracle."""
 
     matched: int
     mismatched: list[str]
@@ -83,7 +83,7 @@ class Verdict(NamedTuple):
 def oracle(
     rows: Sequence[Holding], tolerances: Mapping[str, float], since: str | None, sources: Sequence[str]
 ) -> Verdict:
-    """Every key, every two of its holders and every field, one after another."""
+    """Compares every key, every two of its holders and every field, one by one."""
     matched, single, found = 0, dict.fromkeys(sources, 0), []
     for key in sorted({row.key for row in rows}):
         holders = sorted(row for row in rows if row.key == key and row.source in sources)

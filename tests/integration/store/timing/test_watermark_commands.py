@@ -12,7 +12,7 @@ from store import database, timestamps
 from store.errors import WatermarkCorrupt
 from store.tables import watermarks
 from tests.integration.store.conftest import Ledger
-from tests.integration.store.timeline import HOUR, NOON, Command, Timeline, ago, at, commands
+from tests.integration.store.timing.timeline import HOUR, NOON, Command, Timeline, ago, at, commands
 
 WHO = re.compile(r".+@.+")
 
@@ -63,12 +63,14 @@ def test_an_idle_source_is_marked_and_does_not_hold_the_pipeline_back(two: Timel
     found = store("watermark", "--json").json
     assert {each["source"]: each["idle"] for each in found["sources"]} == {"busy": False, "quiet": True}
     assert (found["watermark"], found["held_back_by"]) == ("2025-01-15T12:00:00Z", ["busy"])
-    said = store("watermark").out
-    assert re.search(r"^quiet .* holds, idle$", said, re.M)
+    output = store("watermark").out
+    assert re.search(r"^quiet .* valid, idle$", output, re.M)
     assert re.search(
-        r"^quiet is idle: no batch since \d{4}-.* UTC; it does not hold the pipeline back$", said, re.M
+        r"^quiet is idle: its last batch came at \d{4}-.* UTC; it does not hold the pipeline back$",
+        output,
+        re.M,
     )
-    assert "The pipeline's: 2025-01-15 12:00:00 UTC, held back by busy\n" in said
+    assert "pipeline: 2025-01-15 12:00:00 UTC, held back by busy\n" in output
 
 
 def test_the_report_goes_by_the_active_sources_too(two: Timeline, store: Command) -> None:
@@ -94,7 +96,7 @@ def test_when_all_are_idle_the_pipeline_stays_at_the_least(two: Timeline, store:
     two.ledger.tamper("UPDATE batches SET processed_at = :at", at=ago(days=3))
     found = store("watermark", "--json").json
     assert (found["watermark"], found["held_back_by"]) == ("2025-01-15T08:00:00Z", ["quiet"])
-    assert "held back by quiet, all of them idle\n" in store("watermark").out
+    assert "held back by quiet; every source is idle\n" in store("watermark").out
 
 
 def test_a_source_of_which_nothing_is_loaded_is_shown_and_holds_nothing_back(
@@ -110,13 +112,13 @@ def test_a_source_of_which_nothing_is_loaded_is_shown_and_holds_nothing_back(
 def test_with_a_corrupt_watermark_the_pipelines_is_unknown(two: Timeline, store: Command) -> None:
     two.ledger.tamper("UPDATE watermarks SET value = 'nonsense' WHERE source = 'busy'")
     assert store("watermark", "--json").json["watermark"] is None
-    assert "unknown until they are repaired" in store("watermark").out
+    assert "unknown until the corrupt watermarks are repaired" in store("watermark").out
 
 
 # --- by hand -------------------------------------------------------------------------------------------
 
 
-def test_a_watermark_is_set_forward_and_the_move_is_kept(two: Timeline, store: Command) -> None:
+def test_a_watermark_is_set_forward_and_the_move_is_in_the_history(two: Timeline, store: Command) -> None:
     ended = store(
         "watermark", "set", "busy", "2025-01-16T01:00:00+01:00", "--why", "its 15th is elsewhere", "--json"
     )
@@ -129,9 +131,9 @@ def test_a_watermark_is_set_forward_and_the_move_is_kept(two: Timeline, store: C
     assert WHO.fullmatch(latest["by"])
 
 
-def test_a_rewind_is_kept_shown_and_loading_goes_on(two: Timeline, store: Command) -> None:
-    said = store("watermark", "rewind", "busy", "2025-01-10", "--why", "the 11th was sent wrong").out
-    assert said.startswith("busy: moved from 2025-01-15 12:00:00 UTC to 2025-01-10 00:00:00 UTC by ")
+def test_a_rewind_is_shown_and_loading_continues(two: Timeline, store: Command) -> None:
+    output = store("watermark", "rewind", "busy", "2025-01-10", "--why", "the 11th was sent wrong").out
+    assert output.startswith("busy: moved from 2025-01-15 12:00:00 UTC to 2025-01-10 00:00:00 UTC by ")
     assert re.search(
         r"^busy was moved by hand \(.+@.+\): the 11th was sent wrong$", store("watermark").out, re.M
     )
@@ -162,7 +164,7 @@ def test_the_first_watermark_of_a_source_may_be_set_by_hand(two: Timeline, store
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("set", "busy", "2025-01-15T11:00:00Z", "--why", "x"), 2, "`store watermark rewind` back"),
         (("set", "busy", "2025-01-15T12:00:00Z", "--why", "x"), 2, "is 2025-01-15T12:00:00Z already"),
@@ -170,21 +172,21 @@ def test_the_first_watermark_of_a_source_may_be_set_by_hand(two: Timeline, store
         (("rewind", "busy", "2025-01-16", "--why", "x"), 2, "`store watermark set` forward"),
         (("rewind", "busy", "2025-01-15T12:00:00Z", "--why", "x"), 2, "moves it back"),
         (("rewind", "fresh", "2025-01-15", "--why", "x"), 2, "'fresh' was never moved"),
-        (("rewind", "busy", "yesterday", "--why", "x"), 2, "'yesterday' is no ISO 8601 time"),
-        (("rewind", "busy", "0001-01-01T00:00:00+14:00", "--why", "x"), 2, "no ISO 8601 time"),
+        (("rewind", "busy", "yesterday", "--why", "x"), 2, "'yesterday' is not an ISO 8601 time"),
+        (("rewind", "busy", "0001-01-01T00:00:00+14:00", "--why", "x"), 2, "not an ISO 8601 time"),
         (("rewind", "busy", "2025-01-10", "--why", " "), 2, "--why is blank"),
         (("rewind", "busy", "2025-01-10"), 2, "--why"),
         (("set", "nosuch", "2025-01-10", "--why", "x"), 1, "nothing is known of source 'nosuch'"),
     ],
 )
 def test_a_move_that_must_not_be_is_refused_and_changes_nothing(
-    two: Timeline, store: Command, arguments: tuple[str, ...], code: int, said: str
+    two: Timeline, store: Command, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     two.arrive([], source="fresh", received=1, rejected=1)
     before = two.stored()
     ended = store("watermark", *arguments)
     assert (ended.code, ended.out) == (code, "")
-    assert said in " ".join(ended.err.split())
+    assert message in " ".join(ended.err.split())
     assert two.stored() == before
     assert len(store("watermark", "history", "--json").json) == 2
 
@@ -203,12 +205,12 @@ def test_a_move_within_the_workers_skew_is_allowed(
     assert store("watermark", "set", "busy", "2999-01-01", "--why", "x").code == 0
 
 
-def test_the_history_is_told_newest_first_and_no_more_than_asked(two: Timeline, store: Command) -> None:
+def test_the_history_is_newest_first_and_limited(two: Timeline, store: Command) -> None:
     store("watermark", "rewind", "busy", "2025-01-10", "--why", "once")
     assert [each["why"] for each in store("watermark", "history", "--json").json] == ["once", "load", "load"]
     assert [each["why"] for each in store("watermark", "history", "--limit", "1", "--json").json] == ["once"]
-    said = store("watermark", "history").out
-    assert re.search(r"^ +2 +busy +2025-01-15 12:00:00 UTC .* run 2 +record busy-2-1$", said, re.M)
+    output = store("watermark", "history").out
+    assert re.search(r"^ +2 +busy +2025-01-15 12:00:00 UTC .* run 2 +record busy-2-1$", output, re.M)
 
 
 # --- clocks that run backwards -------------------------------------------------------------------------
@@ -247,7 +249,7 @@ def test_a_clock_set_back_beyond_the_skew_is_refused_in_words_that_blame_the_clo
     assert read(line) == {"shop": NOON}
 
 
-def test_the_last_move_is_the_one_with_the_greatest_id_whatever_the_clock_said(
+def test_the_last_move_is_the_one_with_the_greatest_id_even_if_the_clock_was_set_back(
     line: Timeline, store: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_clock(monkeypatch, at("13:00"))
@@ -256,7 +258,7 @@ def test_the_last_move_is_the_one_with_the_greatest_id_whatever_the_clock_said(
     line.arrive_and_load(NOON)
     assert read(line) == {"shop": NOON}
     times = [datetime.fromisoformat(each["at"]) for each in store("watermark", "history", "--json").json]
-    assert times == sorted(times)  # newest first, and yet the clock said otherwise
+    assert times == sorted(times)  # newest first, although their times ascend
     assert store("watermark", "--json").json["sources"][0]["moved_at"] == "2025-01-15T12:30:00Z"
 
 
@@ -265,7 +267,7 @@ def test_a_source_whose_last_batch_lies_in_the_future_is_not_idle(two: Timeline,
     assert store("watermark", "--json").json["held_back_by"] == ["quiet"]
 
 
-def test_the_last_batch_is_the_one_with_the_greatest_number_whatever_the_clock_said(
+def test_the_last_batch_is_the_one_with_the_greatest_number_even_if_the_clock_was_set_back(
     two: Timeline, store: Command
 ) -> None:
     two.arrive([], source="busy", processed_at=ago(days=9))

@@ -25,14 +25,14 @@ def by_step(ledger: Ledger) -> dict[str, int]:
         return lineage.count_by_step(connection)
 
 
-def replay(ledger: Ledger, letter_batch: int, place: int, record: Record) -> int:
+def replay(ledger: Ledger, letter_batch: int, position: int, record: Record) -> int:
     """What a worker writes where the replay of a dead letter is accepted."""
     number = ledger.receive([], kind="replay")
     parent = event_id(number, 0, "replay")
     (letter,) = ledger.rows("SELECT id FROM dead_letters")[0]
     with database.transaction(ledger.engine) as connection:
         row = (parent, "replay", "shop", None, letter, "sent back", number, 7,
-               event_id(letter_batch, place, "reject"), None)  # fmt: skip
+               event_id(letter_batch, position, "reject"), None)  # fmt: skip
         lineage.add_events(connection, [row])
         dead_letters.resolve(connection, [letter], "2025-01-15T12:00:00.000000Z")
     return ledger.receive([record], parents=[parent], kind="replay", first_line=7)
@@ -79,7 +79,7 @@ def test_a_load_follows_the_stage_of_its_record(ledger: Ledger) -> None:
     assert ledger.rows("SELECT lineage_id FROM target WHERE key = 'c'") == [(staged_id(number, 2),)]
 
 
-def test_a_record_that_lost_leads_to_no_place_in_the_target(ledger: Ledger) -> None:
+def test_a_superseded_record_does_not_lead_to_the_target(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-02"), Record("a", "2025-01-01")])
     ledger.load()
     ends = {entry.line: entry.to_place for entry in of_key(ledger, "a") if entry.step == "load"}
@@ -101,7 +101,7 @@ def test_a_replayed_letter_is_a_chain_from_its_rejection_to_the_target(ledger: L
     assert {entry.step for entry in of_line(ledger, "a.json", 7)} == {"reject", "replay", "stage", "load"}
 
 
-def test_a_key_of_two_sources_is_told_apart_by_its_source(ledger: Ledger) -> None:
+def test_a_key_of_two_sources_has_a_history_for_each(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01")])
     ledger.receive([Record("a", "2025-01-01")], source="usgs")
     ledger.load()

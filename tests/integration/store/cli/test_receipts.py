@@ -12,7 +12,7 @@ from store.tables.enqueues import Enqueue
 from tests.integration.store.conftest import Bad, Ledger, Record
 
 
-def kept(ledger: Ledger, limit: int = 20) -> dict[str, list[dict[str, Any]]]:
+def latest(ledger: Ledger, limit: int = 20) -> dict[str, list[dict[str, Any]]]:
     with database.reading(ledger.engine) as connection:
         return receipts.recent(connection, limit)
 
@@ -30,7 +30,7 @@ def test_a_batch_tells_what_came_in_and_what_went_on(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01"), Record("a", "2025-01-01"), Bad("{")], id="b1")
     ledger.tamper("UPDATE batches SET reasons = :reasons, seconds = :seconds, late = 2",
                   reasons='{"malformed_json": 1}', seconds='{"dedupe": 0.25, "lock": 0.5}')  # fmt: skip
-    (batch,) = kept(ledger)["batches"]
+    (batch,) = latest(ledger)["batches"]
     assert (batch["id"], batch["records_in"], batch["records_out"], batch["late"]) == ("b1", 3, 1, 2)
     assert batch["dedupe"] == {"hits": 1, "misses": 1, "hit_rate": 0.5}
     assert batch["rejects"] == {"malformed_json": 1}
@@ -43,15 +43,15 @@ def test_a_run_tells_its_outcomes_and_how_the_watermark_moved(ledger: Ledger) ->
     ledger.receive([Record("a", "2025-01-02"), Record("a", "2025-01-01")])
     ledger.load()
     ledger.tamper("UPDATE run_log SET stage_seconds = '{\"merge\": 0.5}'")
-    (run,) = kept(ledger)["runs"]
+    (run,) = latest(ledger)["runs"]
     assert (run["records_in"], run["records_out"], run["watermark_after"]) == (2, 1, "2025-01-02T00:00:00Z")
     assert run["outcomes"] == {"inserted": 1, "updated": 0, "superseded": 1}
     assert (run["stages_run"], run["stage_seconds"]) == (["merge"], {"merge": 0.5})
 
 
-def test_an_enqueue_is_kept_as_it_was_sent(ledger: Ledger) -> None:
+def test_an_enqueue_has_a_receipt(ledger: Ledger) -> None:
     assert enqueue(ledger, an_enqueue("a.json"), an_enqueue("b.json")) == [1, 2]
-    newest, oldest = kept(ledger)["enqueues"]
+    newest, oldest = latest(ledger)["enqueues"]
     assert (newest["file"], oldest["file"], newest["finished_at"]) == (
         "b.json",
         "a.json",
@@ -65,15 +65,15 @@ def test_every_kind_of_receipt_has_the_same_keys(ledger: Ledger) -> None:
     enqueue(ledger, an_enqueue())
     ledger.receive([Record("a", "2025-01-01")])
     ledger.load()
-    shapes = {tuple(receipt) for each in kept(ledger).values() for receipt in each}
+    shapes = {tuple(receipt) for each in latest(ledger).values() for receipt in each}
     assert len(shapes) == 1
-    orjson.dumps(kept(ledger))
+    orjson.dumps(latest(ledger))
 
 
 def test_only_as_many_as_asked_for_are_shown_of_each_kind(ledger: Ledger) -> None:
     for _ in range(3):
         ledger.receive([Record("a", "2025-01-01")])
-    assert [len(each) for each in kept(ledger, 2).values()] == [0, 2, 0]
+    assert [len(each) for each in latest(ledger, 2).values()] == [0, 2, 0]
 
 
 def test_receipts_are_lines_for_people_with_nothing_harmful(ledger: Ledger) -> None:
@@ -81,7 +81,7 @@ def test_receipts_are_lines_for_people_with_nothing_harmful(ledger: Ledger) -> N
     ledger.receive([Record("a", "2025-01-01"), Bad("{")])
     ledger.load()
     ledger.tamper("UPDATE run_log SET error = :error", error="\x1b[2Jboom")
-    text = "\n".join(receipt_tables.receipts(kept(ledger)))
+    text = "\n".join(receipt_tables.receipts(latest(ledger)))
     assert "\x1b" not in text
     assert "2 records in, 1 out (1 staged, 0 duplicates, 0 superseded, 1 rejected, 0 skipped)" in text
     assert "watermark: none → 2025-01-01 00:00:00 UTC" in text
@@ -89,4 +89,4 @@ def test_receipts_are_lines_for_people_with_nothing_harmful(ledger: Ledger) -> N
 
 
 def test_nothing_sent_says_how_to_begin(ledger: Ledger) -> None:
-    assert receipt_tables.receipts(kept(ledger)) == [receipt_tables.EMPTY]
+    assert receipt_tables.receipts(latest(ledger)) == [receipt_tables.EMPTY]

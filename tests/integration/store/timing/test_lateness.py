@@ -15,7 +15,7 @@ from store.cli.render import lateness_plot
 from store.errors import UsageError
 from store.reports import lateness
 from tests.integration.store.conftest import Ledger
-from tests.integration.store.timeline import NOON, Command, Timeline, at, commands
+from tests.integration.store.timing.timeline import NOON, Command, Timeline, at, commands
 
 EXACT = ["12:00:00.000000", "12:00:00.000001", "11:59:59.000000", "11:59:58.999999", "11:59:50.000000",
          "11:59:00.000000", "11:50:00.000000", "11:00:00.000000", "06:00:00.000000"]  # fmt: skip
@@ -64,7 +64,7 @@ def test_a_lag_belongs_to_the_first_edge_that_it_does_not_exceed(line: Timeline,
     assert lags(found) == {"ahead": 1, "1s": 2, "10s": 2, "1m": 1, "10m": 1, "1h": 1, "6h": 1}
 
 
-def test_days_are_told_apart_and_all_that_is_older_is_more(line: Timeline, store: Command) -> None:
+def test_each_range_of_days_has_a_lag_and_older_records_are_in_more(line: Timeline, store: Command) -> None:
     days = ["2025-01-14", "2025-01-08", "2024-12-16", "2024-12-15", "1999-01-01", "0001-01-01"]
     line.arrive([at("12:00", day) for day in days], processed_at=NOON)
     (found,) = store("lateness", "--json").json["sources"]
@@ -99,11 +99,11 @@ def test_sources_are_counted_apart_and_chosen_by_name(line: Timeline, store: Com
 def test_bars_are_as_long_as_their_counts(line: Timeline, store: Command) -> None:
     line.arrive([at("11:59")] * 1 + [at("11:30")] * 1, processed_at=NOON)
     line.arrive([at("11:31"), at("11:32")], processed_at=NOON)
-    said = store("lateness").out
-    assert re.search(r"^up to 1m +1  (█+)$", said, re.M)[1] == "█" * 14  # type: ignore[index]
-    assert re.search(r"^up to 1h +3  (█+)$", said, re.M)[1] == "█" * 40  # type: ignore[index]
-    assert re.search(r"^up to 10m +0$", said, re.M)
-    assert "up to 10s" not in said
+    output = store("lateness").out
+    assert re.search(r"^up to 1m +1  (█+)$", output, re.M)[1] == "█" * 14  # type: ignore[index]
+    assert re.search(r"^up to 1h +3  (█+)$", output, re.M)[1] == "█" * 40  # type: ignore[index]
+    assert re.search(r"^up to 10m +0$", output, re.M)
+    assert "up to 10s" not in output
 
 
 # --- what would be late --------------------------------------------------------------------------------
@@ -133,34 +133,34 @@ def test_the_first_batch_of_a_source_has_nothing_late(line: Timeline, store: Com
 
 
 def test_the_table_has_a_column_for_each_allowed_lateness(late: Timeline, store: Command) -> None:
-    said = store("lateness", "--allowed", "0", "--allowed", "15m").out
-    assert re.search(r"^source +records +allowed 0 +allowed 15m$", said, re.M)
-    assert re.search(r"^shop +6 +3 +2$", said, re.M)
+    output = store("lateness", "--allowed", "0", "--allowed", "15m").out
+    assert re.search(r"^source +records +allowed 0 +allowed 15m$", output, re.M)
+    assert re.search(r"^shop +6 +3 +2$", output, re.M)
 
 
-def test_what_was_turned_away_for_being_late_is_told_beside(late: Timeline, store: Command) -> None:
+def test_late_records_that_were_rejected_or_skipped_are_counted_apart(late: Timeline, store: Command) -> None:
     late.arrive([], received=9, skipped=2, rejected=7, reasons='{"late": 4, "late_entry": 3}')
     (found,) = store("lateness", "--json").json["sources"]
-    assert (found["records"], found["turned_away"]) == (6, 6)
-    assert store("lateness").out.endswith("\nshop: 6 late records more turned away, not counted above\n")
+    assert (found["records"], found["not_loaded"]) == (6, 6)
+    assert store("lateness").out.endswith("\nshop: 6 late records rejected or skipped, not counted above\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
-        (("nosuch",), 1, "nothing is known of source 'nosuch': there are shop"),
-        (("--allowed", "soon"), 2, "--allowed 'soon' is no length of time"),
-        (("--allowed", "-1"), 2, "--allowed '-1' is no length of time"),
-        (("--allowed", "99999999999d"), 2, "is no length of time"),
+        (("nosuch",), 1, "source 'nosuch' is unknown: the sources are shop"),
+        (("--allowed", "soon"), 2, "--allowed 'soon' is not a length of time"),
+        (("--allowed", "-1"), 2, "--allowed '-1' is not a length of time"),
+        (("--allowed", "99999999999d"), 2, "is not a length of time"),
         (("--allowed", "1.5s"), 2, "--allowed 1.5s: give whole seconds"),
     ],
 )
-def test_a_slip_is_one_line(
-    late: Timeline, store: Command, arguments: tuple[str, ...], code: int, said: str
+def test_a_usage_error_is_one_line(
+    late: Timeline, store: Command, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     ended = store("lateness", *arguments)
     assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
-    assert said in ended.err
+    assert message in ended.err
 
 
 def test_asking_writes_nothing_into_the_database(late: Timeline) -> None:
@@ -230,7 +230,7 @@ def test_the_plot_is_drawn_and_saved_where_it_is_asked_for(
 
 
 @pytest.mark.parametrize("error", [ValueError("no such format"), PermissionError("denied")])
-def test_a_picture_that_cannot_be_written_is_a_slip(error: Exception) -> None:
+def test_a_picture_that_cannot_be_written_is_a_usage_error(error: Exception) -> None:
     class Unwritable:
         def savefig(self, path: Path) -> None:
             raise error

@@ -9,7 +9,7 @@ from store.cli.render import lineage as lineage_tables
 from store.errors import SluiceError
 from store.lineage import explain
 from tests.integration.store.conftest import Bad, Ledger, Record
-from tests.integration.store.test_lineage_walks import send_back
+from tests.integration.store.lineage.test_trace import send_back
 
 
 def facts(ledger: Ledger, key: str = "a", source: str | None = None) -> dict[str, Any]:
@@ -17,11 +17,11 @@ def facts(ledger: Ledger, key: str = "a", source: str | None = None) -> dict[str
         return explain.explain(connection, key, source)
 
 
-def said(ledger: Ledger, key: str = "a") -> str:
+def explained(ledger: Ledger, key: str = "a") -> str:
     return "\n".join(lineage_tables.explanation(facts(ledger, key)))
 
 
-def test_the_row_that_stands_is_traced_to_its_line_batch_and_run(ledger: Ledger) -> None:
+def test_the_row_in_the_target_is_traced_to_its_line_batch_and_run(ledger: Ledger) -> None:
     ledger.receive(
         [Record("x", "2025-01-01"), Record("a", "2025-01-02", "valve", 2.5)], id="b1", file="new.json"
     )
@@ -34,7 +34,7 @@ def test_the_row_that_stands_is_traced_to_its_line_batch_and_run(ledger: Ledger)
         {"name": "valve", "value": 2.5},
         "inserted",
     )
-    assert "Run 1 inserted it: the target held nothing of this key." in said(ledger)
+    assert "Run 1 inserted it: the target had no row of this key." in explained(ledger)
 
 
 def test_an_update_names_what_it_replaced(ledger: Ledger) -> None:
@@ -43,25 +43,30 @@ def test_an_update_names_what_it_replaced(ledger: Ledger) -> None:
         ledger.load()
     (shop,) = facts(ledger)["sources"]
     assert [each["file"] for each in shop["replaced"]] == ["02.json", "01.json"]
-    assert "Run 3 updated it: it is newer than the record of 2025-01-02 00:00:00 UTC from 02.json:1" in said(
+    assert (
+        "Run 3 updated it: it is newer than the record of 2025-01-02 00:00:00 UTC from 02.json:1"
+        in explained(ledger)
+    )
+    assert "Before that, the target held the record of 2025-01-01 00:00:00 UTC from 01.json:1" in explained(
         ledger
     )
-    assert "Before that it held the record of 2025-01-01 00:00:00 UTC from 01.json:1" in said(ledger)
 
 
-def test_of_equal_times_the_hash_is_said_to_decide(ledger: Ledger) -> None:
+def test_of_equal_times_the_greater_content_hash_is_loaded(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01", "one"), Record("a", "2025-01-01", "two")])
     ledger.load()
-    assert "lost at load, in run 1: its time is the same, and of equal times the greater" in said(ledger)
+    assert "superseded at load, in run 1: its time is the same, and of equal times the greater" in explained(
+        ledger
+    )
 
 
-def test_what_lost_at_load_and_at_stage_is_said_with_what_beat_it(ledger: Ledger) -> None:
+def test_records_superseded_at_load_and_at_stage_are_named_with_the_newer_record(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-02"), Record("a", "2025-01-01")], file="one.json")
     ledger.load()
     ledger.receive([Record("a", "2025-01-01", "late")], file="two.json")
     (shop,) = facts(ledger)["sources"]
-    assert [(each["file"], each["line"]) for each in shop["lost_at_load"]] == [("one.json", 2)]
-    (lost,) = shop["lost_at_stage"]
+    assert [(each["file"], each["line"]) for each in shop["superseded_at_load"]] == [("one.json", 2)]
+    (lost,) = shop["superseded_at_stage"]
     assert (lost["file"], lost["by"]["file"], lost["by"]["ts"]) == (
         "two.json",
         "one.json",
@@ -69,40 +74,44 @@ def test_what_lost_at_load_and_at_stage_is_said_with_what_beat_it(ledger: Ledger
     )
 
 
-def test_duplicates_are_counted_and_placed(ledger: Ledger) -> None:
+def test_duplicates_are_counted_and_named_by_file_and_line(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01")])
     ledger.load()
     for number in range(7):
         ledger.receive([Record("a", "2025-01-01")], file=f"{number}.json")
     assert len(facts(ledger)["sources"][0]["duplicates"]) == 7
     named = ", ".join(f"{number}.json:1" for number in range(5))
-    assert f"The same came again 7 times, and changed nothing: {named} and 2 more." in said(ledger)
+    assert f"The same content came again 7 times and changed nothing: {named} and 2 more." in explained(
+        ledger
+    )
 
 
-def test_a_record_that_waits_in_staging_is_said_to_wait(ledger: Ledger) -> None:
+def test_a_record_in_staging_waits_for_the_loader(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01")])
-    assert "the target holds nothing" in said(ledger)
-    assert "is staged and waits for the loader: `worker load`." in said(ledger)
+    assert "the target holds no row" in explained(ledger)
+    assert "is staged and waits for the loader: `worker load`." in explained(ledger)
 
 
-def test_rejections_of_one_letter_are_one_with_all_their_places(ledger: Ledger) -> None:
+def test_the_rejections_of_one_letter_are_one_sentence_with_all_their_lines(ledger: Ledger) -> None:
     bad = Bad('{"key": "a"}', "missing_timestamp", "a")
     ledger.receive([bad, bad])
     (letter,) = facts(ledger)["sources"][0]["rejected"]
     assert (letter["reasons"], letter["status"], letter["replays"]) == (["missing_timestamp"], "open", 0)
-    assert [place["line"] for place in letter["at"]] == [1, 2]
-    assert "The record of a.json:1, a.json:2 was rejected: missing_timestamp. Dead letter" in said(ledger)
+    assert [record["line"] for record in letter["at"]] == [1, 2]
+    assert "The record of a.json:1, a.json:2 was rejected: missing_timestamp. Dead letter" in explained(
+        ledger
+    )
 
 
-def test_a_row_that_was_sent_back_says_why_it_had_been_rejected(ledger: Ledger) -> None:
+def test_a_replayed_row_names_the_reason_of_its_rejection(ledger: Ledger) -> None:
     ledger.receive([Bad('{"key": "a"}', "missing_timestamp", "a")], first_line=7)
     send_back(ledger, Record("a", "2025-01-01"))
     ledger.load()
-    assert facts(ledger)["sources"][0]["holds"]["sent_back"] == {
+    assert facts(ledger)["sources"][0]["holds"]["replayed"] == {
         "edited": True,
         "reasons": "missing_timestamp",
     }
-    assert "It was sent back, edited, after it had been rejected: missing_timestamp." in said(ledger)
+    assert "It was replayed, edited, after a rejection: missing_timestamp." in explained(ledger)
 
 
 def two_sources(ledger: Ledger, hours: tuple[int, int]) -> None:
@@ -115,7 +124,7 @@ def two_sources(ledger: Ledger, hours: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "ranks", [{}, {"shop": 1}, {"usgs": 1}, {"shop": 2, "usgs": 1}, {"shop": 1, "usgs": 1}]
 )
-def test_golden_is_explained_as_the_view_has_it(
+def test_golden_is_explained_as_the_view_ranks_it(
     ledger: Ledger, hours: tuple[int, int], ranks: dict[str, int]
 ) -> None:
     two_sources(ledger, hours)
@@ -128,7 +137,7 @@ def test_golden_is_explained_as_the_view_has_it(
     assert golden["source"] == taken
     ranked = ranks.get("shop") != ranks.get("usgs")
     assert golden["because"] == ("priority" if ranked else "content hash" if hours == (3, 3) else "newest")
-    assert f"`golden` takes the row of {taken}: " in said(ledger)
+    assert f"`golden` shows the row of {taken}: " in explained(ledger)
 
 
 def test_one_source_alone_is_explained_without_golden(ledger: Ledger) -> None:
@@ -137,20 +146,20 @@ def test_one_source_alone_is_explained_without_golden(ledger: Ledger) -> None:
     assert ([each["source"] for each in found["sources"]], found["golden"]) == (["usgs"], None)
 
 
-def test_a_row_whose_lineage_is_gone_is_said_to_have_none(ledger: Ledger) -> None:
+def test_a_row_without_lineage_has_an_unknown_origin(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01"), Record("a", "2025-01-02")])
     ledger.load()
     ledger.tamper("UPDATE target SET lineage_id = 5")
-    assert "`store check --lineage` says more" in said(ledger)
+    assert "Its origin is unknown: lineage has no stage-5." in explained(ledger)
 
 
 def test_a_key_that_nobody_sent_is_an_error(ledger: Ledger) -> None:
-    with pytest.raises(SluiceError, match="nothing is known of key 'zz'"):
+    with pytest.raises(SluiceError, match="key 'zz' is unknown"):
         facts(ledger, "zz")
 
 
-def test_text_from_outside_is_made_harmless(ledger: Ledger) -> None:
+def test_control_characters_of_a_record_are_written_out(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01", "\x1b[31mred\nline")], file="\x1b]0;x\x07.json")
     ledger.load()
-    assert not any(character in line for line in said(ledger).split("\n") for character in "\x1b\x07")
-    assert "\\x1b[31mred\\nline" in said(ledger)
+    assert not any(character in line for line in explained(ledger).split("\n") for character in "\x1b\x07")
+    assert "\\x1b[31mred\\nline" in explained(ledger)

@@ -14,7 +14,7 @@ from store.errors import ConfigError, UsageError
 from store.reconcile import compare
 from store.reconcile import runs as reconciliation
 from tests.integration.store.conftest import Ledger
-from tests.integration.store.holdings import FIELDS, Holding, kept, oracle, put, reconciled
+from tests.integration.store.reconcile.holdings import FIELDS, Holding, oracle, put, reconciled, stored
 
 SOURCES = ("a", "b", "c", "d")
 TIMES = tuple(f"2025-01-{day}T00:00:00.000000Z" for day in (10, 11, 12))
@@ -28,7 +28,7 @@ def store(engine: Engine) -> Engine:
 
 
 def rows_of(table: dict[tuple[str, str], tuple[Any, ...]]) -> list[Holding]:
-    return [Holding(*place, *said) for place, said in table.items()]
+    return [Holding(*identity, *values) for identity, values in table.items()]
 
 
 # Few values, so that many agree, and steps about as wide as the tolerances, so that agreement is not passed on.
@@ -53,18 +53,22 @@ TOLERANCES = st.fixed_dictionaries(
     since=st.sampled_from([None, *TIMES]),
     sources=st.sets(st.sampled_from(SOURCES), min_size=2).map(sorted),
 )
-def test_the_database_says_what_a_naive_reader_of_the_rows_says(
+def test_the_database_finds_what_a_naive_comparison_finds(
     store: Engine, rows: list[Holding], tolerances: dict[str, float], since: str | None, sources: list[str]
 ) -> None:
     Ledger(store).wipe()
     put(store, rows)
     result, found = reconciled(store, tolerances, sources, since)
-    said = oracle(rows, tolerances, since, sources)
-    assert (result.matched, result.single_source, result.fields) == (said.matched, said.single, said.fields)
-    assert result.mismatched == len(said.mismatched) == len({row.key for row in found})
-    assert result.keys == said.matched + len(said.mismatched) + sum(said.single.values())
+    expected = oracle(rows, tolerances, since, sources)
+    assert (result.matched, result.single_source, result.fields) == (
+        expected.matched,
+        expected.single,
+        expected.fields,
+    )
+    assert result.mismatched == len(expected.mismatched) == len({row.key for row in found})
+    assert result.keys == expected.matched + len(expected.mismatched) + sum(expected.single.values())
     listed = [(row.key, row.field, row.one.source, row.other.source) for row in found]
-    assert sorted(listed) == sorted(said.rows)
+    assert sorted(listed) == sorted(expected.rows)
     assert [row.key for row in found] == sorted((row.key for row in found), key=str.encode)
     held = {(row.source, row.key): row for row in rows}
     for row in found:
@@ -80,17 +84,17 @@ def test_new_are_the_keys_that_were_not_mismatched_the_last_time(
     Ledger(store).wipe()
     known: set[str] = set()
     held: dict[tuple[str, str], Holding] = {}
-    for place, table in enumerate(tables):
+    for number, table in enumerate(tables):
         put(store, table)
         held |= {(row.source, row.key): row for row in table}
-        window = since if place else None
+        window = since if number else None
         now = set(oracle(list(held.values()), {}, window, SOURCES).mismatched)
-        looked_at = {row.key for row in held.values() if window is None or row.ts >= window}
-        result = kept(store, sources=SOURCES, since=window)
+        in_range = {row.key for row in held.values() if window is None or row.ts >= window}
+        result = stored(store, sources=SOURCES, since=window)
         assert result.new_mismatches == len(now - known)
-        known = now | (known - looked_at)
-        marks = Ledger(store).rows("SELECT key FROM reconciled_mismatches")
-        assert {key for (key,) in marks} == known
+        known = now | (known - in_range)
+        mismatches = Ledger(store).rows("SELECT key FROM reconciled_mismatches")
+        assert {key for (key,) in mismatches} == known
 
 
 def test_a_row_names_both_values_times_and_lineage_entries(store: Engine) -> None:
@@ -136,13 +140,13 @@ def test_a_difference_that_equals_the_tolerance_matches(store: Engine, one: floa
     assert reconciled(store, {"value": 0.0099})[0].mismatched == 1
 
 
-def test_integers_are_compared_exactly_however_great(store: Engine) -> None:
+def test_integers_of_any_size_are_exact(store: Engine) -> None:
     put(store, [Holding("a", "k", size=2**63 - 1), Holding("b", "k", size=2**63 - 3)])
     assert reconciled(store, {"size": 2})[0].matched == 1
     assert reconciled(store, {"size": 1})[0].mismatched == 1
 
 
-def test_times_are_compared_only_within_a_tolerance_in_seconds(store: Engine) -> None:
+def test_times_matter_only_with_a_tolerance_in_seconds(store: Engine) -> None:
     put(store, [Holding("a", "k"), Holding("b", "k", ts="2025-01-15T12:00:00.000003Z")])
     assert reconciled(store)[0].matched == 1
     assert reconciled(store, {"ts": 0.000003})[0].matched == 1
@@ -159,13 +163,13 @@ def test_since_looks_at_a_key_of_which_any_source_has_something_new(store: Engin
     assert (result.keys, result.mismatched, [row.key for row in rows]) == (1, 1, ["half"])
 
 
-def test_fields_beyond_the_contract_are_not_compared(store: Engine) -> None:
+def test_fields_beyond_the_contract_are_ignored(store: Engine) -> None:
     put(store, [Holding("a", "k"), Holding("b", "k")])
     Ledger(store).tamper("UPDATE target SET extra = '{\"x\": 1}' WHERE source = 'a'")
     assert reconciled(store)[0].matched == 1
 
 
-def test_a_column_named_like_a_word_of_sql_is_compared(store: Engine) -> None:
+def test_a_column_may_have_a_keyword_of_sql_as_its_name(store: Engine) -> None:
     install.add_contract_columns(
         store, [ContractColumn('select "x"', "boolean"), ContractColumn("order", "text")]
     )
@@ -181,9 +185,9 @@ def test_a_source_named_like_sql_is_bound(store: Engine) -> None:
     assert reconciled(store)[0].mismatched == 1
 
 
-def test_as_many_sources_as_are_allowed_are_compared(store: Engine) -> None:
+def test_the_greatest_number_of_sources_works(store: Engine) -> None:
     names = [f"s{number:02}" for number in range(compare.MOST_SOURCES)]
-    put(store, [Holding(name, "k", float(place == 49)) for place, name in enumerate(names)])
+    put(store, [Holding(name, "k", float(number == 49)) for number, name in enumerate(names)])
     result, rows = reconciled(store, {"value": 0.5})
     assert (result.mismatched, len(rows)) == (1, 49)
     put(store, [Holding("one more", "k")])
@@ -191,41 +195,41 @@ def test_as_many_sources_as_are_allowed_are_compared(store: Engine) -> None:
         reconciled(store)
 
 
-def test_one_source_or_none_is_counted_and_not_kept(store: Engine) -> None:
+def test_the_result_of_one_source_or_none_is_not_stored(store: Engine) -> None:
     assert reconciled(store)[0].keys == 0
     put(store, [Holding("a", "k")])
     result, rows = reconciled(store)
     assert (result.keys, result.single_source, rows) == (1, {"a": 1}, [])
-    assert kept(store).seq is None
+    assert stored(store).seq is None
     assert Ledger(store).rows("SELECT * FROM reconciliations") == []
 
 
 @pytest.mark.parametrize(
-    ("tolerances", "said"),
+    ("tolerances", "message"),
     [
         ({"name": 1.0}, "'name' is text; only numbers and ts have tolerances"),
-        ({"nothing": 1.0}, "there is no field 'nothing' to compare; those with numbers are value, size, ts"),
+        ({"nothing": 1.0}, "there is no field 'nothing'; the fields with numbers are value, size, ts"),
         ({"value": -1.0}, "--tolerance value=-1.0: a tolerance is a number, 0 or greater"),
         ({"value": float("nan")}, "--tolerance value=nan"),
         ({"value": float("inf")}, "--tolerance value=inf"),
     ],
 )
 def test_a_tolerance_that_makes_no_sense_is_refused_by_name(
-    store: Engine, tolerances: dict[str, float], said: str
+    store: Engine, tolerances: dict[str, float], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         reconciled(store, tolerances)
 
 
-# --- kept -----------------------------------------------------------------------------------------------------
+# --- stored ---------------------------------------------------------------------------------------------------
 
 
-def test_what_is_kept_is_what_was_found(store: Engine) -> None:
+def test_the_stored_result_is_what_was_found(store: Engine) -> None:
     put(store, [Holding("a", "k"), Holding("b", "k", 2.0), Holding("a", "l")])
-    result = kept(store, tolerances={"value": 0.5})
+    result = stored(store, tolerances={"value": 0.5})
     with database.reading(store) as connection:
         [row] = reconciliation.history(connection, 10)
-        assert reconciliation.found_first_by(connection, row["seq"], 10) == ["k"]
+        assert reconciliation.first_found_keys(connection, row["seq"], 10) == ["k"]
     assert row["sources"] == ["a", "b"]
     assert (row["tolerances"], row["single_source"]) == ({"value": 0.5}, {"a": 1, "b": 0})
     assert (row["keys"], row["matched"], row["mismatched"], row["new_mismatches"]) == (2, 0, 1, 1)
@@ -234,18 +238,18 @@ def test_what_is_kept_is_what_was_found(store: Engine) -> None:
 
 def test_a_mismatch_is_new_once_and_again_after_it_was_mended(store: Engine) -> None:
     put(store, [Holding("a", "k"), Holding("b", "k", 2.0)])
-    assert [kept(store).new_mismatches for _ in range(2)] == [1, 0]
+    assert [stored(store).new_mismatches for _ in range(2)] == [1, 0]
     put(store, [Holding("b", "k")])
-    assert kept(store).new_mismatches == 0
+    assert stored(store).new_mismatches == 0
     put(store, [Holding("b", "k", 3.0)])
-    assert kept(store).new_mismatches == 1
+    assert stored(store).new_mismatches == 1
 
 
 def test_other_sources_have_a_history_of_their_own(store: Engine) -> None:
     put(store, [Holding("a", "k"), Holding("b", "k", 2.0), Holding("c", "k")])
-    assert kept(store, sources=["a", "b"]).new_mismatches == 1
-    assert kept(store, sources=["b", "c"]).new_mismatches == 1
-    assert kept(store, sources=["b", "a", "a"]).new_mismatches == 0
+    assert stored(store, sources=["a", "b"]).new_mismatches == 1
+    assert stored(store, sources=["b", "c"]).new_mismatches == 1
+    assert stored(store, sources=["b", "a", "a"]).new_mismatches == 0
 
 
 def test_keeping_that_is_rolled_back_leaves_nothing(store: Engine) -> None:
@@ -258,10 +262,10 @@ def test_keeping_that_is_rolled_back_leaves_nothing(store: Engine) -> None:
 
     with pytest.raises(Exception, match="nowhere"):
         interrupted()
-    assert kept(store).new_mismatches == 1
+    assert stored(store).new_mismatches == 1
 
 
 def test_the_oracle_knows_the_fields_of_the_contract(store: Engine) -> None:
     with database.reading(store) as connection:
-        asked = compare.compared(connection)
+        asked = compare.comparison_of(connection)
     assert {field.name for field in asked.fields} == set(FIELDS)

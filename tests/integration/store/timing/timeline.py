@@ -53,12 +53,12 @@ class Timeline:
             } | counters  # fmt: skip
             statement = schema.batches.insert().values(values).returning(schema.batches.c.seq)
             number = connection.execute(statement).scalar_one()
-            rows = [self._row(source, number, place, ts) for place, ts in enumerate(times)]
+            rows = [self._row(source, number, position, ts) for position, ts in enumerate(times)]
             staging.add(connection, staging.PLAIN_COLUMNS, rows)
 
-    def _row(self, source: str, number: int, place: int, ts: str) -> tuple[Any, ...]:
-        key = f"{source}-{number}-{place}"
-        return staged_id(number, place), source, key, ts, hashing.digest(key.encode()), 1
+    def _row(self, source: str, number: int, position: int, ts: str) -> tuple[Any, ...]:
+        key = f"{source}-{number}-{position}"
+        return staged_id(number, position), source, key, ts, hashing.digest(key.encode()), 1
 
     def load(self) -> int:
         return self.ledger.load()

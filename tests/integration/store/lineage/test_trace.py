@@ -26,7 +26,7 @@ def of_line(ledger: Ledger, file: str, line: int) -> list[Entry]:
     return walk(ledger, trace.of_line, file, line)
 
 
-def places(entries: list[Entry]) -> list[tuple[str, str, int]]:
+def lines(entries: list[Entry]) -> list[tuple[str, str, int]]:
     return [(entry.step, entry.file, entry.line) for entry in entries]
 
 
@@ -55,12 +55,12 @@ def send_back(ledger: Ledger, record: Record | Bad, file: str = "a.json", line: 
     return number
 
 
-def test_a_duplicate_stands_with_what_it_repeats_and_leads_to_the_target(ledger: Ledger) -> None:
+def test_a_duplicate_is_listed_with_the_record_it_repeats(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01")], file="first.json")
     ledger.load()
     ledger.receive([Record("a", "2025-01-01")], file="again.json", first_line=5)
     found = of_line(ledger, "again.json", 5)
-    assert places(found) == [("stage", "first.json", 1), ("load", "first.json", 1), ("skip", "again.json", 5)]
+    assert lines(found) == [("stage", "first.json", 1), ("load", "first.json", 1), ("skip", "again.json", 5)]
     stage, load, skip = found
     assert (skip.detail, skip.parent_id, skip.repeats_id, load.to_place) == (
         "duplicate",
@@ -70,7 +70,7 @@ def test_a_duplicate_stands_with_what_it_repeats_and_leads_to_the_target(ledger:
     )
 
 
-def test_a_superseded_record_stands_with_what_beat_it(ledger: Ledger) -> None:
+def test_a_superseded_record_names_the_newer_record(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-02")], file="newer.json")
     ledger.load()
     number = ledger.receive([Record("a", "2025-01-01")], file="older.json")
@@ -89,7 +89,7 @@ def test_every_entry_of_a_chain_leads_to_the_whole_chain(ledger: Ledger) -> None
     assert of_id(ledger, letter(ledger)[:6]) == chain
 
 
-def test_a_letter_sent_back_under_another_key_is_found_by_both(ledger: Ledger) -> None:
+def test_a_letter_replayed_under_another_key_is_found_by_both_keys(ledger: Ledger) -> None:
     ledger.receive([Bad('{"key": "a"}', "missing_timestamp", "a")], first_line=7)
     send_back(ledger, Record("b", "2025-01-15"))
     ledger.load()
@@ -107,7 +107,7 @@ def test_a_letter_rejected_twice_before_it_is_accepted_is_one_chain(ledger: Ledg
     assert steps == ["reject", "replay", "reject", "replay", "stage", "load"]
 
 
-def test_a_line_that_was_rejected_like_another_is_followed_through_the_letter_they_share(
+def test_lines_with_the_same_rejected_payload_are_followed_through_their_letter(
     ledger: Ledger,
 ) -> None:
     ledger.receive([Bad("{")], file="a.json", first_line=7)
@@ -117,7 +117,7 @@ def test_a_line_that_was_rejected_like_another_is_followed_through_the_letter_th
     for file, line in (("a.json", 7), ("b.json", 9)):
         found = of_line(ledger, file, line)
         assert {"reject", "replay", "stage", "load"} == {entry.step for entry in found}
-        assert ("reject", file, line) in places(found)
+        assert ("reject", file, line) in lines(found)
 
 
 def test_a_stage_shows_its_duplicates_and_another_key_does_not(ledger: Ledger) -> None:
@@ -132,7 +132,7 @@ def test_several_records_of_one_line_are_all_found(ledger: Ledger) -> None:
     assert {entry.key for entry in of_line(ledger, "a.json", 1)} == {"a", "b"}
 
 
-def test_the_same_line_of_two_files_is_told_apart(ledger: Ledger) -> None:
+def test_the_same_line_of_two_files_has_two_histories(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01")], file="a.json")
     ledger.receive([Record("b", "2025-01-01")], file="b.json")
     ledger.load()
@@ -152,8 +152,8 @@ def test_an_unknown_id_has_no_entries(ledger: Ledger, id: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["stage-", "stage-x", "event--1", "load-9223372036854775808", "stage-٣"])
-def test_what_is_no_id_is_a_usage_error(ledger: Ledger, id: str) -> None:
-    with pytest.raises(UsageError, match="is no entry's"):
+def test_text_that_is_not_an_id_is_a_usage_error(ledger: Ledger, id: str) -> None:
+    with pytest.raises(UsageError, match="is not the id of an entry"):
         of_id(ledger, id)
 
 
@@ -164,7 +164,7 @@ def test_the_beginning_of_two_letters_is_a_usage_error(ledger: Ledger) -> None:
         of_id(ledger, "a")
 
 
-def test_no_entry_stands_before_the_one_it_follows_though_the_clock_ran_backwards(ledger: Ledger) -> None:
+def test_no_entry_comes_before_its_parent_even_if_the_clock_was_set_back(ledger: Ledger) -> None:
     ledger.receive([Bad("{", key="b")], file="a.json", first_line=7)
     send_back(ledger, Record("b", "2025-01-01"))
     ledger.receive([Record("b", "2025-01-01")], file="again.json")
@@ -178,7 +178,7 @@ def test_no_entry_stands_before_the_one_it_follows_though_the_clock_ran_backward
 
 def test_entries_that_follow_each_other_in_a_circle_end_the_walk(ledger: Ledger) -> None:
     number = ledger.receive([Bad("{"), Bad("[")])
-    first, second = (event_id(number, place, "reject") for place in (0, 1))
+    first, second = (event_id(number, position, "reject") for position in (0, 1))
     for id, above in ((first, second), (second, first)):
         ledger.tamper("UPDATE lineage_events SET parent_id = :above WHERE id = :id", above=above, id=id)
     assert len(of_id(ledger, f"event-{first}")) == 2

@@ -175,7 +175,7 @@ def test_a_file_gets_one_event_a_line(tmp_path: Path) -> None:
 
 
 class Collector:
-    """An endpoint that keeps what it is sent, and answers as it is told."""
+    """An endpoint that stores what it receives and sends the given answers."""
 
     def __init__(self, *answers: int) -> None:
         self.answers = list(answers)
@@ -187,20 +187,20 @@ class Collector:
 
 @contextmanager
 def collecting(*answers: int) -> Iterator[Collector]:
-    kept = Collector(*answers)
+    collector = Collector(*answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            kept.bodies.append(json.loads(body))
-            kept.headers.append(dict(self.headers))
-            kept.methods.append(self.command)
-            self.send_response(kept.answers.pop(0) if kept.answers else 201)
-            self.send_header("Location", kept.url)
+            collector.bodies.append(json.loads(body))
+            collector.headers.append(dict(self.headers))
+            collector.methods.append(self.command)
+            self.send_response(collector.answers.pop(0) if collector.answers else 201)
+            self.send_header("Location", collector.url)
             self.end_headers()
 
         def do_GET(self) -> None:
-            kept.methods.append(self.command)
+            collector.methods.append(self.command)
             self.send_response(200)
             self.end_headers()
 
@@ -208,11 +208,11 @@ def collecting(*answers: int) -> Iterator[Collector]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}/api/v1/lineage"
+    collector.url = f"http://127.0.0.1:{server.server_port}/api/v1/lineage"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield kept
+        yield collector
     finally:
         server.shutdown()
         server.server_close()
@@ -221,11 +221,11 @@ def collecting(*answers: int) -> Iterator[Collector]:
 
 def test_events_are_posted_in_order_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENLINEAGE_API_KEY", "hush")
-    with collecting() as kept:
-        openlineage.send(['{"n": 1}', '{"n": 2}'], kept.url)
-    assert kept.bodies == [{"n": 1}, {"n": 2}]
-    assert {header["Authorization"] for header in kept.headers} == {"Bearer hush"}
-    assert {header["Content-Type"] for header in kept.headers} == {"application/json"}
+    with collecting() as collector:
+        openlineage.send(['{"n": 1}', '{"n": 2}'], collector.url)
+    assert collector.bodies == [{"n": 1}, {"n": 2}]
+    assert {header["Authorization"] for header in collector.headers} == {"Bearer hush"}
+    assert {header["Content-Type"] for header in collector.headers} == {"application/json"}
 
 
 @pytest.mark.parametrize("answer", [302, 400, 401, 500])
@@ -234,20 +234,20 @@ def test_an_answer_that_is_no_success_stops_and_says_how_far_it_got(
 ) -> None:
     monkeypatch.setenv("OPENLINEAGE_API_KEY", "hush")
     with (
-        collecting(201, answer) as kept,
+        collecting(201, answer) as collector,
         pytest.raises(SluiceError, match=f"answered {answer}: 1 of 3 events sent") as raised,
     ):
-        openlineage.send(['{"n": 1}'] * 3, kept.url + "?token=hush")
-    assert kept.methods == ["POST", "POST"]
+        openlineage.send(['{"n": 1}'] * 3, collector.url + "?token=hush")
+    assert collector.methods == ["POST", "POST"]
     assert "hush" not in str(raised.value)
     assert raised.value.exit_code == 1
 
 
 def test_an_endpoint_that_is_not_there_is_an_error_without_the_secrets() -> None:
-    with collecting() as kept:
+    with collecting() as collector:
         pass
     with pytest.raises(SluiceError, match="cannot be reached") as raised:
-        openlineage.send(["{}"], kept.url + "?token=hush")
+        openlineage.send(["{}"], collector.url + "?token=hush")
     assert "hush" not in str(raised.value)
 
 

@@ -1,0 +1,64 @@
+"""Text from outside, made safe for where it goes: a terminal, the database and JSON, a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+
+MAX_CELL = 80
+MAX_NAME = 100
+MAX_ERROR = 500
+# A cell that begins with one of these is a formula to a spreadsheet, unless it is a plain number.
+FORMULA = re.compile(r"[=+\-@\t\r\n]")
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+def printable(text: str) -> str:
+    """One line for a terminal: control characters and escape sequences are written out, `\\x1b`."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same, with line ends as they are."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def shortened(text: str, most: int = MAX_CELL) -> str:
+    """`printable`, and only the first `most` characters, with `…`, of a longer text."""
+    head = printable(text[: most + 1])
+    return head if len(head) <= most else head[: most - 1] + "…"
+
+
+def encodable(text: str) -> str:
+    """Text that UTF-8 and JSON can write: lone surrogates are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def storable(text: str) -> str:
+    """Text that every database can hold: `encodable`, and NUL written out."""
+    return encodable(text).replace("\0", "\\x00")
+
+
+def storable_name(name: str) -> str:
+    """A field's name for a dead letter, whatever a record calls its fields."""
+    return storable(name[:MAX_NAME])
+
+
+def error_message(error: BaseException) -> str:
+    """`ValueError: …` for a dead letter: an error that code of others raised."""
+    try:
+        message = str(error)
+    except Exception:  # their __str__ may fail too
+        message = "(without a message)"
+    return storable(f"{type(error).__name__}: {message}"[:MAX_ERROR])
+
+
+def spreadsheet_cell(value: object) -> str:
+    """A CSV cell, with `'` before what a spreadsheet would run as a formula; null is empty."""
+    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if FORMULA.match(text) and not PLAIN_NUMBER.fullmatch(text):
+        return "'" + text
+    return text
