@@ -45,10 +45,11 @@ class Listing:
     names: int = 1
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.title, "table.title")  # not the table's own title, which is as narrow as the table
         for number, widths in enumerate(self.parts(options.max_width)):
             if number:
                 yield Text("")
-            yield self._part(widths, "" if number else self.title)
+            yield self._part(widths)
 
     def parts(self, width: int) -> list[dict[int, int]]:
         """Column -> its width, for each of the tables that stand below one another."""
@@ -83,8 +84,8 @@ class Listing:
         heading, kind = list(self.columns.items())[column]
         return min(natural, max(LEAST_TEXT, cell_len(heading))) if kind == "text" else natural
 
-    def _part(self, widths: dict[int, int], title: str) -> Table:
-        made = frame(title)
+    def _part(self, widths: dict[int, int]) -> Table:
+        made = frame("")
         for column, (heading, kind) in enumerate(self.columns.items()):
             if column in widths:
                 made.add_column(
