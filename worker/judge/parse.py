@@ -164,7 +164,9 @@ def parse_csv(text: str, header: list[str], delimiter: str) -> dict[str, Any]:
         raise Rejection(Fault("malformed_csv", None, f"{cells} cells under {len(header)} column names"))
     if len(set(header)) != len(header):
         repeated = next(name for place, name in enumerate(header) if name in header[:place])
-        raise Rejection(Fault("duplicate_field", storable_name(repeated), "the column stands twice in the header"))
+        raise Rejection(
+            Fault("duplicate_field", storable_name(repeated), "the column stands twice in the header")
+        )
     return {name: cell for name, cell in zip(header, rows[0], strict=True) if cell}
 
 
