@@ -196,7 +196,8 @@ def is_pending(running: Running, number: int) -> bool:
 def test_a_redis_that_is_full_holds_up_the_producer_and_nobody_else(site: Sandbox, redis: OwnRedis) -> None:
     # Small batches: what is sent at once must fit beside what is there, in so small a memory.
     site.env |= {"SLUICE_MAX_PENDING_BATCHES": "1000", "SLUICE_BATCH_RECORDS": "25"}
-    path = site.file("in.ndjson", lines(padding=800))
+    path = site.file("in.ndjson", lines(padding=800, held_from=0))
+    everyone = everybody(site)  # before: in so small a memory their connections count
     with redis.client() as client:
         limit = client.info("memory")["used_memory"] + (2 << 20)
         client.config_set("maxmemory-policy", "noeviction")
@@ -206,14 +207,14 @@ def test_a_redis_that_is_full_holds_up_the_producer_and_nobody_else(site: Sandbo
         queued = client.llen("rq:queue:records")
         assert 0 < queued < RECORDS // 25
 
-        everyone = everybody(site)
+        (site.folder / "go").touch()
 
         sent = producer.end()
         assert sent.code == 0, sent.err
         site.until(lambda: all_is_there(site), "all is received and loaded")
         assert client.info("memory")["used_memory"] < limit
     [(waited,)] = site.select("SELECT sum(waited_seconds) FROM enqueues")
-    assert sent.err.count("\n") <= 2 + waited // send.SAY_SO_EVERY_SECONDS, sent.err
+    assert sent.err.count("\n") <= 2 + waited // send.NOTICE_EVERY_SECONDS, sent.err
     assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
     site.check()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -294,11 +295,27 @@ def settings(backend: str, tmp_path: Path, own_environment: None) -> StoreSettin
     return BACKENDS[backend](tmp_path)
 
 
-@pytest.fixture
-def engine(settings: StoreSettings) -> Iterator[Engine]:
+def install_tables(settings: StoreSettings) -> Engine:
     """A prepared database with the contract's columns."""
     engine = install.prepare(settings)
     install.add_contract_columns(engine, COLUMNS)
+    return engine
+
+
+@pytest.fixture(scope="session")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a database, to be copied: that is ten times as quick as making it."""
+    settings = BACKENDS["sqlite"](tmp_path_factory.mktemp("prepared"))
+    install_tables(settings).dispose()
+    return settings.home / "sluice.db"
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, backend: str, settings: StoreSettings) -> Iterator[Engine]:
+    """A prepared database with the contract's columns."""
+    if backend == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_file"), settings.home / "sluice.db")
+    engine = install_tables(settings)
     yield engine
     engine.dispose()
 
