@@ -27,8 +27,10 @@ from store.terminal import Exit
 from worker import jobs, loader
 from worker.dead_letters import mirror
 from worker.queue import client, private_server
-from worker.queue.client import LOADER_QUEUE, RECORDS_QUEUE, Broker
+from worker.queue.client import Broker
+from worker.queue.endings import WorkerStuck
 from worker.queue.maintenance import maintain
+from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 from worker.rq_worker import SluiceWorker
 from worker.settings import WorkerSettings
 
@@ -58,6 +60,11 @@ class Kept:
     deaths: list[float] = field(default_factory=list, init=False)  # monotonic times
     restart_at: float = field(default=0.0, init=False)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it may be started again."""
+        return time.monotonic() >= self.restart_at
+
     def note_death(self, how: str) -> None:
         """Plans the restart. Raises GaveUp after repeated deaths."""
         now = time.monotonic()
@@ -82,11 +89,21 @@ class Child(Kept):
     def tend(self) -> None:
         """Starts it where it is due, and sees whether it lives. Raises GaveUp."""
         if self.process is None:
-            if time.monotonic() >= self.restart_at:
+            if self.is_due:
                 self.start()
         elif not self.process.is_alive():
-            code, self.process = self.process.exitcode, None
-            self.note_death(f"exit code {code}")
+            self.end()
+
+    def end(self) -> None:
+        """Forgets the process, which has ended, and plans the next. Raises GaveUp."""
+        code, self.process = self.process.exitcode if self.process else None, None
+        if code == WorkerStuck.exit_code:
+            raise GaveUp(f"{self.name} stopped itself, and so would the next: see its error above")
+        self.note_death(f"exit code {code}")
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.is_alive()
 
     def start(self) -> None:
         self.process = processes.Process(target=self.run, name=self.name)
@@ -106,7 +123,7 @@ class PrivateRedis(Kept):
         """Sees whether it was killed, now and then, and starts it where that is due. Raises GaveUp."""
         now = time.monotonic()
         if self.is_dead:
-            if now >= self.restart_at:
+            if self.is_due:
                 self.start()
         elif now >= self.look_at:
             self.look_at = now + LOOK_SECONDS
@@ -195,11 +212,14 @@ class Supervisor:
             redis = client.connect(self.place.worker, self.place.store.home)
             queue = Broker(redis, self.place.worker)
             before = self._counts(queue)
-            children: list[Child] = []
+            children = [
+                Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
+                for number in range(1, self._workers + 1)
+            ]
             try:
                 while not self._stopping and unfinished(queue):
                     maintain(redis, queue.queue(), self.place.worker.abandoned_after_seconds)
-                    if queue.waiting():
+                    if queue.waiting() and all(child.is_due for child in children):
                         self._burst_round(children)
                     else:  # retries wait for their time, or a worker elsewhere has the rest in hand
                         time.sleep(min(max(seconds_to_retry(queue), POLL_SECONDS), LONGEST_NAP_SECONDS))
@@ -224,16 +244,15 @@ class Supervisor:
             }
 
     def _burst_round(self, children: list[Child]) -> None:
-        """Workers until the queue is empty; the loader works beside them."""
-        children[:] = [
-            Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
-            for number in range(1, self._workers + 1)
-        ]
+        """Workers until the queue is empty; the loader works beside them. Raises GaveUp."""
         for child in children:
             child.start()
-        while not self._stopping and any(child.process and child.process.is_alive() for child in children):
+        while not self._stopping and any(child.is_alive for child in children):
             time.sleep(POLL_SECONDS)
             self._load_now_and_then()
+        for child in children:
+            if child.process and child.process.exitcode:
+                child.end()
 
     def _load_now_and_then(self) -> None:
         """In a burst, as often as the periodic loader, or sooner where there is much to load."""

@@ -8,9 +8,9 @@ socket's; then the next job gets a new one.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
+import logging
 import os
 import random
 import signal
@@ -18,24 +18,28 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 JOBS_PER_LIFE = 500  # then a new one: what a user's validators leak does not add up for ever
-DONE = b"."
+LONGEST_ANSWER = 500  # bytes, so few that they arrive at once
 
 # A batch makes tens of thousands of tuples and no cycles; the default would look at all of them often.
 GC_THRESHOLDS = (200_000, 20, 50)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+log = logging.getLogger("sluice.worker")
+
 
 class WorkHorse:
     """The worker's end: hands out jobs, and waits for their end."""
 
-    def __init__(self, do_job: Callable[[str, str], None], prepare: Callable[[], None]) -> None:
-        """Forks. `do_job(job id, execution id)` is called in the horse for each job."""
+    def __init__(self, do_job: Callable[[str, str], str], prepare: Callable[[], None]) -> None:
+        """Forks. `do_job(job id, execution id)` is called in the horse for each job, and returns how it failed."""
         self._socket, theirs = socket.socketpair()
         gc.freeze()  # what is there now is shared with the horse as long as neither touches it
         self.pid = os.fork()
         self.jobs = 0
+        self._unread = 0  # bytes of the last answer
         if self.pid == 0:
             self._socket.close()
             _live(theirs, do_job, prepare)
@@ -43,20 +47,23 @@ class WorkHorse:
 
     def give(self, job_id: str, execution_id: str) -> None:
         """Hands the horse its next job. Raises OSError where it has died meanwhile."""
-        if self.jobs:
-            self._socket.recv(1)  # the end of the job before, which `wait` only looked at
+        if self._unread:
+            self._socket.recv(self._unread)  # the end of the job before, which `wait` only looked at
+            self._unread = 0
         self.jobs += 1
         self._socket.sendall(f"{job_id} {execution_id}\n".encode())
 
-    def wait(self) -> bool:
-        """Waits for the end of the job: True where it is done, False where the horse died.
+    def wait(self) -> str | None:
+        """Waits for the end of the job: how it failed, empty where it did not; None where the horse died.
 
         The answer is looked at and left there, so an alarm that interrupts the waiting loses nothing.
         """
         try:
-            return self._socket.recv(1, socket.MSG_PEEK) == DONE
-        except ConnectionError:
-            return False
+            answer = self._socket.recv(LONGEST_ANSWER, socket.MSG_PEEK)
+        except ConnectionError:  # as a closed socket: `wait4` tells how it died
+            return None
+        self._unread = len(answer)
+        return answer.decode(errors="replace").rstrip("\n") if answer else None
 
     @property
     def is_spent(self) -> bool:
@@ -66,8 +73,22 @@ class WorkHorse:
     def dismiss(self) -> None:
         """Lets an idle horse end, and waits for it."""
         self._socket.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        self.reap()
+
+    def kill(self) -> None:
+        """Ends it at once, with whatever it has started; `wait` returns."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            log.info("the work-horse %d has just ended by itself", self.pid)
+
+    def reap(self) -> tuple[int | None, Any]:
+        """Waits for its process: (exit status, usage), where that is known."""
+        try:
+            return os.wait4(self.pid, 0)[1:]
+        except ChildProcessError:
+            log.warning("how the work-horse %d ended is not known: another has waited for it", self.pid)
+            return None, None
 
 
 def _die_with_the_worker() -> None:
@@ -79,7 +100,7 @@ def _die_with_the_worker() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _live(theirs: socket.socket, do_job: Callable[[str, str], None], prepare: Callable[[], None]) -> None:
+def _live(theirs: socket.socket, do_job: Callable[[str, str], str], prepare: Callable[[], None]) -> None:
     """The horse's life: it ends with the socket, that is with the worker, and never returns."""
     try:
         os.setpgrp()
@@ -90,10 +111,10 @@ def _live(theirs: socket.socket, do_job: Callable[[str, str], None], prepare: Ca
         with theirs.makefile("rb") as orders:
             for order in orders:
                 job_id, execution_id = order.decode().split()
-                do_job(job_id, execution_id)
-                theirs.sendall(DONE)
+                failure = " ".join(do_job(job_id, execution_id).split())
+                theirs.sendall(failure.encode(errors="replace")[: LONGEST_ANSWER - 1] + b"\n")
     except (BrokenPipeError, ConnectionResetError):
-        os._exit(0)
+        os._exit(0)  # the worker is gone: there is nobody to tell
     except BaseException:
         traceback.print_exc(file=sys.stderr)
         sys.stderr.flush()
