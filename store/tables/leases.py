@@ -60,6 +60,6 @@ def _is_dead(holder: str) -> bool:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except PermissionError:  # it lives, as another user's
         pass
     return False

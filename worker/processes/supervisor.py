@@ -16,8 +16,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
-from rq.registry import ScheduledJobRegistry, StartedJobRegistry
-
 from store import database
 from store.checks import conservation
 from store.errors import LockHeld, QueueUnavailable, SluiceError
@@ -217,12 +215,12 @@ class Supervisor:
                 for number in range(1, self._workers + 1)
             ]
             try:
-                while not self._stopping and unfinished(queue):
+                while not self._stopping and queue.is_unfinished():
                     maintain(redis, queue.queue(), self.place.worker.abandoned_after_seconds)
                     if queue.waiting() and all(child.is_due for child in children):
                         self._burst_round(children)
                     else:  # retries wait for their time, or a worker elsewhere has the rest in hand
-                        time.sleep(min(max(seconds_to_retry(queue), POLL_SECONDS), LONGEST_NAP_SECONDS))
+                        time.sleep(min(max(queue.seconds_to_retry(), POLL_SECONDS), LONGEST_NAP_SECONDS))
                         self._load_now_and_then()
             finally:
                 stop(children)
@@ -270,13 +268,18 @@ class Supervisor:
     def _load(self, *, once: bool = False) -> None:
         """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""
         redis = client.connect(self.place.worker, self.place.store.home)
+        has_said = False
         with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
             while not self._stopping:
                 try:
                     run = loader.load(engine, self.place.worker, idle_after=self.place.store.idle_after)
-                except LockHeld:
+                except LockHeld as held:
                     if once:
+                        log.info("%s: this load is left to it", held)
                         return
+                    if not has_said:
+                        has_said = True
+                        log.info("%s: waiting for it", held)
                     time.sleep(POLL_SECONDS)
                     continue
                 if once or run.number is None:
@@ -316,34 +319,11 @@ class Burst:
     stopped_early: bool
 
 
-def unfinished(queue: Broker) -> bool:
-    """Whether any batch is queued, taken, being worked on, or waits for another attempt."""
-    records = queue.queue()
-    registries = (
-        ScheduledJobRegistry(queue=records),  # type: ignore[no-untyped-call]
-        StartedJobRegistry(queue=records),
-    )
-    popped = queue.redis.llen(records.intermediate_queue_key)
-    return (
-        queue.waiting() > 0
-        or popped > 0
-        or any(registry.connection.zcard(registry.key) for registry in registries)
-    )
-
-
-def seconds_to_retry(queue: Broker) -> float:
-    """How long until the first retry is due; infinite where none waits."""
-    registry = ScheduledJobRegistry(queue=queue.queue())  # type: ignore[no-untyped-call]
-    first = queue.redis.zrange(registry.key, 0, 0, withscores=True)
-    return float(first[0][1]) - time.time() if first else float("inf")
-
-
 def stop(children: list[Child]) -> None:
     """SIGTERM to all: the batch in hand is finished; what lives after the grace period is killed."""
     alive = [child.process for child in children if child.process and child.process.is_alive()]
     for process in alive:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid or 0, signal.SIGTERM)
+        process.terminate()
     deadline = time.monotonic() + GRACE_SECONDS
     for process in alive:
         process.join(max(0.0, deadline - time.monotonic()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from worker.queue.message import Message
 from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
 from worker.queue.rq_internals import SluiceJob, SluiceQueue
 from worker.settings import WorkerSettings
+
+log = logging.getLogger("sluice.queue")
 
 CONNECT_SECONDS = 5.0
 # More than it takes to find a record that kills its workers; the last interval is repeated.
@@ -153,12 +157,29 @@ class Broker:
         with translated():
             return int(self.redis.llen(self.queue(name).key))
 
+    def is_unfinished(self) -> bool:
+        """Whether any batch is queued, taken, being processed, or waits for another attempt."""
+        queue = self.queue()
+        with translated(), self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.llen(queue.key)
+            pipeline.llen(queue.intermediate_queue_key)
+            pipeline.zcard(queue.scheduled_job_registry.key)
+            pipeline.zcard(queue.started_job_registry.key)
+            return any(pipeline.execute())
+
+    def seconds_to_retry(self) -> float:
+        """How long until the first retry is due; infinite where none waits."""
+        with translated():
+            first = self.redis.zrange(self.queue().scheduled_job_registry.key, 0, 0, withscores=True)
+        return float(first[0][1]) - time.time() if first else float("inf")
+
     def fullness(self) -> float:
         """The part of Redis' maxmemory that is in use; 0 where there is no limit, or it may not be asked."""
         try:
             with translated():
                 memory = self.redis.info("memory")
-        except (ResponseError, QueueUnavailable):
+        except (ResponseError, QueueUnavailable) as error:
+            log.info("how full Redis is cannot be asked (%s): it is taken for empty", error)
             return 0.0
         limit = int(memory.get("maxmemory", 0))
         return int(memory["used_memory"]) / limit if limit else 0.0

@@ -61,7 +61,7 @@ def enqueue_due(redis: Redis, queue: Queue) -> int:
                 pipeline.lpush(queue.key, id)
                 pipeline.execute()
                 moved += 1
-            except WatchError:
+            except WatchError:  # another worker moves it, or the next round does
                 continue
     return moved
 
