@@ -54,6 +54,6 @@ def reach(point: str) -> None:
     if point == _armed:
         try:
             Path(os.environ["SLUICE_CRASH_TOKEN"]).unlink()
-        except FileNotFoundError:
+        except FileNotFoundError:  # another process has died here already
             return
         os.kill(os.getpid(), signal.SIGKILL)

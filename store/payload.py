@@ -13,7 +13,7 @@ def to_text(content: bytes) -> tuple[str, Encoding]:
     if b"\0" not in content:
         try:
             return content.decode(), "utf-8"
-        except UnicodeDecodeError:
+        except UnicodeDecodeError:  # base64 holds any bytes
             pass
     return base64.b64encode(content).decode(), "base64"
 

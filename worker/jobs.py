@@ -1,6 +1,6 @@
 """The RQ entry points: what a worker is asked to do, read as a table of contents.
 
-A process builds its `Workplace` once, before it forks work-horses: settings, contract and judges are
+A process builds its `Workplace` once, before it forks job processes: settings, contract and judges are
 shared by all of its jobs; the database is opened by the process that does the jobs, for no connection
 survives a fork.
 """
@@ -37,6 +37,7 @@ from worker.dead_letters import mirror
 from worker.judge import stages
 from worker.queue import client
 from worker.queue.message import Message, halves
+from worker.queue.rq_internals import DONE
 from worker.settings import SourceSettings, WorkerSettings
 
 LOADER_PAGE_CACHE_MB = 28
@@ -154,8 +155,8 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
     database is away it waits here, and then on the queue, as long as that takes.
     """
     reach("job.begun")
-    if client.DONE in wire:
-        return {"batch": wire[client.DONE], "processed_before": True}
+    if DONE in wire:
+        return {"batch": wire[DONE], "processed_before": True}
     here = workplace()
     message = Message.from_wire(wire)
     try:

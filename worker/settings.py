@@ -142,7 +142,7 @@ class WorkerSettings(RoomSettings):
     abandoned_after_seconds: int = Field(
         default=12, ge=2, description="a batch whose worker is silent for so long is another's"
     )
-    memory_limit_mb: int | None = Field(default=4096, ge=256, description="of a work-horse; null: none")
+    memory_limit_mb: int | None = Field(default=4096, ge=256, description="of a job process; null: none")
     retry_intervals_seconds: list[Annotated[int, Field(ge=0)]] = Field(
         default=[1, 2, 5, 10, 30, 60, 120, 300], min_length=1, description="waits between attempts at a batch"
     )

@@ -126,7 +126,7 @@ class CsvRows:
         try:
             # The cells are only counted, and latin-1 decodes any byte to one character.
             cells = self._parse(b"\n".join(lines).decode("latin-1"))
-        except csv.Error:
+        except csv.Error:  # no row: the worker rejects it, with the reason
             return False
         return len(cells) == len(self.header)
 

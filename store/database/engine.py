@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from sqlalchemy.pool import NullPool
 from store.database import schema
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
+
+log = logging.getLogger("sluice.store")
 
 BEGIN = "sluice_begin"
 IMMEDIATELY = "BEGIN IMMEDIATE"
@@ -124,7 +127,7 @@ def take_write_lock(connection: Connection, seconds: float) -> None:
                 driver.execute(IMMEDIATELY)
             except sqlite3.Error as error:
                 if "locked" not in str(error):
-                    break
+                    break  # the last try raises it again
                 time.sleep(LOCK_POLL_SECONDS)
             else:
                 return
@@ -161,7 +164,7 @@ def file_of(engine: Engine) -> tuple[int, int] | None:
         return None
     try:
         found = Path(engine.url.database).stat()
-    except OSError:
+    except OSError:  # who compares it with what it was says what is wrong
         return None
     return found.st_dev, found.st_ino
 
@@ -354,11 +357,14 @@ def checkpoint(connection: Connection) -> None:
     """
     if not is_sqlite(connection):
         return
-    # What was committed stands, in the log; what is wrong with the file, the next transaction says.
-    with suppress(sqlite3.Error), _busy_timeout(connection, RESTART_SECONDS) as driver:
-        _busy, pages, _moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if pages * PAGE_BYTES > LONGEST_WAL_BYTES:
-            driver.execute("PRAGMA wal_checkpoint(RESTART)")
+    try:
+        with _busy_timeout(connection, RESTART_SECONDS) as driver:
+            _busy, pages, _moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages * PAGE_BYTES > LONGEST_WAL_BYTES:
+                driver.execute("PRAGMA wal_checkpoint(RESTART)")
+    except sqlite3.Error as error:
+        # What was committed stands, in the log; if the file is damaged, the next transaction raises.
+        log.info("SQLite's log is not moved into the database file for now: %s", error)
 
 
 def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:

@@ -63,7 +63,7 @@ def _standing(standing: Standing) -> dict[str, Any]:
 def _age(value: str | None, now: datetime) -> float | None:
     try:
         age = now - timestamps.from_text(value or "")
-    except ValueError:
+    except ValueError:  # nothing was loaded yet, or what is stored is corrupt: the report says so beside it
         return None
     return round(age.total_seconds(), 3)
 

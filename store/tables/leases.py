@@ -58,8 +58,8 @@ def _is_dead(holder: str) -> bool:
         return False
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
+    except ProcessLookupError:  # that is what is asked
         return True
-    except PermissionError:
+    except PermissionError:  # it lives, as another user's
         pass
     return False

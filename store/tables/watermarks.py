@@ -224,7 +224,7 @@ def _greatest(values: Iterable[str | None], latest: datetime) -> str | None:
 def _is_sound(value: str, latest: datetime) -> bool:
     try:
         return timestamps.from_text(value) <= latest
-    except ValueError:
+    except ValueError:  # that is what is asked
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 
-from worker.queue.client import ALLOWED
+from worker.queue.names import ALLOWED
 
 from .sandbox import OWN_TERMINALS, SAMPLE, Sandbox
 

@@ -15,7 +15,7 @@ PASSWORD = "open-sesame-7"  # noqa: S105 - of a server that lives for one test
 ROOT_PASSWORD = "root-secret-9"  # noqa: S105
 
 # As docs/operations.md has it.
-ACL = "resetchannels ~rq:* ~sluice:* &rq:* +@all -@admin -@dangerous +info +client|setname +client|list"
+ACL = "resetchannels ~rq:* ~sluice:* &rq:* +@all -@admin -@dangerous +info +client|setname +client|info"
 WRONG = "sluice:wrong-secret"
 REFUSED = [
     *(

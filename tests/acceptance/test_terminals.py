@@ -107,3 +107,27 @@ def test_a_worker_for_two_queues_at_once_is_refused(box: Sandbox) -> None:
     assert done.code == 2
     assert "one queue a worker" in done.err
     assert "Traceback" not in done.err
+
+
+def test_the_options_of_rq_name_worker_and_configuration_as_its_variables_do(box: Sandbox) -> None:
+    box.ok("producer", "enqueue", SAMPLE)
+    own = ("--config", "worker.rq_worker", "--worker-class", "worker.rq_worker.SluiceWorker")
+    box.ok("rq", "worker", "--burst", *own)
+    assert box.select("SELECT received, staged, rejected FROM batches") == [(7, 5, 2)]
+
+
+def test_queues_keep_apart_under_a_prefix_of_rqs(box: Sandbox) -> None:
+    box.env |= OWN_TERMINALS | {"RQ_KEY_PREFIX": "{other}"}
+    for words in (("worker",), ("worker", "loader"), ("cron", "worker.schedule")):
+        box.start("rq", *words)
+    box.until(
+        lambda: all(box.ok("worker", "status", "--json").json[name] for name in ("workers", "loaders")),
+        "both",
+    )
+
+    waited = box.ok("producer", "enqueue", SAMPLE, "--wait", "--json").json
+
+    assert (waited["outcome"]["staged"], box.count("target")) == (5, 5)
+    with box.redis() as redis:
+        assert redis.keys("rq:*") == []
+        assert redis.keys("{other}:worker:*")

@@ -17,8 +17,8 @@ from producer.files import open as readers
 from producer.files.batches import Payload
 from producer.settings import ProducerSettings
 from store.errors import ConfigError, InputError
-from worker.queue.client import JsonSerializer
 from worker.queue.message import Message, Opaque
+from worker.queue.serializer import JsonSerializer
 from worker.settings import SourceSettings
 
 from .records import SOURCES, contract_of, outcomes

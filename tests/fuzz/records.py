@@ -21,8 +21,8 @@ from worker.judge import stages
 from worker.judge.faults import Rejection
 from worker.judge.parse import parse_json
 from worker.judge.stages import Judge
-from worker.queue.client import JsonSerializer
 from worker.queue.message import Message, Opaque
+from worker.queue.serializer import JsonSerializer
 from worker.settings import SourceSettings, WorkerSettings
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)

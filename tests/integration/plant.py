@@ -35,16 +35,11 @@ from worker.contract import load_contract
 from worker.dead_letters import mirror, replay
 from worker.dead_letters.replay import Edit
 from worker.queue import send
-from worker.queue.client import (
-    LOAD_STAGED,
-    LOADER_QUEUE,
-    RECORDS_QUEUE,
-    Broker,
-    JsonSerializer,
-    SluiceJob,
-    SluiceQueue,
-)
+from worker.queue.client import Broker
 from worker.queue.message import Message
+from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, RECORDS_QUEUE
+from worker.queue.rq_internals import REDIS_WITH_LMOVE, SluiceJob, SluiceQueue
+from worker.queue.serializer import JsonSerializer
 from worker.settings import WorkerSettings
 
 
@@ -71,6 +66,8 @@ class Plant:
         self.home = home
         self.config = config
         self.redis = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+        # Where RQ keeps a server's version: the fake has no INFO, and would be taken for one without LMOVE.
+        setattr(self.redis, "__rq_redis_server_version", REDIS_WITH_LMOVE)
         self._engine: Engine | None = None
 
     # --- settings ---

@@ -11,7 +11,7 @@ import pytest
 
 from store import database
 from worker import jobs
-from worker.queue.client import PROCESS_BATCH
+from worker.queue.names import PROCESS_BATCH
 
 from .plant import Plant, ndjson, row
 

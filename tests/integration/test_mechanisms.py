@@ -24,9 +24,10 @@ from worker.batch import compared
 from worker.batch import poison as attempts
 from worker.batch.compared import Compared
 from worker.judge import stages
-from worker.queue.client import ATTEMPTS, LOADER_QUEUE
+from worker.queue.client import ATTEMPTS
 from worker.queue.maintenance import enqueue_due, recover_popped
 from worker.queue.message import Message, part_ids
+from worker.queue.names import LOADER_QUEUE
 from worker.queue.quarantine import SET_ASIDE_KEY
 
 from .plant import Plant, ndjson, row

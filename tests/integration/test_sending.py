@@ -200,3 +200,10 @@ def test_a_queued_batch_has_retries_and_time_limits(plant: Plant) -> None:
     assert job.description == "1 records of default"
     assert job.created_at.timestamp() >= before - 1
     assert Path(message.file).exists()
+
+
+def test_a_batch_that_is_handed_over_twice_at_once_is_sent_once(plant: Plant) -> None:
+    messages = five(plant)
+    sent = send(plant, [*messages, *messages[:2]])
+    assert (sent.sent_batches, sent.known_batches) == (5, 2)
+    assert plant.broker.waiting() == 5

@@ -15,8 +15,8 @@ from store.errors import StoreUnavailable
 from store.tables import staging
 from worker import jobs
 from worker.batch import receive
-from worker.queue.client import JsonSerializer
 from worker.queue.maintenance import enqueue_due
+from worker.queue.serializer import JsonSerializer
 
 from .plant import Plant, ndjson, row
 

@@ -35,6 +35,8 @@ TESTS = (
     "tests/integration/test_rejections.py",
     "tests/integration/test_system_errors.py",
     "tests/integration/test_contracts.py",
+    "tests/integration/test_stuck_worker.py",
+    "tests/unit/test_endings.py",
     "tests/unit/test_broker.py",
     "tests/unit/test_stages.py",
     "tests/unit/test_message.py",

@@ -181,24 +181,35 @@ MUTANTS = (
     ),
     mutant(
         "allow-list: any function is run",
-        ("worker/queue/client.py", "if name not in ALLOWED or self.instance:", "if self.instance:"),
+        ("worker/queue/rq_internals.py", "if name not in ALLOWED or self.instance:", "if self.instance:"),
     ),
     mutant(
         "allow-list: callbacks are run",
         (
-            "worker/queue/client.py",
-            "    def execute_failure_callback(self, *_: Any, **__: Any) -> None: ...\n",
-            "",
-        ),
-        (
-            "worker/queue/client.py",
-            "    def execute_success_callback(self, *_: Any, **__: Any) -> None: ...\n",
-            "",
+            "worker/queue/rq_internals.py",
+            'b"success_callback_name failure_callback_name stopped_callback_name webhooks meta',
+            'b"webhooks meta',
         ),
     ),
     mutant(
         "allow-list: another serializer's fields are read",
-        ("worker/queue/client.py", "if name not in NEVER_OURS", "if name"),
+        ("worker/queue/rq_internals.py", "if name not in NEVER_OURS", "if name"),
+    ),
+    mutant(
+        "stuck worker: it goes on",
+        ("worker/queue/endings.py", "if len(self.jobs) >= ENDINGS:", "if not self.jobs:"),
+    ),
+    mutant(
+        "stuck worker: one job that always raises stops it",
+        (
+            "worker/queue/endings.py",
+            "if job in self.jobs and not way.startswith(DEATH):",
+            "if not self.jobs:",
+        ),
+    ),
+    mutant(
+        "stuck worker: who is killed by records counts",
+        ("worker/rq_worker.py", "if way.startswith(DEATH) and poison", "if not way and poison"),
     ),
     mutant(
         "watermark: it moves backwards",

@@ -12,7 +12,10 @@ from redis.exceptions import (
 from rq.serializers import JSONSerializer
 
 from store.errors import QueueUnavailable
-from worker.queue.client import ForbiddenFunction, JsonSerializer, SluiceJob, place, translated
+from worker.queue.client import place, translated
+from worker.queue.quarantine import ForbiddenFunction
+from worker.queue.rq_internals import SluiceJob
+from worker.queue.serializer import JsonSerializer
 
 URL = "redis://user:secret@queue.example:6379/0"
 

@@ -97,8 +97,6 @@ NOT_CLEAN = frozenset(
         "worker/processes/supervisor.py",
         "worker/queue/client.py",
         "worker/queue/private_server.py",
-        "worker/queue/work_horse.py",
-        "worker/rq_worker.py",
         "worker/settings.py",
     ]
 )

@@ -36,6 +36,12 @@ def end(redis: Redis, message: Message) -> None:
         redis.delete(KEY + message.id)
 
 
+def is_under_suspicion(redis: Redis, batch_id: str) -> bool:
+    """Whether somebody died while judging this batch, and nobody has judged it since."""
+    with translated():
+        return bool(redis.exists(KEY + batch_id))
+
+
 def is_suspect(message: Message, deaths: int) -> bool:
     """Whether these deaths are enough to hold them against the batch."""
     is_part = message.part_of is not None and len(message.records) > 1

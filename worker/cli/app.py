@@ -146,7 +146,8 @@ def overview() -> dict[str, Any]:
     from worker import loader
     from worker.dead_letters import mirror
     from worker.queue import client
-    from worker.queue.client import LOADER_QUEUE, RECORDS_QUEUE, Broker
+    from worker.queue.client import Broker
+    from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
     from worker.settings import WorkerSettings
 
     store, settings = StoreSettings.load(), WorkerSettings.load()

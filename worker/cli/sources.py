@@ -135,7 +135,7 @@ def trial(message: Message, position: int, judge: Judge) -> dict[str, Any]:
 
     record = message.records[position]
     adapted: dict[str, Any] | None = None
-    with suppress(Rejection):
+    with suppress(Rejection):  # the verdict below says why
         adapted = judge.adapter.adapt(parse(record, message))
     one = Message(
         id=message.id, kind="file", source=message.source, file=message.file, format=message.format,

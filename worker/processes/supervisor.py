@@ -16,8 +16,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
-from rq.registry import ScheduledJobRegistry, StartedJobRegistry
-
 from store import database
 from store.checks import conservation
 from store.errors import LockHeld, QueueUnavailable, SluiceError
@@ -27,8 +25,10 @@ from store.terminal import Exit
 from worker import jobs, loader
 from worker.dead_letters import mirror
 from worker.queue import client, private_server
-from worker.queue.client import LOADER_QUEUE, RECORDS_QUEUE, Broker
+from worker.queue.client import Broker
+from worker.queue.endings import WorkerStuck
 from worker.queue.maintenance import maintain
+from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 from worker.rq_worker import SluiceWorker
 from worker.settings import WorkerSettings
 
@@ -58,6 +58,11 @@ class Kept:
     deaths: list[float] = field(default_factory=list, init=False)  # monotonic times
     restart_at: float = field(default=0.0, init=False)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it may be started again."""
+        return time.monotonic() >= self.restart_at
+
     def note_death(self, how: str) -> None:
         """Plans the restart. Raises GaveUp after repeated deaths."""
         now = time.monotonic()
@@ -82,11 +87,21 @@ class Child(Kept):
     def tend(self) -> None:
         """Starts it where it is due, and sees whether it lives. Raises GaveUp."""
         if self.process is None:
-            if time.monotonic() >= self.restart_at:
+            if self.is_due:
                 self.start()
         elif not self.process.is_alive():
-            code, self.process = self.process.exitcode, None
-            self.note_death(f"exit code {code}")
+            self.end()
+
+    def end(self) -> None:
+        """Forgets the process, which has ended, and plans the next. Raises GaveUp."""
+        code, self.process = self.process.exitcode if self.process else None, None
+        if code == WorkerStuck.exit_code:
+            raise GaveUp(f"{self.name} stopped itself, and so would the next: see its error above")
+        self.note_death(f"exit code {code}")
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.is_alive()
 
     def start(self) -> None:
         self.process = processes.Process(target=self.run, name=self.name)
@@ -106,7 +121,7 @@ class PrivateRedis(Kept):
         """Sees whether it was killed, now and then, and starts it where that is due. Raises GaveUp."""
         now = time.monotonic()
         if self.is_dead:
-            if now >= self.restart_at:
+            if self.is_due:
                 self.start()
         elif now >= self.look_at:
             self.look_at = now + LOOK_SECONDS
@@ -195,14 +210,17 @@ class Supervisor:
             redis = client.connect(self.place.worker, self.place.store.home)
             queue = Broker(redis, self.place.worker)
             before = self._counts(queue)
-            children: list[Child] = []
+            children = [
+                Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
+                for number in range(1, self._workers + 1)
+            ]
             try:
-                while not self._stopping and unfinished(queue):
+                while not self._stopping and queue.is_unfinished():
                     maintain(redis, queue.queue(), self.place.worker.abandoned_after_seconds)
-                    if queue.waiting():
+                    if queue.waiting() and all(child.is_due for child in children):
                         self._burst_round(children)
                     else:  # retries wait for their time, or a worker elsewhere has the rest in hand
-                        time.sleep(min(max(seconds_to_retry(queue), POLL_SECONDS), LONGEST_NAP_SECONDS))
+                        time.sleep(min(max(queue.seconds_to_retry(), POLL_SECONDS), LONGEST_NAP_SECONDS))
                         self._load_now_and_then()
             finally:
                 stop(children)
@@ -224,16 +242,15 @@ class Supervisor:
             }
 
     def _burst_round(self, children: list[Child]) -> None:
-        """Workers until the queue is empty; the loader works beside them."""
-        children[:] = [
-            Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
-            for number in range(1, self._workers + 1)
-        ]
+        """Workers until the queue is empty; the loader works beside them. Raises GaveUp."""
         for child in children:
             child.start()
-        while not self._stopping and any(child.process and child.process.is_alive() for child in children):
+        while not self._stopping and any(child.is_alive for child in children):
             time.sleep(POLL_SECONDS)
             self._load_now_and_then()
+        for child in children:
+            if child.process and child.process.exitcode:
+                child.end()
 
     def _load_now_and_then(self) -> None:
         """In a burst, as often as the periodic loader, or sooner where there is much to load."""
@@ -251,13 +268,18 @@ class Supervisor:
     def _load(self, *, once: bool = False) -> None:
         """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""
         redis = client.connect(self.place.worker, self.place.store.home)
+        has_said = False
         with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
             while not self._stopping:
                 try:
                     run = loader.load(engine, self.place.worker, idle_after=self.place.store.idle_after)
-                except LockHeld:
+                except LockHeld as held:
                     if once:
+                        log.info("%s: this load is left to it", held)
                         return
+                    if not has_said:
+                        has_said = True
+                        log.info("%s: waiting for it", held)
                     time.sleep(POLL_SECONDS)
                     continue
                 if once or run.number is None:
@@ -297,34 +319,11 @@ class Burst:
     stopped_early: bool
 
 
-def unfinished(queue: Broker) -> bool:
-    """Whether any batch is queued, taken, being worked on, or waits for another attempt."""
-    records = queue.queue()
-    registries = (
-        ScheduledJobRegistry(queue=records),  # type: ignore[no-untyped-call]
-        StartedJobRegistry(queue=records),
-    )
-    popped = queue.redis.llen(records.intermediate_queue_key)
-    return (
-        queue.waiting() > 0
-        or popped > 0
-        or any(registry.connection.zcard(registry.key) for registry in registries)
-    )
-
-
-def seconds_to_retry(queue: Broker) -> float:
-    """How long until the first retry is due; infinite where none waits."""
-    registry = ScheduledJobRegistry(queue=queue.queue())  # type: ignore[no-untyped-call]
-    first = queue.redis.zrange(registry.key, 0, 0, withscores=True)
-    return float(first[0][1]) - time.time() if first else float("inf")
-
-
 def stop(children: list[Child]) -> None:
     """SIGTERM to all: the batch in hand is finished; what lives after the grace period is killed."""
     alive = [child.process for child in children if child.process and child.process.is_alive()]
     for process in alive:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid or 0, signal.SIGTERM)
+        process.terminate()
     deadline = time.monotonic() + GRACE_SECONDS
     for process in alive:
         process.join(max(0.0, deadline - time.monotonic()))

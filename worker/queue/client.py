@@ -1,17 +1,14 @@
-"""Redis: the connection, the queues, the retry policy; the only place that knows RQ's enqueue.
-
-Jobs are JSON on every side, never pickle, and a job can name no function but ours.
-"""
+"""Redis: the connection, the queues, the retry policy; the only module that knows RQ's enqueue."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from redis import Redis
 from redis.exceptions import (
     AuthenticationError,
@@ -24,147 +21,22 @@ from redis.exceptions import (
     ResponseError,
 )
 from rq import Queue, Retry
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
-from rq.utils import now
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from store.crash_points import reach
-from store.errors import QueueUnavailable, SluiceError
-from store.text import printable
+from store.errors import QueueUnavailable
 from worker.queue import private_server
 from worker.queue.message import Message
-from worker.queue.quarantine import NotAJob, is_job_id, set_aside
+from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
+from worker.queue.rq_internals import SluiceJob, SluiceQueue
 from worker.settings import WorkerSettings
 
-RECORDS_QUEUE = "records"
-LOADER_QUEUE = "loader"
-PROCESS_BATCH = "worker.jobs.process_batch"
-LOAD_STAGED = "worker.jobs.load_staged"
-RECONCILE = "worker.jobs.reconcile_sources"
-ALLOWED = frozenset({PROCESS_BATCH, LOAD_STAGED, RECONCILE})
+log = logging.getLogger("sluice.queue")
 
 CONNECT_SECONDS = 5.0
 # More than it takes to find a record that kills its workers; the last interval is repeated.
 ATTEMPTS = 12
-
-
-class JsonSerializer:
-    """RQ's serializer: JSON, compatible with RQ's own JSONSerializer, and quicker."""
-
-    @staticmethod
-    def dumps(*args: Any, **_: Any) -> bytes:
-        return orjson.dumps(args[0])
-
-    @staticmethod
-    def loads(data: bytes, *_: Any, **__: Any) -> Any:
-        return orjson.loads(data)
-
-
-COMPRESSION_LEVEL = 1
-DONE = "processed"  # in place of the records of a batch that was processed; its id
-
-NEVER_OURS = frozenset({b"meta", b"webhooks", b"dependency_ids", b"dependency_id", b"group_id"})
-
-
-class ForbiddenFunction(SluiceError):
-    """A job names a function that is not one of ours: it fails without being run."""
-
-
-class SluiceJob(Job):
-    """A job that runs our functions and nothing else, whatever was written to Redis."""
-
-    @Job.func_name.getter  # type: ignore[attr-defined,untyped-decorator]
-    def func_name(self) -> str:
-        """As RQ's, in a form that can be logged: RQ does, whether or not it is run."""
-        return printable(str(super().func_name))
-
-    @property
-    def func(self) -> Callable[..., Any] | None:
-        name = self.func_name
-        if name not in ALLOWED or self.instance:
-            raise ForbiddenFunction(
-                f"refused to run {name!r:.100}: only {', '.join(sorted(ALLOWED))} are run"
-            )
-        found: Callable[..., Any] | None = super().func
-        return found
-
-    def restore(self, raw_data: Any) -> None:
-        """As RQ's, without what our jobs never have and another serializer might have written."""
-        ours = {name: value for name, value in raw_data.items() if name not in NEVER_OURS}
-        if b"data" not in ours:
-            raise NotAJob("it has no data")
-        super().restore(ours)
-        self.description = printable(self.description or "")  # RQ logs it
-
-    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
-        """As RQ's, compressed with half the effort: records shrink to a fifth either way."""
-        data, self._data = self.data, b""
-        try:
-            found: dict[str, Any] = super().to_dict(include_meta, include_result)
-        finally:
-            self._data = data
-        return found | {"data": zlib.compress(data, COMPRESSION_LEVEL)}
-
-    def forget_records(self) -> None:
-        """Keeps of a processed batch its id alone: results outlive their batches, and would fill Redis."""
-        if self.func_name == PROCESS_BATCH:
-            self.data = JsonSerializer.dumps((PROCESS_BATCH, None, ({DONE: self.id},), {}))
-
-    # Callbacks and webhooks name functions and addresses too; none of our jobs has any.
-    def execute_success_callback(self, *_: Any, **__: Any) -> None: ...
-    def execute_failure_callback(self, *_: Any, **__: Any) -> None: ...
-    def execute_stopped_callback(self, *_: Any, **__: Any) -> None: ...
-    def send_webhooks(self, *_: Any, **__: Any) -> None: ...
-
-
-class SluiceQueue(Queue):
-    """A queue of our jobs, as JSON."""
-
-    job_class = SluiceJob
-
-    def __init__(self, name: str = RECORDS_QUEUE, *args: Any, **kwargs: Any) -> None:
-        kwargs |= {"serializer": JsonSerializer, "job_class": SluiceJob}
-        super().__init__(name, *args, **kwargs)
-
-    @classmethod
-    def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> Any:
-        """As RQ's; but an id that no job can have is set aside, where RQ's worker would die of it."""
-        while (found := super().lmove(connection, queue_key, timeout)) and not is_job_id(found[1]):
-            set_aside(connection, queue_key, found[1], "no job has such an id")
-        return found
-
-    @classmethod
-    def lpop(cls, queue_keys: Any, timeout: int | None, connection: Redis | None = None) -> Any:
-        """The same, for a Redis older than 6.2."""
-        while (found := super().lpop(queue_keys, timeout, connection)) and not is_job_id(found[1]):
-            if connection is not None:
-                set_aside(connection, str(found[0]), found[1], "no job has such an id")
-        return found
-
-    @classmethod
-    def dequeue_any(  # type: ignore[override]  # what else it takes is handed on
-        cls, queues: Any, timeout: int | None, connection: Redis, **kwargs: Any
-    ) -> Any:
-        """As RQ's; but what cannot be read as a job is set aside, where RQ's worker would die of it."""
-        while True:
-            try:
-                return super().dequeue_any(queues, timeout, connection, **kwargs)
-            except (ValueError, TypeError, LookupError, ResponseError) as error:
-                job_id, queue = getattr(error, "job_id", None), getattr(error, "queue", None)
-                system = isinstance(error, ResponseError) and not str(error).startswith("WRONGTYPE")
-                if job_id is None or queue is None or system:
-                    raise
-                set_aside(connection, queue.key, job_id.encode(), _brief(error))
-
-    def enqueue_call(self, func: Any, *args: Any, **kwargs: Any) -> Job:
-        """As RQ's; but where a load already waits, another would find nothing left to do."""
-        is_load = func == LOAD_STAGED or getattr(func, "__name__", "") == LOAD_STAGED.rpartition(".")[2]
-        if is_load and self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
-            waiting = self.create_job(func)
-            waiting.enqueued_at = now()
-            return waiting
-        reach("cron.ticked")
-        return super().enqueue_call(func, *args, **kwargs)
 
 
 def redis_url(settings: WorkerSettings, home: Any) -> str:
@@ -180,7 +52,9 @@ def connect(settings: WorkerSettings, home: Any) -> Redis:
     url = settings.redis_url or private_server.ensure_running(home)
     with translated(url):
         client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
-        client.exists(f"rq:queue:{RECORDS_QUEUE}")  # more than a ping: whether this user may do anything here
+        client.exists(
+            SluiceQueue.redis_queue_namespace_prefix + RECORDS_QUEUE
+        )  # more than a ping: whether this user may do anything here
     return client
 
 
@@ -283,12 +157,29 @@ class Broker:
         with translated():
             return int(self.redis.llen(self.queue(name).key))
 
+    def is_unfinished(self) -> bool:
+        """Whether any batch is queued, taken, being processed, or waits for another attempt."""
+        queue = self.queue()
+        with translated(), self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.llen(queue.key)
+            pipeline.llen(queue.intermediate_queue_key)
+            pipeline.zcard(queue.scheduled_job_registry.key)
+            pipeline.zcard(queue.started_job_registry.key)
+            return any(pipeline.execute())
+
+    def seconds_to_retry(self) -> float:
+        """How long until the first retry is due; infinite where none waits."""
+        with translated():
+            first = self.redis.zrange(self.queue().scheduled_job_registry.key, 0, 0, withscores=True)
+        return float(first[0][1]) - time.time() if first else float("inf")
+
     def fullness(self) -> float:
         """The part of Redis' maxmemory that is in use; 0 where there is no limit, or it may not be asked."""
         try:
             with translated():
                 memory = self.redis.info("memory")
-        except (ResponseError, QueueUnavailable):
+        except (ResponseError, QueueUnavailable) as error:
+            log.info("how full Redis is cannot be asked (%s): it is taken for empty", error)
             return 0.0
         limit = int(memory.get("maxmemory", 0))
         return int(memory["used_memory"]) / limit if limit else 0.0
@@ -318,5 +209,5 @@ class Broker:
     def workers(self, queue: str) -> int:
         """How many live workers listen on a queue."""
         with translated():
-            keys = self.redis.smembers(f"rq:workers:{queue}")
+            keys = self.redis.smembers(WORKERS_BY_QUEUE_KEY % queue)
             return sum(bool(self.redis.exists(key)) for key in keys)

@@ -13,11 +13,11 @@ from redis import Redis
 from redis.exceptions import WatchError
 from rq import Queue
 from rq.job import JobStatus
-from rq.registry import ScheduledJobRegistry, clean_registries
+from rq.registry import ScheduledJobRegistry
 from rq.utils import as_text, current_timestamp
 
-from worker.queue.client import SluiceJob, SluiceQueue
 from worker.queue.quarantine import is_job_id, set_aside
+from worker.queue.rq_internals import SluiceJob, SluiceQueue
 
 LOCK_KEY = "sluice:maintenance:"
 LOCK_SECONDS = 10
@@ -30,7 +30,13 @@ def maintain(redis: Redis, queue: SluiceQueue, abandoned_after: float) -> None:
     # Two at once would spend two of an abandoned job's retries; the lock dies with its holder soon.
     if redis.set(LOCK_KEY + queue.name, 1, nx=True, ex=LOCK_SECONDS):
         try:
-            clean_registries(queue)
+            # Of RQ's registries, those that our jobs are in: they have no dependencies and no rate limits.
+            for registry in (
+                queue.started_job_registry,
+                queue.finished_job_registry,
+                queue.failed_job_registry,
+            ):
+                registry.cleanup()
             recover_popped(redis, queue, abandoned_after / 2)
         finally:
             redis.delete(LOCK_KEY + queue.name)
@@ -55,7 +61,7 @@ def enqueue_due(redis: Redis, queue: Queue) -> int:
                 pipeline.lpush(queue.key, id)
                 pipeline.execute()
                 moved += 1
-            except WatchError:
+            except WatchError:  # another worker moves it, or the next round does
                 continue
     return moved
 

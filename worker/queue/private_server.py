@@ -83,7 +83,7 @@ def stop(home: Path) -> bool:
         socket = _socket(home)
         _shut_down(folder, socket)
         if socket.parent != folder:
-            with suppress(OSError):
+            with suppress(OSError):  # where it is not empty, it is not ours alone, and stays
                 socket.parent.rmdir()
     return True
 
@@ -257,7 +257,7 @@ def _make_private(*folders: Path) -> None:
     try:
         for folder in folders:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
+            with suppress(FileExistsError):  # whoever made it: it is checked below
                 folder.mkdir(mode=0o700)
     except OSError as error:
         raise _unusable(folder, error) from error
@@ -267,7 +267,7 @@ def _make_private(*folders: Path) -> None:
 def _refuse_unless_private(folder: Path) -> None:
     try:
         found = folder.lstat()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):  # who makes it makes it private
         return
     except OSError as error:
         raise _unusable(folder, error) from error
@@ -311,7 +311,7 @@ def _alive(folder: Path) -> bool:
     lock = os.open(folder / "life.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except BlockingIOError:  # that is the answer
         return True
     finally:
         os.close(lock)
@@ -326,7 +326,7 @@ def _unusable(path: Path, error: OSError) -> QueueUnavailable:
 
 def _failure(what: str, folder: Path, said: list[str] | None = None) -> QueueUnavailable:
     log = folder / "redis.log"
-    with suppress(OSError):
+    with suppress(OSError):  # no log to read from: the message says so
         said = said or log.read_text(errors="replace").strip().splitlines()
     last = said[-1].strip() if said else "nothing"
     return QueueUnavailable(f"{what}. Its last word: {last} (log: {log})")
@@ -334,6 +334,6 @@ def _failure(what: str, folder: Path, said: list[str] | None = None) -> QueueUna
 
 def _pid(folder: Path) -> str:
     """For a message only."""
-    with suppress(OSError):
+    with suppress(OSError):  # it has none yet
         return f" (process {(folder / 'redis.pid').read_text().strip()})"
     return ""

@@ -8,10 +8,16 @@ import re
 from redis import Redis
 from rq.intermediate_queue import IntermediateQueue
 
+from store.errors import SluiceError
+
 SET_ASIDE_KEY = "sluice:set-aside"  # a list of job ids
 JOB_ID = re.compile(rb"[A-Za-z0-9_-]+")
 
 log = logging.getLogger("sluice.queue")
+
+
+class ForbiddenFunction(SluiceError):
+    """A job names a function that is not one of ours: it fails without being run."""
 
 
 class NotAJob(ValueError):

@@ -11,8 +11,9 @@ from sqlalchemy import Engine
 from store import database
 from store.crash_points import reach
 from store.tables import batches
-from worker.queue.client import RECORDS_QUEUE, Broker
+from worker.queue.client import Broker
 from worker.queue.message import Message
+from worker.queue.names import RECORDS_QUEUE
 from worker.queue.outage import make_patient
 
 GROUP_BATCHES = 8
@@ -73,7 +74,8 @@ def send_all(
             known = batches.known(connection, ids)
         known |= broker.on_their_way([id for id in ids if id not in known])
         reach("send.known")
-        new = [message for message in group if message.id not in known]
+        # A file that is named twice makes the same batches twice, and RQ refuses them in one transaction.
+        new = list({message.id: message for message in group if message.id not in known}.values())
         if new:
             result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
             result.waited_seconds += wait_for_memory(broker, notice_full)

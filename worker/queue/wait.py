@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine
 from store import database
 from store.errors import NoWorker, SluiceError
 from store.tables import batches, staging
-from worker.queue.client import LOADER_QUEUE, RECORDS_QUEUE, Broker
+from worker.queue.client import Broker
 from worker.queue.message import part_ids
+from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 
 POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 0.25

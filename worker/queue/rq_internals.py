@@ -1,0 +1,351 @@
+"""Every part of RQ that Sluice overrides, written for the versions of RQ in WRITTEN_FOR and tried with them.
+
+    SluiceJob        runs our functions alone; ignores callbacks, webhooks, rate limits, dependencies
+    SluiceQueue      JSON; quarantines what is no job; no second load waits behind the first
+    HardenedWorker   one job process for many jobs; waits for Redis; a stop that ends
+    harden_cron      the same queue and the same patience for RQ's cron
+
+RQ documents how to name classes of one's own, not what those may override: most methods below are its
+private parts, and change between its minor versions. Before WRITTEN_FOR grows: read RQ's change list, and
+run `make bounds`. tests/unit/test_rq_internals.py fails where RQ no longer has what is overridden here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import threading
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import rq
+from redis import Redis
+from redis.exceptions import ResponseError
+from rq import Queue, Worker, cron, cron_scheduler_registry
+from rq.exceptions import DeserializationError, NoSuchJobError, SchedulerNotFound, StopRequested
+from rq.executions import Execution
+from rq.job import Job
+from rq.utils import now
+from rq.worker_registration import clean_worker_registry, register
+
+from store.crash_points import reach
+from store.errors import SluiceError, UsageError
+from store.text import printable
+from worker.queue.endings import death
+from worker.queue.names import ALLOWED, LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
+from worker.queue.outage import Patience, make_patient
+from worker.queue.quarantine import ForbiddenFunction, NotAJob, is_job_id, set_aside
+from worker.queue.serializer import JsonSerializer
+from worker.queue.job_process import JobProcess
+
+WRITTEN_FOR = ((3, 0), (3, 1))  # from, and below
+REDIS_WITH_LMOVE = (6, 2, 0)
+
+COMPRESSION_LEVEL = 1
+DONE = "processed"  # in place of the records of a batch that was processed; its id
+DEQUEUE_SECONDS = 2
+GRACE_SECONDS = 8.0
+PUBSUB_PAUSE_SECONDS = 2.0
+
+# Fields that none of our jobs has: they name functions and addresses, or were written by another serializer.
+NEVER_OURS = frozenset(
+    b"success_callback_name failure_callback_name stopped_callback_name webhooks meta dependency_ids dependency_id "
+    b"group_id rate_limit_key rate_limit_concurrency repeats_left repeat_intervals".split()
+)
+
+
+def check_rq(version: str) -> None:
+    """Raises UsageError for an RQ that this module was not written for."""
+    first, below = WRITTEN_FOR
+    if not first <= tuple(map(int, re.findall(r"\d+", version)[:2])) < below:
+        wanted = f"rq>={first[0]}.{first[1]},<{below[0]}.{below[1]}"
+        raise UsageError(f"RQ {version} is installed, and Sluice needs another: pip install '{wanted}'")
+
+
+def check_redis(version: tuple[int, ...]) -> None:
+    """Raises UsageError for a Redis with which RQ loses the job of a worker that dies."""
+    if version < REDIS_WITH_LMOVE:
+        raise UsageError(
+            f"Redis {'.'.join(map(str, version))} is too old, or does not let the user of REDIS_URL ask for INFO: "
+            "Redis 6.2 or newer is needed, or any Valkey"
+        )
+
+
+# --- jobs and queues ---
+
+
+class SluiceJob(Job):
+    """A job that runs our functions and nothing else, whatever was written to Redis."""
+
+    @Job.func_name.getter  # type: ignore[attr-defined,untyped-decorator]
+    def func_name(self) -> str:
+        """As RQ's, in a form that can be logged: RQ does, whether or not it is run."""
+        return printable(str(super().func_name))
+
+    @property
+    def func(self) -> Callable[..., Any] | None:
+        name = self.func_name
+        if name not in ALLOWED or self.instance:
+            raise ForbiddenFunction(
+                f"refused to run {name!r:.100}: only {', '.join(sorted(ALLOWED))} are run"
+            )
+        found: Callable[..., Any] | None = super().func
+        return found
+
+    def restore(self, raw_data: Any) -> None:
+        """As RQ's, without what our jobs never have."""
+        ours = {name: value for name, value in raw_data.items() if name not in NEVER_OURS}
+        if b"data" not in ours:
+            raise NotAJob("it has no data")
+        super().restore(ours)
+        self.description = printable(self.description or "")  # RQ logs it
+
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
+        """As RQ's, compressed with half the effort: records shrink to a fifth either way."""
+        data, self._data = self.data, b""
+        try:
+            found: dict[str, Any] = super().to_dict(include_meta, include_result)
+        finally:
+            self._data = data
+        return found | {"data": zlib.compress(data, COMPRESSION_LEVEL)}
+
+    def forget_records(self) -> None:
+        """Keeps of a processed batch its id alone: results outlive their batches, and would fill Redis."""
+        if self.func_name == PROCESS_BATCH:
+            self.data = JsonSerializer.dumps((PROCESS_BATCH, None, ({DONE: self.id},), {}))
+
+
+class SluiceQueue(Queue):
+    """A queue of our jobs, as JSON."""
+
+    job_class = SluiceJob
+
+    def __init__(self, name: str = RECORDS_QUEUE, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"serializer": JsonSerializer, "job_class": SluiceJob}
+        super().__init__(name, *args, **kwargs)
+
+    @classmethod
+    def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> Any:
+        """As RQ's; but an id that no job can have is quarantined, where RQ's worker would die of it."""
+        while (found := super().lmove(connection, queue_key, timeout)) and not is_job_id(found[1]):
+            set_aside(connection, queue_key, found[1], "no job has such an id")
+        return found
+
+    @classmethod
+    def _fetch_dequeued_job(  # type: ignore[override]  # what else it takes is handed on
+        cls, connection: Redis, queue_key: str, job_id: str, **kwargs: Any
+    ) -> Any:
+        """As RQ's; but what cannot be read as a job is quarantined, where RQ's worker would die of it."""
+        try:
+            return super()._fetch_dequeued_job(connection, queue_key, job_id, **kwargs)
+        except (ValueError, TypeError, LookupError, ResponseError) as error:
+            if isinstance(error, ResponseError) and not str(error).startswith("WRONGTYPE"):
+                raise
+            why = str(error).partition("\n")[0][:200] or type(error).__name__
+            set_aside(connection, queue_key, job_id.encode(), why)
+            return None  # RQ takes the next
+
+    def enqueue_call(self, func: Any, *args: Any, **kwargs: Any) -> Job:
+        """As RQ's; but where a load already waits, another would find nothing left to do."""
+        is_load = func == LOAD_STAGED or getattr(func, "__name__", "") == LOAD_STAGED.rpartition(".")[2]
+        if is_load and self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
+            waiting = self.create_job(func)
+            waiting.enqueued_at = now()
+            return waiting
+        reach("cron.ticked")
+        return super().enqueue_call(func, *args, **kwargs)
+
+
+# --- the worker ---
+
+
+class HardenedWorker(Worker):
+    """RQ's worker with one job process for many jobs, where RQ forks one for each, and with patience."""
+
+    job_class = SluiceJob
+    queue_class = SluiceQueue
+    log_result_lifespan = False
+    abandoned_after_seconds = 12
+    memory_limit_mb: int | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        check_rq(rq.__version__)
+        self._job_process: JobProcess | None = None
+        self._failure = ""  # in the job process: how the job at hand failed
+        self.how_the_job_ended = ""  # in the worker: see `endings.py`
+        kwargs["exception_handlers"] = [self._note_failure, *(kwargs.get("exception_handlers") or ())]
+        super().__init__(*args, **kwargs)
+        check_redis(self.get_redis_server_version())  # type: ignore[no-untyped-call]
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return DEQUEUE_SECONDS
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        return self.abandoned_after_seconds
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Gives the job to the job process, a new one where there is none."""
+        reach("job.popped")
+        self.how_the_job_ended = ""
+        execution = next(iter(self.executions))
+        if self._job_process and self._job_process.is_spent:
+            self._job_process.dismiss()
+            self._job_process = None
+        if self._job_process:
+            try:
+                self._job_process.give(job.id, execution)
+            except OSError as error:
+                self.log.warning("the job process died between two jobs (%s): a new one is forked", error)
+                self._job_process.dismiss()
+                self._job_process = None
+        if not self._job_process:
+            self._job_process = JobProcess(self._do_job, self._become_job_process)
+            self._job_process.give(job.id, execution)
+        self._horse_pid = self._job_process.pid
+        reach("job.given")
+
+    def _become_job_process(self) -> None:
+        self._is_horse = True
+        self._patience.is_silent = (
+            True  # the worker beats while the job process works, and says what it meets
+        )
+        self.executions.clear()
+        if self.memory_limit_mb:
+            limit = self.memory_limit_mb << 20
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
+
+    def _do_job(self, job_id: str, execution_id: str) -> str:
+        """In the job process: RQ's own way of performing a job, with all of its bookkeeping; how it failed."""
+        self._failure = ""
+        try:
+            job = SluiceJob.fetch(job_id, connection=self.connection, serializer=JsonSerializer)
+        except NoSuchJobError:
+            self.log.warning("job %s was deleted before it began", job_id)
+            return ""
+        execution = Execution(execution_id, job_id, self.connection, worker_name=self.name)
+        self.perform_job(job, self.queues[0], execution)
+        reach("job.acknowledged")
+        return self._failure
+
+    def _note_failure(self, _job: Job, kind: type, error: BaseException, trace: Any) -> None:
+        """An exception handler of RQ's, which has logged it. Errors of ours, and jobs that are no jobs, explain
+        themselves; any other is a programming error."""
+        if not isinstance(error, SluiceError | DeserializationError):
+            where = traceback.extract_tb(trace)[-1]
+            self._failure = f"{kind.__name__} at {where.filename}:{where.lineno}"
+
+    def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        if isinstance(job, SluiceJob):
+            job.forget_records()  # saved in the same transaction as the success
+        super().handle_job_success(job, *args, **kwargs)
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Waits for the end of the job, or of the job process: (its process id, its exit status, its usage)."""
+        if self._job_process is None:
+            return None, None, None
+        if (failure := self._job_process.wait()) is not None:
+            self.how_the_job_ended = failure
+            return self._job_process.pid, os.EX_OK, None
+        process, self._job_process = self._job_process, None
+        is_wanted = self._stopped_job_id is not None  # by one of RQ's commands
+        status, usage = process.reap()
+        self.how_the_job_ended = "" if is_wanted else death(status)
+        return process.pid, status, usage
+
+    def teardown(self) -> None:
+        if self._job_process and not self.is_horse:
+            self._job_process.dismiss()
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]
+        except StopRequested:
+            self.log.warning("Redis is away: this worker leaves without a goodbye, and its key there expires")
+
+    # --- maintenance ---
+
+    def maintain(self, queue: SluiceQueue) -> None:
+        """What is done for a queue every `maintenance_interval` seconds."""
+        raise NotImplementedError
+
+    def run_maintenance_tasks(self) -> None:
+        for queue in self.queues:
+            self.maintain(SluiceQueue(queue.name, connection=self.connection))
+            clean_worker_registry(queue)
+        # RQ restores what a Redis that came back has forgotten of a worker, but only of one that works.
+        if not self.connection.hexists(self.key, "birth"):
+            self.connection.hset(self.key, mapping=self.serialize())
+        register(self)
+        self.last_cleaned_at = now()  # type: ignore[assignment]
+
+    # --- a Redis that is away, and the end ---
+
+    def _set_connection(self, connection: Redis) -> Redis:
+        connection = super()._set_connection(connection)
+        self._patience: Patience = make_patient(connection)
+        return connection
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        """RQ ends its thread for commands on any error but a lost connection; ours tries again."""
+        if not self._patience.give_up:
+            self.log.warning("commands cannot be received (%s): tried again", exc)
+        time.sleep(PUBSUB_PAUSE_SECONDS)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """The batch at hand may finish; a job process that takes longer is killed, and another worker takes the batch."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        self._patience.give_up = True
+        timer = threading.Timer(GRACE_SECONDS, self._end_job_process)
+        timer.daemon = True
+        timer.start()
+
+    def set_shutdown_requested_date(self) -> None:
+        """A note for onlookers, made by the signal's handler: there, Redis' absence must not end the work."""
+        try:
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
+        except StopRequested:
+            self.log.warning("Redis is away: it is not told that this worker stops")
+
+    def _end_job_process(self) -> None:
+        if process := self._job_process:
+            self.log.warning("the batch at hand takes longer than %.0f s and is killed", GRACE_SECONDS)
+            process.kill()
+
+
+# --- the cron ---
+
+_start_of_rq = cron.CronScheduler.start
+
+
+def harden_cron() -> None:
+    """Gives RQ's cron our queue and our patience, in this process: it has no option for either.
+
+    Its own queues pickle, and it ends with a traceback when Redis is away for a moment.
+    """
+    cron.Queue = SluiceQueue  # type: ignore[attr-defined]
+    cron.CronScheduler.start = _start_patiently  # type: ignore[method-assign]
+
+
+def _start_patiently(scheduler: cron.CronScheduler) -> None:
+    """RQ's `start` over a connection that waits for Redis, until the process is asked to stop."""
+    patience = make_patient(scheduler.connection)
+    stop = scheduler._request_stop
+
+    def give_up_and_stop(number: int, frame: object) -> None:
+        if not patience.give_up:  # a second signal would break off the goodbye that the first began
+            patience.give_up = True
+            stop(number, frame)  # type: ignore[no-untyped-call]
+
+    scheduler._request_stop = give_up_and_stop  # type: ignore[method-assign]
+    # Schedulers that were killed are still listed; nothing else of RQ's takes them off.
+    cron_scheduler_registry.cleanup(scheduler.connection)
+    try:
+        _start_of_rq(scheduler)  # type: ignore[no-untyped-call]
+    except (StopRequested, SchedulerNotFound) as error:
+        scheduler.log.warning(
+            "this cron leaves without a goodbye: Redis is away or has forgotten it (%s)", error
+        )
