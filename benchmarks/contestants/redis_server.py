@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from contestants.race import wait_until
-from worker.queue.private_server import NO_SERVER, find_server
+from worker.queue.server_program import find_server
 
 START_SECONDS = 10.0
 
@@ -31,7 +30,9 @@ def redis_server(folder: Path) -> Iterator[str]:
     }
     words = [word for name, value in settings.items() for word in ("--" + name, value)]
     with (folder / "redis.log").open("wb") as log:
-        process = subprocess.Popen([str(_program()), *words], stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            [str(find_server().path), *words], stdout=log, stderr=log, start_new_session=True
+        )
     try:
         wait_until(lambda: _answers(socket), "the redis-server answers", START_SECONDS)
         yield f"unix://{socket}"
@@ -42,16 +43,9 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 def version() -> str:
     """Name and version of the server that contestants get."""
-    said = subprocess.run([str(_program()), "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"v=(\S+)", said)
-    return f"Redis {found[1]}" if found else said.strip()
-
-
-def _program() -> Path:
-    found: Path | None = find_server()
-    if found is None:
-        raise SystemExit(NO_SERVER)
-    return found
+    found = find_server()
+    kind = "Valkey" if found.path.name.startswith("valkey") else "Redis"
+    return f"{kind} {'.'.join(map(str, found.version or ()))}"
 
 
 def _answers(socket: Path) -> bool:

@@ -9,31 +9,18 @@ from typing import Annotated
 
 import typer
 
-from store import terminal
+from store.cli.command import Json, examples, program, run
 
-app = typer.Typer(
-    name="producer",
-    help="Send records from files to the queue, and dead letters back to it.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-Json = Annotated[bool, typer.Option("--json", help="The summary as JSON on standard output.")]
+app = program("producer", "Send records from files to the queue, and dead letters back to it.")
 Wait = Annotated[bool, typer.Option("--wait", help="Return when everything sent is processed and loaded.")]
 
 
-@app.callback()
-def producer() -> None:
-    """Send records from files to the queue, and dead letters back to it."""
-
-
 @app.command(
-    epilog="Examples:\n\n"
-    "  producer enqueue data/earthquakes.json --source usgs\n\n"
-    "  producer enqueue orders-*.csv.gz --source shop --wait\n\n"
-    "  curl -s https://example.com/feed | producer enqueue - --format ndjson --source feed --json"
+    epilog=examples(
+        "producer enqueue data/earthquakes.json --source usgs",
+        "producer enqueue orders-*.csv.gz --source shop --wait",
+        "curl -s https://example.com/feed | producer enqueue - --format ndjson --source feed --json",
+    )
 )
 def enqueue(
     files: Annotated[
@@ -71,11 +58,12 @@ def enqueue(
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "  producer replay --dry-run\n\n"
-    "  producer replay --reason invalid_value --source usgs\n\n"
-    "  producer replay --id 3f2a… --set value=4.2 --set name=pump\n\n"
-    '  producer replay --id 3f2a… --payload \'{"key": "a", "ts": "2025-01-15T12:00:00Z"}\''
+    epilog=examples(
+        "producer replay --dry-run",
+        "producer replay --reason invalid_value --source usgs",
+        "producer replay --id 3f2a… --set value=4.2 --set name=pump",
+        'producer replay --id 3f2a… --payload \'{"key": "a", "ts": "2025-01-15T12:00:00Z"}\'',
+    )
 )
 def replay(
     id: Annotated[
@@ -91,7 +79,7 @@ def replay(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Send open dead letters back through the queue; a letter that is accepted is resolved."""
+    """Send open dead letters back to the queue. A letter that is accepted is resolved."""
     from producer.cli.replay import replay_letters
 
     replay_letters(
@@ -108,4 +96,4 @@ def replay(
 
 def main() -> None:
     """The command's entry point."""
-    terminal.run(app)
+    run(app)

@@ -10,28 +10,14 @@ from typing import Annotated
 
 import typer
 
-from store import terminal
 from store.cli import lineage, reconcile, timing, watermarks
-from store.cli.command import Json, opened, reading, show
+from store.cli.command import Json, examples, opened, program, reading, run, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
 from store.text import printable
 
-app = typer.Typer(
-    name="store",
-    help="Show, check and repair what is stored.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(watermarks.app, name="watermark", epilog=watermarks.EXAMPLES)
-app.command(epilog=lineage.LINEAGE_EXAMPLES)(lineage.lineage)
-app.command(epilog=lineage.EXPLAIN_EXAMPLES)(lineage.explain)
-app.command(epilog=lineage.OPENLINEAGE_EXAMPLES)(lineage.openlineage)
-app.command(epilog=timing.FRESHNESS_EXAMPLES)(timing.freshness)
-app.command(epilog=timing.LATENESS_EXAMPLES)(timing.lateness)
-app.command(epilog=reconcile.EXAMPLES)(reconcile.reconcile)
+app = program("store", "Show, check and repair what is stored.")
+
 
 LETTERS_IN_TABLE = 20
 
@@ -46,12 +32,7 @@ class Status(StrEnum):
     ALL = "all"
 
 
-@app.callback()
-def store() -> None:
-    """Show, check and repair what is stored."""
-
-
-@app.command(epilog="Examples:\n\n  store init\n\n  DATABASE_URL=sqlite:////data/sluice.db store init --json")
+@app.command(epilog=examples("store init", "DATABASE_URL=sqlite:////data/sluice.db store init --json"))
 def init(as_json: Json = False) -> None:
     """Create the database, or migrate it to this version. Every other command does the same on first use."""
     from store.database import schema
@@ -62,9 +43,9 @@ def init(as_json: Json = False) -> None:
     show(found, as_json, lambda _: [printable(f"{url} is ready, revision {schema.SCHEMA_REVISION}.")])
 
 
-@app.command(epilog="Examples:\n\n  store report\n\n  store report --json")
+@app.command(epilog=examples("store report", "store report --json"))
 def report(as_json: Json = False) -> None:
-    """What came in so far, and what became of it."""
+    """Show what came in so far, and what became of it."""
     from store.cli.render import summary
     from store.reports import answers
     from store.settings import StoreSettings
@@ -74,9 +55,9 @@ def report(as_json: Json = False) -> None:
     show(found, as_json, summary.report)
 
 
-@app.command(epilog="Examples:\n\n  store batches\n\n  store batches --limit 5 --json")
+@app.command(epilog=examples("store batches", "store batches --limit 5 --json"))
 def batches(limit: Limit = 20, as_json: Json = False) -> None:
-    """The latest batches and their counts."""
+    """List the latest batches and their counts."""
     from store.cli.render import summary
     from store.reports import receipts
 
@@ -85,9 +66,7 @@ def batches(limit: Limit = 20, as_json: Json = False) -> None:
     show(found, as_json, summary.batches)
 
 
-@app.command(
-    epilog="Examples:\n\n  store runs\n\n  store runs --detail\n\n  store runs --detail --batches --json"
-)
+@app.command(epilog=examples("store runs", "store runs --detail", "store runs --detail --batches --json"))
 def runs(
     limit: Limit = 20,
     detail: Annotated[
@@ -98,7 +77,7 @@ def runs(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """The latest runs of the loader: their counts, duration and error."""
+    """List the latest runs of the loader. Each with its counts, duration and error."""
     if batches and not detail:
         raise UsageError("--batches needs --detail; `store batches` lists batches without it")
     from store.cli.render import receipts as receipt_tables
@@ -115,11 +94,12 @@ def runs(
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "  store dead-letters\n\n"
-    "  store dead-letters --reason invalid_value --reason missing_key --source shop\n\n"
-    "  store dead-letters --id 3f2a91c0\n\n"
-    "  store dead-letters --status all --json"
+    epilog=examples(
+        "store dead-letters",
+        "store dead-letters --reason invalid_value --reason missing_key --source shop",
+        "store dead-letters --id 3f2a91c0",
+        "store dead-letters --status all --json",
+    )
 )
 def dead_letters(
     reason: Annotated[list[str] | None, typer.Option(help="Only with this reason; may be repeated.")] = None,
@@ -134,7 +114,7 @@ def dead_letters(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Rejected records: the reason, the error, file and line, and the payload."""
+    """List rejected records, or show one. Each with its reason, error, file, line and payload."""
     if id is not None and (reason or source or limit):
         raise UsageError("--id selects one letter: do not combine it with --reason, --source or --limit")
     from store.cli.render import elements, summary
@@ -159,7 +139,7 @@ def dead_letters(
 
 
 @app.command(
-    epilog="Examples:\n\n  store check\n\n  store check --lineage\n\n  store check --repair\n\n  store check --json"
+    epilog=examples("store check", "store check --lineage", "store check --repair", "store check --json")
 )
 def check(
     repair: Annotated[
@@ -170,7 +150,9 @@ def check(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check the laws of conservation for every batch, run and row, and compare the Redis DLQ with the table.
+    """Check the laws of conservation.
+
+    For every batch, run and row. The Redis DLQ is compared with the table.
 
     Ends with 1 where a law is violated.
     """
@@ -184,9 +166,9 @@ def check(
         raise typer.Exit(Exit.FAILED)
 
 
-@app.command(epilog="Examples:\n\n  store digest\n\n  test $(store digest) = $(cat digest.txt)")
+@app.command(epilog=examples("store digest", "test $(store digest) = $(cat digest.txt)"))
 def digest(as_json: Json = False) -> None:
-    """One hash over the target and the open dead letters: equal records give equal hashes, in any order and batches."""
+    """Hash the target and the open dead letters. Equal records give equal hashes, in any order and batches."""
     from store.checks import conservation
 
     with reading() as connection:
@@ -197,6 +179,15 @@ def digest(as_json: Json = False) -> None:
         print(found)
 
 
+app.add_typer(watermarks.app)
+app.command(epilog=lineage.LINEAGE_EXAMPLES)(lineage.lineage)
+app.command(epilog=lineage.EXPLAIN_EXAMPLES)(lineage.explain)
+app.command(epilog=lineage.OPENLINEAGE_EXAMPLES)(lineage.openlineage)
+app.command(epilog=timing.FRESHNESS_EXAMPLES)(timing.freshness)
+app.command(epilog=timing.LATENESS_EXAMPLES)(timing.lateness)
+app.command(epilog=reconcile.EXAMPLES)(reconcile.reconcile)
+
+
 def main() -> None:
     """The command's entry point."""
-    terminal.run(app)
+    run(app)

@@ -1,19 +1,85 @@
-"""The common parts of the commands: the open database, and output for people or as JSON."""
+"""The common parts of the commands: help, options, the open database, and output for people or as JSON.
+
+Help is plain text: rich, which would draw boxes around it, takes as long to import as all the rest of it.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.completion import get_completion_inspect_parameters, install_callback, show_callback
 
+from store import terminal
 from store.terminal import print_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+
+
+def program(name: str, help: str) -> typer.Typer:
+    """One of the three commands, with `--version` and shell completion."""
+    app = group(name, help)
+    app.callback()(_common_options)
+    return app
+
+
+def group(name: str, help: str, examples: str | None = None) -> typer.Typer:
+    """A group of commands."""
+    return typer.Typer(
+        name=name,
+        help=help,
+        epilog=examples,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,  # typer's own options would import pydantic for every command: see _common_options
+        pretty_exceptions_enable=False,
+    )
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text: commands as they are typed, one a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def run(app: typer.Typer) -> None:
+    """Runs a command, or completes one for a shell, which asks with a variable like `_STORE_COMPLETE`."""
+    if any(name.endswith("_COMPLETE") for name in os.environ):
+        get_completion_inspect_parameters()  # registers the shells that typer knows
+    terminal.run(app)
+
+
+def _show_version(context: typer.Context, asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # slow to import
+
+        print(f"{context.info_name} (sluice) {version('sluice')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+def _common_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion", callback=install_callback, help="Install completion for your shell."
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion", callback=show_callback, help="Show the script that completes for your shell."
+        ),
+    ] = False,
+) -> None: ...
 
 
 @contextmanager

@@ -7,24 +7,22 @@ from typing import Annotated
 
 import typer
 
-from store.cli.command import Json, reading, show
+from store.cli.command import Json, examples, reading, show
 from store.errors import UsageError
 from store.terminal import counted
 
-LINEAGE_EXAMPLES = (
-    "Examples:\n\n"
-    "  store lineage ci37868143\n\n"
-    "  store lineage order-17 --source shop --json\n\n"
-    "  store lineage --file orders.csv --line 12\n\n"
-    "  store lineage --id stage-1048577\n\n"
-    "  store lineage --by-step"
+LINEAGE_EXAMPLES = examples(
+    "store lineage ci37868143",
+    "store lineage order-17 --source shop --json",
+    "store lineage --file orders.csv --line 12",
+    "store lineage --id stage-1048577",
+    "store lineage --by-step",
 )
-EXPLAIN_EXAMPLES = "Examples:\n\n  store explain ci37868143\n\n  store explain order-17 --source shop --json"
-OPENLINEAGE_EXAMPLES = (
-    "Examples:\n\n"
-    "  store openlineage --run 3\n\n"
-    "  store openlineage --since-run 10 --file runs.ndjson\n\n"
-    "  store openlineage --url http://localhost:5000/api/v1/lineage"
+EXPLAIN_EXAMPLES = examples("store explain ci37868143", "store explain order-17 --source shop --json")
+OPENLINEAGE_EXAMPLES = examples(
+    "store openlineage --run 3",
+    "store openlineage --since-run 10 --file runs.ndjson",
+    "store openlineage --url http://localhost:5000/api/v1/lineage",
 )
 
 
@@ -41,7 +39,7 @@ def lineage(
     by_step: Annotated[bool, typer.Option("--by-step", help="Count the entries of each step.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The entries of a record, from its file and line to the target; also by line or by entry."""
+    """Show the entries of a record, from its file to the target. Also by line or by entry."""
     asked = [key is not None, file is not None or line is not None, id is not None, by_step]
     if sum(asked) != 1 or (file is None) != (line is None):
         raise UsageError("give one of: a KEY, --file with --line, --id, or --by-step")
@@ -67,7 +65,7 @@ def explain(
     source: Annotated[str | None, typer.Option(help="Only this source's record of that key.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Why the target holds a row of a key, and what became of the key's other records."""
+    """Explain the target's row of a key. Also what became of the key's other records."""
     from store.cli.render import lineage as lineage_tables
     from store.lineage import explain as reasons
 
@@ -85,7 +83,7 @@ def openlineage(
     ] = None,
     namespace: Annotated[str, typer.Option(help="The namespace of the job.")] = "sluice",
 ) -> None:
-    """The runs of the loader as OpenLineage events, oldest first, one a line."""
+    """Export the loader's runs as OpenLineage events. Oldest first, one a line."""
     if run is not None and since_run is not None:
         raise UsageError("give one of: --run, --since-run")
     if file is not None and url is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
-from store.cli.command import Json, changing, reading, show
+from store.cli.command import Json, changing, examples, reading, show
 from store.errors import ConfigError, UsageError
 from store.terminal import Exit, warn
 
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
     from store.reconcile.runs import Difference, Result
 
-EXAMPLES = (
-    "Examples:\n\n"
-    "  store reconcile\n\n"
-    "  store reconcile --sources billing,field --tolerance value=0.01\n\n"
-    "  store reconcile --since 2025-01-15 --csv > mismatches.csv\n\n"
-    "  store reconcile --keep --fail-on-mismatch --json\n\n"
-    "  store reconcile --history"
+EXAMPLES = examples(
+    "store reconcile",
+    "store reconcile --sources billing,field --tolerance value=0.01",
+    "store reconcile --since 2025-01-15 --csv > mismatches.csv",
+    "store reconcile --keep --fail-on-mismatch --json",
+    "store reconcile --history",
 )
 KEYS_IN_TABLE = 20
 NEW_KEYS_SHOWN = 5
@@ -67,7 +66,7 @@ def reconcile(
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="The differences as CSV on standard output.")] = False,
 ) -> None:
-    """Compare the rows of the same keys in all sources: matched, mismatched, and in one source only."""
+    """Compare the rows of the same keys in all sources. They match, differ, or are in one source only."""
     if as_json and as_csv:
         raise UsageError("--json and --csv are two formats of one output: choose one")
     if history:

@@ -8,21 +8,20 @@ from typing import Annotated
 
 import typer
 
-from store.cli.command import Json, reading, show
+from store.cli.command import Json, examples, reading, show
 from store.errors import UsageError
 
-FRESHNESS_EXAMPLES = "Examples:\n\n  store freshness\n\n  store freshness --json"
-LATENESS_EXAMPLES = (
-    "Examples:\n\n"
-    "  store lateness\n\n"
-    "  store lateness shop usgs --allowed 1h\n\n"
-    "  store lateness --plot lags.png\n\n"
-    "  store lateness --allowed 0 --allowed 15m --json"
+FRESHNESS_EXAMPLES = examples("store freshness", "store freshness --json")
+LATENESS_EXAMPLES = examples(
+    "store lateness",
+    "store lateness shop usgs --allowed 1h",
+    "store lateness --plot lags.png",
+    "store lateness --allowed 0 --allowed 15m --json",
 )
 
 
 def freshness(as_json: Json = False) -> None:
-    """How old the newest record of each source is, and whether the source is late for its own rhythm."""
+    """Show how old the newest record of each source is. Also whether the source is late for its own rhythm."""
     from store.cli.render import timing as time_tables
     from store.reports import timing
     from store.settings import StoreSettings
@@ -48,7 +47,7 @@ def lateness(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How long after their event time records arrive, and how many would be late for an allowed lateness."""
+    """Show how long after their event time records arrive. Also how many would be late for an allowed lateness."""
     from store.cli.render import timing as time_tables
     from store.reports import lateness as lag
     from store.reports import timing

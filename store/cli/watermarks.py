@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store.cli.command import Json, changing, reading, show
+from store.cli.command import Json, changing, examples, group, reading, show
 from store.errors import UsageError
 
 if TYPE_CHECKING:
     from store.load.watermark_moves import ByHand
 
-EXAMPLES = (
-    "Examples:\n\n"
-    "  store watermark\n\n"
-    "  store watermark --json\n\n"
-    '  store watermark rewind shop 2025-01-14 --why "the 15th was sent wrong"\n\n'
-    "  store watermark repair"
+app = group(
+    "watermark",
+    "Show the watermark of each source, move or repair it.",
+    examples(
+        "store watermark",
+        "store watermark --json",
+        'store watermark rewind shop 2025-01-14 --why "the 15th was sent wrong"',
+        "store watermark repair",
+    ),
 )
-app = typer.Typer(help="Show the watermark of each source, move or repair it.", rich_markup_mode="rich")
 
 Source = Annotated[str, typer.Argument(help="The source.", show_default=False)]
 Moment = Annotated[
@@ -28,7 +30,7 @@ Moment = Annotated[
 Why = Annotated[str, typer.Option(help="The reason; it is stored with the move.", show_default=False)]
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, no_args_is_help=False)
 def watermark(context: typer.Context, as_json: Json = False) -> None:
     """Show the watermark of each source (the greatest event time loaded), its age and last move, and the pipeline's."""
     if context.invoked_subcommand:
@@ -44,22 +46,24 @@ def watermark(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    '  store watermark set shop 2025-01-15T12:00:00Z --why "loaded by hand until noon"\n\n'
-    '  store watermark set shop 2025-01-15 --why "its history is elsewhere" --json'
+    epilog=examples(
+        'store watermark set shop 2025-01-15T12:00:00Z --why "loaded by hand until noon"',
+        'store watermark set shop 2025-01-15 --why "its history is elsewhere" --json',
+    )
 )
 def set(source: Source, ts: Moment, why: Why, as_json: Json = False) -> None:
-    """Move the watermark of a source forward, at most to now plus max_future_skew."""
+    """Move the watermark of a source forward. At most to now plus max_future_skew."""
     _move("set", source, ts, why, as_json)
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    '  store watermark rewind shop 2025-01-14 --why "the 15th was sent wrong"\n\n'
-    "  store watermark rewind shop 2025-01-14T08:00:00+01:00 --why again --json"
+    epilog=examples(
+        'store watermark rewind shop 2025-01-14 --why "the 15th was sent wrong"',
+        "store watermark rewind shop 2025-01-14T08:00:00+01:00 --why again --json",
+    )
 )
 def rewind(source: Source, ts: Moment, why: Why, as_json: Json = False) -> None:
-    """Move the watermark of a source back: records from then on are not late any more. No loaded row changes."""
+    """Move the watermark of a source back. Records from then on are not late any more. No loaded row changes."""
     _move("rewind", source, ts, why, as_json)
 
 
@@ -98,7 +102,7 @@ def _move_by_hand(source: str, ts: str, why: str) -> ByHand:
     return watermark_moves.ByHand(source, value, why.strip(), watermark_moves.who())
 
 
-@app.command(epilog="Examples:\n\n  store watermark repair\n\n  store watermark repair --json")
+@app.command(epilog=examples("store watermark repair", "store watermark repair --json"))
 def repair(as_json: Json = False) -> None:
     """Restore each corrupt watermark from its history and the target."""
     from store.cli.render import timing as time_tables
@@ -110,15 +114,13 @@ def repair(as_json: Json = False) -> None:
     show(found, as_json, time_tables.repaired)
 
 
-@app.command(
-    epilog="Examples:\n\n  store watermark history\n\n  store watermark history shop --limit 5 --json"
-)
+@app.command(epilog=examples("store watermark history", "store watermark history shop --limit 5 --json"))
 def history(
     source: Annotated[str | None, typer.Argument(help="Only this source.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20,
     as_json: Json = False,
 ) -> None:
-    """The moves of watermarks: from and to, by which record of which run, or by whom and why."""
+    """List the moves of watermarks. From and to, by which record of which run, or by whom and why."""
     from store.cli.render import timing as time_tables
     from store.reports import timing
 

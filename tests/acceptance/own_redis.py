@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from worker.queue.private_server import find_server
+from worker.queue.server_program import find_server
 
 from .sandbox import DEADLINE_SECONDS, until
 
@@ -51,7 +51,7 @@ class OwnRedis:
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(find_server()), *settings, *durable, *options],
+                [str(find_server().path), *settings, *durable, *options],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -13,7 +13,7 @@ import trustme
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.queue.private_server import find_server
+from worker.queue.server_program import find_server
 
 from .sandbox import until
 
@@ -46,7 +46,7 @@ def started(password: str, *options: str) -> tuple[subprocess.Popen[bytes], int]
         "logfile /dev/null",
         *options,
     ]
-    server = subprocess.Popen([str(find_server()), "-"], stdin=subprocess.PIPE)
+    server = subprocess.Popen([str(find_server().path), "-"], stdin=subprocess.PIPE)
     assert server.stdin is not None
     server.stdin.write("\n".join(lines).encode())
     server.stdin.close()

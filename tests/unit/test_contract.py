@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,25 @@ def test_a_name_that_leads_to_no_model_is_an_error_that_names_it(name: str) -> N
     with pytest.raises(ConfigError) as raised:
         load(name)
     assert repr(name) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["worker", "store", "producer", "json"])
+def test_a_module_with_the_name_of_an_installed_one_is_an_error_that_names_both_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{name}.py").write_text("class Order: ...\n")
+    with pytest.raises(ConfigError, match="has no attribute 'Order'") as raised:
+        load(f"{name}:Order")
+    installed = importlib.import_module(name).__file__
+    assert f"{name!r} is the module {installed}: rename {tmp_path}/{name}.py" in str(raised.value)
+
+
+def test_a_module_with_the_name_of_an_installed_one_hides_nothing_from_the_others(module: Module) -> None:
+    name = module("class M(Record): ...")
+    Path("producer.py").write_text("raise SystemExit('this file was imported')")
+    load(f"{name}:M")
+    assert importlib.import_module("producer.feed").messages_of
 
 
 @pytest.mark.parametrize("text", ["def (", "raise RuntimeError('boom')", "import nowhere_at_all", "1 / 0"])

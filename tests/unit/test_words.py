@@ -86,7 +86,6 @@ NOT_CLEAN = frozenset(
         "tests/unit/test_validation.py",
         "worker/batch/compared.py",
         "worker/batch/receive.py",
-        "worker/contract.py",
         "worker/dead_letters/mirror.py",
         "worker/jobs.py",
         "worker/judge/fast_path.py",

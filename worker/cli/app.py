@@ -13,31 +13,18 @@ from typing import Annotated, Any
 import typer
 
 from store import terminal
+from store.cli.command import Json, examples, program, run
 from store.terminal import Exit, counted, print_json
 from worker.cli import flags, sources
 
-app = typer.Typer(
-    name="worker",
-    help="Process queued batches and load staged records.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = program("worker", "Process queued batches and load staged records.")
 
 app.add_typer(flags.app)
 app.add_typer(sources.app)
 
-Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
-
-
-@app.callback()
-def worker() -> None:
-    """Process queued batches and load staged records."""
-
 
 @app.command(
-    epilog="Examples:\n\n  worker up\n\n  worker up --burst --workers 2\n\n  worker up --verbose 2> worker.log"
+    epilog=examples("worker up", "worker up --burst --workers 2", "worker up --verbose 2> worker.log")
 )
 def up(
     workers: Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, max=64)] = None,
@@ -45,9 +32,11 @@ def up(
         bool, typer.Option("--burst", help="Process and load everything queued, then stop.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The result of a burst as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Run workers, the loader and its schedule; and a private Redis if none is configured.
+    """Run workers, the loader and its schedule.
+
+    Also a private Redis, if none is configured.
 
     Ctrl-C or SIGTERM stops them all; they finish the batches that they have begun.
     """
@@ -84,9 +73,9 @@ def log_to_stderr(level: str) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # at INFO it reports each start
 
 
-@app.command(epilog="Example:\n\n  worker down")
+@app.command(epilog=examples("worker down"))
 def down(as_json: Json = False) -> None:
-    """Stop the private Redis; queued batches stay in its append-only file."""
+    """Stop the private Redis. Queued batches stay in its append-only file."""
     from store.settings import StoreSettings
     from worker.queue import private_server
 
@@ -98,7 +87,7 @@ def down(as_json: Json = False) -> None:
         print("stopped the private Redis" if stopped else "no private Redis is running: nothing to stop")
 
 
-@app.command(epilog="Examples:\n\n  worker load\n\n  worker load --json")
+@app.command(epilog=examples("worker load", "worker load --json"))
 def load(as_json: Json = False) -> None:
     """Load all staged records into the target now."""
     from worker import jobs, loader
@@ -121,9 +110,9 @@ def load(as_json: Json = False) -> None:
         )
 
 
-@app.command(epilog="Examples:\n\n  worker status\n\n  worker status --json")
+@app.command(epilog=examples("worker status", "worker status --json"))
 def status(as_json: Json = False) -> None:
-    """Show the queue, the workers, failed jobs, staged records and dead letters."""
+    """Show the queue, the workers and what is not done. That is: failed jobs, staged records, dead letters."""
     from store.cli.command import show
 
     show(overview(), as_json, status_table)
@@ -172,4 +161,4 @@ def overview() -> dict[str, Any]:
 
 def main() -> None:
     """The command's entry point."""
-    terminal.run(app)
+    run(app)

@@ -6,28 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from store.cli.command import changing, reading
+from store.cli.command import Json, changing, examples, group, reading
 from store.errors import ConfigError
 from store.text import printable
 
-app = typer.Typer(
-    name="flags",
-    help="Which stages run, and on what share of the records; a change applies from the next batch on.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+app = group(
+    "flags",
+    "Which stages run, and on what share of the records.",
+    examples("worker flags list", "worker flags set dedupe=off --why 'a trial'"),
 )
 
-Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 
-
-@app.callback(epilog="Examples:\n\n  worker flags list\n\n  worker flags set dedupe=off --why 'a trial'")
-def stage_flags() -> None:
-    """Which stages run, and on what share of the records; a change applies from the next batch on."""
-
-
-@app.command("list", epilog="Examples:\n\n  worker flags list\n\n  worker flags list --json")
+@app.command("list", epilog=examples("worker flags list", "worker flags list --json"))
 def list_flags(as_json: Json = False) -> None:
-    """Show each stage's share of the records, what sets it, and the latest changes."""
+    """Show each stage's share of the records. Also what sets it, and the latest changes."""
     from store.cli.command import show
     from store.tables import flags
     from worker.settings import WorkerSettings
@@ -69,8 +61,11 @@ def in_words(share: float | None) -> str:
 
 @app.command(
     "set",
-    epilog="Examples:\n\n  worker flags set dedupe=off\n\n  worker flags set validate=0.1 --why 'a trial'\n\n"
-    "  worker flags set dedupe=configured",
+    epilog=examples(
+        "worker flags set dedupe=off",
+        "worker flags set validate=0.1 --why 'a trial'",
+        "worker flags set dedupe=configured",
+    ),
 )
 def set_flags(
     changes: Annotated[
@@ -78,7 +73,7 @@ def set_flags(
     ],
     why: Annotated[str, typer.Option(help="The reason, stored with the change.")] = "",
 ) -> None:
-    """Change the share of stages from the next batch on; who, when and why are stored."""
+    """Change shares from the next batch on. Who, when and why are stored."""
     from store.load.watermark_moves import who
     from store.tables import flags
 

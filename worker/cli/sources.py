@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.cli.command import Json, examples, group
 from store.errors import ConfigError
 from store.terminal import print_json
 from store.text import encodable, printable, shortened
@@ -21,18 +22,15 @@ if TYPE_CHECKING:
     from worker.queue.message import Message
     from worker.settings import SourceSettings
 
-app = typer.Typer(
-    name="sources",
-    help="The configured feeds, and a trial of one on a file.",
-    invoke_without_command=True,
-    rich_markup_mode="rich",
+app = group(
+    "sources",
+    "The configured feeds, and a trial of one on a file.",
+    examples("worker sources", "worker sources try usgs data/earthquakes.json"),
 )
-
-Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 MOST_IN_CELL = 300
 
 
-@app.callback(epilog="Examples:\n\n  worker sources\n\n  worker sources try usgs data/earthquakes.json")
+@app.callback(invoke_without_command=True, no_args_is_help=False)
 def sources(context: typer.Context, as_json: Json = False) -> None:
     """List the configured feeds, and how each is read."""
     if context.invoked_subcommand:
@@ -79,7 +77,7 @@ def time_of(source: SourceSettings) -> str:
 
 @app.command(
     "try",
-    epilog="Examples:\n\n  worker sources try usgs data/earthquakes.json\n\n  worker sources try shop x.csv --json",
+    epilog=examples("worker sources try usgs data/earthquakes.json", "worker sources try shop x.csv --json"),
 )
 def try_source(
     name: Annotated[str, typer.Argument(help="A source of the configuration.")],
@@ -87,7 +85,10 @@ def try_source(
     limit: Annotated[int, typer.Option(help="How many records.", min=1)] = 10,
     as_json: Json = False,
 ) -> None:
-    """Show the first records raw and adapted, and which would be rejected; send nothing."""
+    """Try a source on a file, and send nothing.
+
+    Shows the first records raw and adapted, and which of them would be rejected.
+    """
     from worker.contract import load_contract
     from worker.judge.stages import judge_for
     from worker.settings import WorkerSettings

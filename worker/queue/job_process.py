@@ -34,7 +34,7 @@ class JobProcess:
     """The worker's end: hands out jobs, and waits for their end."""
 
     def __init__(self, do_job: Callable[[str, str], str], prepare: Callable[[], None]) -> None:
-        """Forks. `do_job(job id, execution id)` is called in the job process for each job, and returns how it failed."""
+        """Forks. `do_job(job id, execution id)` runs in the job process for each job; it returns the failure."""
         self._socket, theirs = socket.socketpair()
         gc.freeze()  # what is there now is shared with the job process as long as neither touches it
         self.pid = os.fork()

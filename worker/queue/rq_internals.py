@@ -36,11 +36,11 @@ from store.crash_points import reach
 from store.errors import SluiceError, UsageError
 from store.text import printable
 from worker.queue.endings import death
+from worker.queue.job_process import JobProcess
 from worker.queue.names import ALLOWED, LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
 from worker.queue.outage import Patience, make_patient
 from worker.queue.quarantine import ForbiddenFunction, NotAJob, is_job_id, set_aside
 from worker.queue.serializer import JsonSerializer
-from worker.queue.job_process import JobProcess
 
 WRITTEN_FOR = ((3, 0), (3, 1))  # from, and below
 REDIS_WITH_LMOVE = (6, 2, 0)
@@ -296,7 +296,7 @@ class HardenedWorker(Worker):
         time.sleep(PUBSUB_PAUSE_SECONDS)
 
     def handle_warm_shutdown_request(self) -> None:
-        """The batch at hand may finish; a job process that takes longer is killed, and another worker takes the batch."""
+        """The current batch may finish; a job process that takes longer is killed, and another worker takes it."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         self._patience.give_up = True
         timer = threading.Timer(GRACE_SECONDS, self._end_job_process)
