@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from worker import rq_worker
+from worker.queue import rq_internals
 from worker.settings import WorkerSettings
 
 from .own_redis import OwnRedis, own_redis
@@ -85,7 +86,7 @@ def received(site: Sandbox) -> list[tuple[int, int]]:
 
 def test_the_default_settings_bring_back_a_batch_within_a_minute() -> None:
     settings = WorkerSettings.load()
-    noticed = settings.abandoned_after_seconds + rq_worker.MAINTENANCE_SECONDS + rq_worker.DEQUEUE_SECONDS
+    noticed = settings.abandoned_after_seconds + rq_worker.MAINTENANCE_SECONDS + rq_internals.DEQUEUE_SECONDS
     assert noticed + settings.retry_intervals_seconds[0] <= PROMISED_SECONDS / 2  # the rest is for the batch
 
 

@@ -175,7 +175,7 @@ def test_a_message_of_another_version_says_what_to_do_and_can_be_requeued(box: S
             f"rq:job:{id.decode()}", mapping={"data": call(function, wire | {"v": 2}), "retries_left": 0}
         )
         done = box.run("rq", "worker", "--burst")
-        assert "message version 2 is not 1: use one Sluice version throughout" in done.err
+        assert "the message has version 2, not 1: use one Sluice version throughout" in done.err
         assert redis.zrange("rq:failed:records", 0, -1) == [id]
 
         # What the newer version would do: the same job, requeued where it is understood.

@@ -162,7 +162,7 @@ def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant)
     ("tolerance", "said"),
     [
         ("name = 0.1", "'name' is text; only numbers and ts have tolerances"),
-        ("nowhere = 1", "there is no field 'nowhere' to compare"),
+        ("nowhere = 1", "there is no field 'nowhere'; the fields with numbers are value, ts"),
         ("value = -1", "a tolerance is a number, 0 or greater"),
     ],
 )

@@ -100,7 +100,7 @@ def _version_of(path: Path) -> tuple[int, int, int] | None:
         done = subprocess.run(
             [str(path), "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired):  # no server that can be used: the next one is tried
         return None
     found = re.search(r"v=(\d+)\.(\d+)\.(\d+)", done.stdout)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
