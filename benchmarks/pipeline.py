@@ -114,7 +114,7 @@ class Site:
             spent.update({f"worker: {name}": each for name, each in json.loads(text).items()})
         for (text,) in connection.execute("SELECT stage_seconds FROM run_log"):
             spent.update({f"loader: {name}": each for name, each in json.loads(text).items()})
-        for seconds, waited in connection.execute("SELECT seconds, waited_seconds FROM enqueues"):
+        for seconds, waited in connection.execute("SELECT seconds, waited_seconds FROM deliveries"):
             spent.update(
                 {"producer: read, cut, encode, send": seconds - waited, "producer: waits for room": waited}
             )

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from store.database import install
-from store.database.schema import ContractColumn
+from store.database.records import ContractColumn
 from store.settings import StoreSettings
 
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))

@@ -119,12 +119,12 @@ def describe(room: type[RoomSettings], error: ValidationError) -> str:
         section, key = "stages", ".".join(path[1:])
         stages: Any = room.model_fields["stages"].annotation
         fields = {info.alias or name for name, info in stages.model_fields.items()}
-    place = f"{config_path()}, the environment or an option: [{section}] {key}".rstrip()
+    origin = f"{config_path()}, the environment or an option: [{section}] {key}".rstrip()
     if first["type"] == "extra_forbidden":
-        return f"{place} is not a key of this section (it has: {', '.join(sorted(fields))})"
+        return f"{origin} is not a key of this section (it has: {', '.join(sorted(fields))})"
     value = first.get("input")
     shown = "" if any(word in key.lower() for word in SECRET_WORDS) else f" = {value!r:.200}"
-    return f"{place}{shown}: {first['msg']}"
+    return f"{origin}{shown}: {first['msg']}"
 
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -10,6 +10,7 @@ import sys
 import types
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -18,7 +19,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from store import hashing
-from store.database.schema import FIXED, ContractColumn, Kind
+from store.database.records import FIXED, ContractColumn, Kind
 from store.errors import ConfigError
 from worker.settings import SourceSettings, WorkerSettings
 
@@ -41,6 +42,12 @@ class Event(Record):
     value: float
 
 
+EXACT_DIGITS = 15  # of decimal digits, as many as a binary number of 64 bits holds, whatever they are
+
+# A source's settings that decide nothing of what its records say.
+NOT_OF_THE_MAPPING = {"allowed_lateness", "late", "max_age", "stale", "priority", "ties"}
+
+
 @dataclass(frozen=True)
 class Contract:
     """A model, taken apart once: what judging a record needs to know of it."""
@@ -52,11 +59,18 @@ class Contract:
     required: tuple[str, ...]  # the names required fields are read by
     kinds: dict[str, Kind]  # field -> the kind of its column
     columns: tuple[ContractColumn, ...]  # without key and ts, which are fixed
+    exact: frozenset[str]  # decimal fields whose exact digits have a column of their own, behind the field's
+
+    @property
+    def has_decimals(self) -> bool:
+        """Whether the digits of a JSON number matter beyond what a binary number holds."""
+        return "decimal" in self.kinds.values()
 
     def fingerprint(self, source: SourceSettings) -> str:
         """16 hex digits: changes whenever the contract or the mapping could judge a record otherwise."""
         schema = self.model.model_json_schema()
-        judged_by = [self.name, schema, source.extra or self.extra, source.model_dump(mode="json")]
+        mapping = source.model_dump(mode="json", exclude=NOT_OF_THE_MAPPING)
+        judged_by = [self.name, schema, source.extra or self.extra, mapping]
         return hashing.hexdigest(orjson.dumps(judged_by, option=orjson.OPT_SORT_KEYS))[:16]
 
 
@@ -79,7 +93,6 @@ def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contr
         )
     if model.model_fields["ts"].annotation in (str, int, float, date):
         raise ConfigError(f"contract {name!r}: ts is not a datetime: derive it from worker.contract.Record")
-    _check_columns(name, list(model.model_fields))
     for field, info in model.model_fields.items():
         if info.validation_alias is not None and not isinstance(info.validation_alias, str):
             raise ConfigError(
@@ -88,6 +101,18 @@ def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contr
             )
     kinds = {field: _kind(info.annotation) for field, info in model.model_fields.items()}
     inputs = {_input_name(field, info): field for field, info in model.model_fields.items()}
+    exact = frozenset(
+        field
+        for field, kind in kinds.items()
+        if kind == "decimal" and _most_digits(model.model_fields[field]) > EXACT_DIGITS
+    )
+    columns: list[ContractColumn] = []
+    for field, kind in kinds.items():
+        if field not in IDENTITY:
+            columns.append(ContractColumn(field, kind))
+        if field in exact:
+            columns.append(ContractColumn(f"{field}_exact", "text"))
+    _check_columns(name, [column.name for column in columns])
     forbidding = model.model_config.get("extra") == "forbid"
     return Contract(
         name=name,
@@ -96,8 +121,15 @@ def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contr
         inputs=inputs,
         required=tuple(given for given, field in inputs.items() if _needs_a_value(model.model_fields[field])),
         kinds=kinds,
-        columns=tuple(ContractColumn(field, kind) for field, kind in kinds.items() if field not in IDENTITY),
+        columns=tuple(columns),
+        exact=exact,
     )
+
+
+def _most_digits(info: Any) -> float:
+    """How many digits a decimal field may have; infinite where its contract does not say."""
+    limits = [getattr(each, "max_digits", None) for each in info.metadata]
+    return min((limit for limit in limits if limit is not None), default=float("inf"))
 
 
 def _check_columns(name: str, fields: list[str]) -> None:
@@ -172,7 +204,12 @@ def _kind(annotation: Any) -> Kind:
         return kinds.pop() if len(kinds) == 1 else "json"
     if not isinstance(annotation, type):
         return "json"
-    simple: tuple[tuple[type, Kind], ...] = ((bool, "boolean"), (int, "integer"), (float, "real"))
+    simple: tuple[tuple[type, Kind], ...] = (
+        (bool, "boolean"),
+        (int, "integer"),
+        (float, "real"),
+        (Decimal, "decimal"),
+    )
     for python_type, kind in simple:
         if issubclass(annotation, python_type):
             return kind

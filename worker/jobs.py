@@ -81,17 +81,17 @@ class Workplace:
     def open(cls) -> Workplace:
         """Reads the settings, makes sure of the database and its columns. Raises UsageError, Unavailable."""
         store, worker = StoreSettings.load(), WorkerSettings.load()
-        place = cls(store, worker, load_contract(worker))
-        kinds = {column.name: column.kind for column in place.contract.columns}
+        here = cls(store, worker, load_contract(worker))
+        kinds = {column.name: column.kind for column in here.contract.columns}
         compare.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
         engine = install.prepare(store)
-        install.add_contract_columns(engine, place.contract.columns)
-        place.judges = {name: place._compiled(source) for name, source in worker.sources.items()}
+        install.add_contract_columns(engine, here.contract.columns)
+        here.judges = {name: here._compiled(source) for name, source in worker.sources.items()}
         with database.transaction(engine) as connection:
             ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
             priorities.replace(connection, ranked)
         engine.dispose()
-        return place
+        return here
 
     def judge(self, source: str) -> stages.Judge:
         """The judge of one source's records, compiled once."""
@@ -149,7 +149,7 @@ def close_workplace() -> None:
 
 
 def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
-    """One batch: adapt, validate, dedupe, store in one transaction, then mirror its dead letters.
+    """One batch: adapt, validate, store in one transaction, then mirror its dead letters.
 
     Delivered a second time it does nothing but finish what the first delivery left undone. While the
     database is away it waits here, and then on the queue, as long as that takes.
@@ -181,7 +181,7 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
                 return _split(here, engine, redis, message)
             judge = here.judge(message.source)
             verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
-            stored = receive.store(engine, message, judge, verdict, shares)
+            stored = receive.store(engine, message, judge, verdict)
             if stored:
                 batch = stored.batch
                 mirror.publish_new(redis, engine, stored.letters)

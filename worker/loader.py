@@ -18,8 +18,8 @@ from store import database
 from store.crash_points import reach
 from store.database import install
 from store.errors import LockLost, SluiceError
-from store.load import merge
-from store.tables import leases, load_runs, staging, watermarks
+from store.load import chunk, merge
+from store.tables import flags, leases, load_runs, staging, watermarks
 from worker.settings import WorkerSettings
 
 LOCK = "loader"
@@ -35,7 +35,9 @@ class Run:
     rows: int
     inserted: int
     updated: int
+    duplicates: int
     superseded: int
+    conflicts: int  # records of equal time and sequence and other content than the one that won
     watermark_before: str | None
     watermark_after: str | None
     seconds: float
@@ -68,19 +70,22 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
     with database.reading(engine) as connection:
         until = staging.last(connection)
         if until is None:
-            mark = _pipeline(connection, watermarks.stored(connection), idle_after)
-            return Run(None, 0, 0, 0, 0, 0, mark, mark, 0.0)
+            pipeline_watermark = _pipeline(connection, watermarks.stored(connection), idle_after)
+            return Run(None, 0, 0, 0, 0, 0, 0, 0, pipeline_watermark, pipeline_watermark, 0.0)
     with database.transaction(engine) as connection:
         before = _pipeline(connection, watermarks.stored(connection), idle_after)
         number = load_runs.start(connection, holder, before)
     reach("load.run_started")
     chunks: list[merge.Merged] = []
     spent: Counter[str] = Counter()
+    conflicts: Counter[str] = Counter()
     after = before
     try:
         with database.connected(engine) as connection:
             while time.monotonic() - started < settings.load_run_seconds:
-                loaded = _load_chunk(connection, settings, holder, number, until, spent, idle_after)
+                loaded = _load_chunk(
+                    connection, settings, holder, number, until, spent, conflicts, idle_after
+                )
                 if loaded is None:
                     break
                 merged, after = loaded
@@ -95,9 +100,8 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
         number,
         chunks=len(chunks),
         rows=sum(merged.rows for merged in chunks),
-        inserted=sum(merged.outcomes["inserted"] for merged in chunks),
-        updated=sum(merged.outcomes["updated"] for merged in chunks),
-        superseded=sum(merged.outcomes["superseded"] for merged in chunks),
+        **{name: sum(merged.outcomes[name] for merged in chunks) for name in load_runs.OUTCOMES},
+        conflicts=sum(sum(merged.conflicts.values()) for merged in chunks),
         watermark_before=before,
         watermark_after=after,
         seconds=time.monotonic() - started,
@@ -111,6 +115,7 @@ def _load_chunk(
     number: int,
     until: int,
     spent: Counter[str],
+    conflicts: Counter[str],
     idle_after: timedelta | None,
 ) -> tuple[merge.Merged, str | None] | None:
     """One chunk: taken and judged while workers may write; then, in one transaction, merge, lineage, staging
@@ -122,8 +127,9 @@ def _load_chunk(
     with database.reading(connection):
         reach("load.chunk_begun")
         columns = install.contract_columns(connection)
-        chunk = merge.take_chunk(connection, columns, settings.load_chunk_records, until)
-    if chunk is None:
+        share = (settings.stages.shares() | flags.overrides(connection))["dedupe"]
+        taken = chunk.take(connection, columns, settings.load_chunk_records, until, share)
+    if taken is None:
         return None
     reach("load.judged")
     judged = time.monotonic()
@@ -131,42 +137,51 @@ def _load_chunk(
         locked = time.monotonic()
         # Whoever holds the lease is the only one who writes the target: what was judged still holds.
         leases.renew(connection, LOCK, holder, settings.load_lease_seconds)
-        marks = watermarks.read_all(connection, settings.max_future_skew)
-        merged = merge.merge_chunk(connection, chunk, number)
+        by_source = watermarks.read_all(connection, settings.max_future_skew)
+        merged = merge.merge_chunk(connection, taken, number)
         reach("load.staging_cleared")
-        _advance(connection, merged.newest, marks, number)
+        _advance(connection, merged.newest, by_source, number)
         reach("load.watermark_moved")
-        mark = _pipeline(connection, marks, idle_after)
+        pipeline_watermark = _pipeline(connection, by_source, idle_after)
         spent.update({"judge": judged - started, "lock": locked - judged, **merged.seconds})
-        load_runs.add_chunk(connection, number, merged.outcomes, mark, time.monotonic() - started, spent)
+        conflicts.update(merged.conflicts)
+        load_runs.add_chunk(
+            connection,
+            number,
+            merged.outcomes,
+            pipeline_watermark,
+            time.monotonic() - started,
+            spent,
+            conflicts,
+        )
         reach("load.run_logged")
     reach("load.committed")
     database.checkpoint(connection)
     log.info("loaded a chunk of %d records in run %d", merged.rows, number)
-    return merged, mark
+    return merged, pipeline_watermark
 
 
-def _pipeline(connection: Connection, marks: dict[str, str], idle_after: timedelta | None) -> str | None:
+def _pipeline(connection: Connection, by_source: dict[str, str], idle_after: timedelta | None) -> str | None:
     """The pipeline's watermark: sources that have been idle for long do not hold it back."""
-    return watermarks.pipeline(marks, watermarks.idle_sources(connection, idle_after))
+    return watermarks.pipeline(by_source, watermarks.idle_sources(connection, idle_after))
 
 
 def _advance(
-    connection: Connection, newest: list[watermarks.Move], marks: dict[str, str], number: int
+    connection: Connection, newest: list[watermarks.Move], by_source: dict[str, str], number: int
 ) -> None:
     for move in newest:
-        if watermarks.advance(connection, move, marks.get(move.source), number):
-            marks[move.source] = move.value
+        if watermarks.advance(connection, move, by_source.get(move.source), number):
+            by_source[move.source] = move.value
 
 
 def _log_failure(engine: Engine, number: int, error: BaseException) -> None:
     """Logs the run as failed; where even that cannot be written, the first error is the one to see."""
     if isinstance(error, LockLost):
         return  # the run that took over has closed this one
-    said = str(error) if isinstance(error, SluiceError) else repr(error)
+    reported = str(error) if isinstance(error, SluiceError) else repr(error)
     try:
         with database.transaction(engine) as connection:
-            load_runs.finish(connection, number, error=said[:2000])
+            load_runs.finish(connection, number, error=reported[:2000])
     except SluiceError as second:
         log.warning("run %d could not be logged as failed: %s", number, second)
 

@@ -42,6 +42,12 @@ class SourceSettings(BaseModel):
         default=None, description="strptime's format of ts, where it is not ISO 8601"
     )
     ts_unit: Literal["s", "ms", "us", "ns"] | None = Field(default=None, description="ts is an epoch number")
+    sequence: str | None = Field(
+        default=None, description="JMESPath of an integer that orders versions of one time"
+    )
+    ties: Literal["delivery", "hash"] = Field(
+        default="delivery", description="what decides between versions of one time and sequence"
+    )
     assume_tz: str = Field(default="UTC", description='zone of a ts without offset; "reject" rejects it')
     extra: Extra | None = Field(default=None, description="fields beyond the contract, for this source")
     allowed_lateness: Duration = Field(default=timedelta(0), description="how far behind is not yet late")
@@ -50,18 +56,24 @@ class SourceSettings(BaseModel):
     stale: Literal["flag", "dead_letter"] = "flag"
     priority: int | None = Field(default=None, ge=1, description="for `golden`: 1 is the best source")
 
+    @property
+    def reading(self) -> tuple[str | None, ...]:
+        """What decides how a file's bytes are read as records."""
+        return self.records, self.format, self.delimiter, self.quotechar
+
     @field_validator("fields")
     @classmethod
     def expressions_parse(cls, fields: dict[str, str]) -> dict[str, str]:
         for name, expression in fields.items():
-            try:
-                jmespath.compile(expression)
-            except JMESPathError as error:
-                said = " ".join(str(error).split())
-                raise ValueError(
-                    f"fields.{name} = {expression!r} is no JMESPath expression: {said}"
-                ) from error
+            check_expression(f"fields.{name}", expression)
         return fields
+
+    @field_validator("sequence")
+    @classmethod
+    def sequence_parses(cls, expression: str | None) -> str | None:
+        if expression is not None:
+            check_expression("sequence", expression)
+        return expression
 
     @model_validator(mode="after")
     def one_way_to_adapt(self) -> Self:
@@ -82,6 +94,15 @@ class SourceSettings(BaseModel):
                     f'assume_tz = {name!r} is no time zone (like "Europe/Oslo") nor "reject"'
                 ) from error
         return name
+
+
+def check_expression(name: str, expression: str) -> None:
+    """Raises ValueError for what is no JMESPath."""
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{name} = {expression!r} is no JMESPath expression: {why}") from error
 
 
 def share(value: object) -> object:
@@ -107,7 +128,7 @@ class StageSettings(BaseModel):
         default=1.0, alias="validate", description="the contract; off, what the table needs"
     )
     freshness: Share = Field(default=1.0, description="late and stale")
-    dedupe: Share = Field(default=1.0, description="against the target")
+    dedupe: Share = Field(default=1.0, description="at load, a repeat is a duplicate; off, it is superseded")
     reconcile: Share = Field(default=0.0, description="the periodic comparison of sources")
 
     def shares(self) -> dict[str, float]:

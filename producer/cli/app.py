@@ -37,6 +37,12 @@ def enqueue(
     max_pending_batches: Annotated[
         int | None, typer.Option(help="Wait while more batches than this are queued.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="A new delivery, though the same content was sent before.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="A stream's name: sent again under it, it is the same delivery.")
+    ] = None,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
@@ -51,6 +57,8 @@ def enqueue(
         source,
         format=format,
         records=records,
+        again=again,
+        stream=name,
         overrides={"batch_records": batch_records, "max_pending_batches": max_pending_batches},
         wait=wait,
         as_json=as_json,

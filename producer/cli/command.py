@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from sqlalchemy import Engine
 
 from producer.cli.progress import Bar
 from producer.settings import ProducerSettings
-from store import database, timestamps
+from store import database
 from store.database import install
 from store.settings import StoreSettings
-from store.tables import enqueues
-from store.tables.enqueues import Enqueue
+from store.tables import deliveries
+from store.tables.deliveries import Delivery, Receipt
 from store.terminal import warn
 from worker.contract import Contract, load_contract
 from worker.queue import client, send
@@ -71,19 +71,14 @@ def send_batches(
 def record(
     sent: Sent,
     engine: Engine,
+    delivery: Delivery,
     *,
-    kind: Literal["file", "replay"],
-    source: str,
-    file: str,
     format: str,
     bytes: int,
     seconds: float,
-) -> Enqueue:
-    """Writes what was sent to the store; `store runs --detail` shows it."""
-    row = Enqueue(
-        kind=kind,
-        source=source,
-        file=file,
+) -> Receipt:
+    """Writes what was sent of a delivery to the store; `store runs --detail` shows it."""
+    receipt = Receipt(
         format=format,
         records=sent.records,
         bytes=bytes,
@@ -92,11 +87,10 @@ def record(
         known_batches=sent.known_batches,
         seconds=round(seconds, 3),
         waited_seconds=round(sent.waited_seconds, 3),
-        finished_at=timestamps.now_text(),
     )
     with database.transaction(engine) as connection:
-        enqueues.record(connection, row)
-    return row
+        deliveries.finish(connection, delivery.id, receipt)
+    return receipt
 
 
 def batch_counts(sent: Sent) -> dict[str, int]:

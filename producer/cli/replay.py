@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
 from store import database
 from store.errors import ConfigError
-from store.tables import dead_letters
+from store.tables import dead_letters, deliveries
 from store.tables.dead_letters import DeadLetter
 from store.terminal import counted, print_json, warn
 from worker.dead_letters import replay
@@ -20,8 +20,6 @@ from worker.dead_letters.replay import Edit
 from worker.queue import wait as waiting
 from worker.queue.message import Message
 from worker.queue.send import Sent
-
-ORIGIN = "dead_letters"  # the file of a replay, as lineage names it
 
 
 def replay_letters(
@@ -52,7 +50,7 @@ def replay_letters(
         if wait:
             waiting.need_workers(resources.broker)
         by_source = groupby(messages, key=lambda message: message.source)  # they are sorted by source
-        total = Sent.total(send_letters(source, list(group), resources) for source, group in by_source)
+        total = Sent.total(send_letters(list(group), resources) for _, group in by_source)
         outcome = wait_for_outcome(total.ids, resources) if wait and total.ids else None
     show_summary(total, len(refused), outcome, as_json)
 
@@ -95,16 +93,17 @@ def show_dry_run(verdicts: dict[str, str | None], refused: int, as_json: bool) -
     print(f"{accepted} of {len(verdicts)} would be accepted; nothing was sent")
 
 
-def send_letters(source: str, messages: list[Message], resources: Resources) -> Sent:
+def send_letters(messages: list[Message], resources: Resources) -> Sent:
     """Sends the letters of one source back."""
     started = time.monotonic()
+    delivery = messages[0].delivery
+    with database.transaction(resources.engine) as connection:
+        deliveries.begin(connection, delivery)
     sent = send_batches(messages, resources)
     record(
         sent,
         resources.engine,
-        kind="replay",
-        source=source,
-        file=ORIGIN,
+        delivery,
         format=", ".join(sorted({message.format for message in messages})),
         bytes=sum(message.size for message in messages),
         seconds=time.monotonic() - started,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from array import array
 from bisect import bisect_right
@@ -33,7 +32,8 @@ class Block:
 class RawBatch:
     """The raw records of one message."""
 
-    id: str  # 32 hex digits, from the content alone
+    id: str  # 32 hex digits: of the delivery, its first record's number there, and the records' bytes
+    first: int  # number of its first record in the delivery, from 0
     payloads: list[Payload]
     lines: Sequence[int]
     size: int  # bytes on the queue: of an oversize record, those of its head
@@ -114,10 +114,7 @@ def line_block(lines: list[bytes], first: int, limit: int, blank: bytes) -> Bloc
 def cut(
     blocks: Iterable[Block],
     *,
-    source: str,
-    fingerprint: str,
-    wire_format: str,
-    header: list[str] | None,
+    delivery: str,
     max_records: int,
     max_bytes: int,
 ) -> Iterator[RawBatch]:
@@ -125,8 +122,7 @@ def cut(
 
     The same records give the same batches, whatever blocks they come in.
     """
-    ids = _Ids(source, fingerprint, wire_format, header)
-    pending = _Pending()
+    pending = _Pending(0)
     for block in blocks:
         ends = list(accumulate(map(len, block.payloads), initial=0))
         start, total = 0, len(block.payloads)
@@ -134,17 +130,18 @@ def cut(
             stop = pending.reach(ends, start, max_records, max_bytes)
             pending.add(block, start, stop, ends[stop] - ends[start])
             if stop < total or len(pending.payloads) >= max_records:
-                yield pending.close(ids)
-                pending = _Pending()
+                yield pending.close(delivery)
+                pending = _Pending(pending.first + len(pending.payloads))
             start = stop
     if pending.payloads:
-        yield pending.close(ids)
+        yield pending.close(delivery)
 
 
 class _Pending:
     """The batch that is being filled."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int) -> None:
+        self.first = first
         self.payloads: list[Payload] = []
         self.lines: list[Sequence[int]] = []
         self.size = 0
@@ -162,8 +159,9 @@ class _Pending:
             self.lines.append(block.lines[start:stop])
             self.size += size
 
-    def close(self, ids: _Ids) -> RawBatch:
-        return RawBatch(ids.of(self.payloads), self.payloads, _joined(self.lines), self.size)
+    def close(self, delivery: str) -> RawBatch:
+        id = batch_id(delivery, self.first, self.payloads)
+        return RawBatch(id, self.first, self.payloads, _joined(self.lines), self.size)
 
 
 def _joined(pieces: list[Sequence[int]]) -> Sequence[int]:
@@ -174,26 +172,16 @@ def _joined(pieces: list[Sequence[int]]) -> Sequence[int]:
     return [number for piece in pieces for number in piece]
 
 
-class _Ids:
-    """Content-addressed batch ids; a number distinguishes equal batches of one file."""
-
-    def __init__(self, source: str, fingerprint: str, wire_format: str, header: list[str] | None) -> None:
-        context = json.dumps([source, fingerprint, wire_format, header]).encode()
-        self._context = hashlib.blake2b(_length(context) + context, digest_size=DIGEST_BYTES)
-        self._seen: dict[bytes, int] = {}
-
-    def of(self, payloads: list[Payload]) -> str:
-        lengths, body = _encoded(payloads)
-        content = self._context.copy()
-        content.update(_length(payloads) + lengths)
-        content.update(body)
-        occurrence = self._seen.get(content.digest(), 0)
-        self._seen[content.digest()] = occurrence + 1
-        content.update(occurrence.to_bytes(8, "little"))
-        return content.hexdigest()
+def batch_id(delivery: str, first: int, payloads: list[Payload]) -> str:
+    """A batch's id, 32 hex digits: a hash of its delivery, its first record's number there, and its records."""
+    lengths, body = _encoded(payloads)
+    content = hashlib.blake2b(delivery.encode() + first.to_bytes(8, "little"), digest_size=DIGEST_BYTES)
+    content.update(_length(payloads) + lengths)
+    content.update(body)
+    return content.hexdigest()
 
 
-def _length(sequence: bytes | list[Payload]) -> bytes:
+def _length(sequence: list[Payload]) -> bytes:
     return len(sequence).to_bytes(8, "little")
 
 

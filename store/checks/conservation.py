@@ -1,7 +1,7 @@
 """The laws of conservation, and the digest.
 
-    1. received = staged + duplicates + superseded + rejected + skipped, for every batch and in total
-    2. staged = inserted + updated + superseded at load + pending in staging
+    1. received = staged + rejected + skipped, for every batch and in total
+    2. staged = inserted + updated + duplicates + superseded + pending in staging, for every batch and in total
 
 Counters are held against the rows they count, so a law fails too where a row was lost or made up.
 """
@@ -13,21 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Subquery, func, literal, select
 
-from store.database.schema import (
-    PLACE_BITS,
-    batches,
-    dead_letters,
-    lineage_events,
-    record_lineage,
-    record_tables,
-)
+from store.database.records import record_tables
+from store.database.schema import POSITION_BITS, batches, dead_letters, lineage_events, record_lineage
 from store.database.schema import run_log as run_log_table
 from store.tables import batches as inbox
-from store.tables import lineage, load_runs, staging, target
+from store.tables import load_runs, staging, target
+from store.tables.batches import AT_LOAD
 
-COUNTERS = ("received", "staged", "duplicates", "superseded", "rejected", "skipped", "late", "stale")
+COUNTERS = inbox.COUNTERS
 
 
 def totals(connection: Connection) -> dict[str, int]:
@@ -42,7 +37,10 @@ def totals_by_source(connection: Connection) -> dict[str, dict[str, int]]:
     rows = connection.execute(
         select(batches.c.source, *sums).group_by(batches.c.source).order_by(batches.c.source)
     )
-    found = {row[0]: {name: int(row[place + 1]) for place, name in enumerate(COUNTERS)} for row in rows}
+    found = {
+        source: {name: int(number) for name, number in zip(COUNTERS, numbers, strict=True)}
+        for source, *numbers in rows
+    }
     rejected = inbox.rejected_for_time(connection)
     return {source: each | inbox.by_time(each, rejected.get(source, {})) for source, each in found.items()}
 
@@ -64,11 +62,11 @@ def laws(connection: Connection) -> list[Law]:
     """Both laws, each held against the counters and against the rows they count."""
     return [
         Law(
-            "received = staged + duplicates + superseded + rejected + skipped",
+            "received = staged + rejected + skipped",
             [*_batch_violations(connection), *_rejection_violations(connection)],
         ),
         Law(
-            "staged = inserted + updated + superseded at load + pending in staging",
+            "staged = inserted + updated + duplicates + superseded + pending in staging",
             [*_staged_violations(connection), *_load_violations(connection), *_row_violations(connection)],
         ),
     ]
@@ -81,7 +79,7 @@ def violations(connection: Connection) -> list[str]:
 
 def _batch_violations(connection: Connection) -> list[str]:
     """Batches some of whose records have no outcome, or more than one."""
-    parts = [batches.c[name] for name in ("staged", "duplicates", "superseded", "rejected", "skipped")]
+    parts = [batches.c[name] for name in ("staged", "rejected", "skipped")]
     ended = sum(parts, start=literal(0))
     rows = connection.execute(
         select(batches.c.seq, batches.c.id, batches.c.received, ended)
@@ -97,12 +95,9 @@ def _batch_violations(connection: Connection) -> list[str]:
 def _rejection_violations(connection: Connection) -> list[str]:
     """Batches whose rejected or skipped records are not all there."""
     found = []
-    repeats = batches.c.duplicates + batches.c.superseded
-    # Batches from before receipts named their stages have no entries of repeats.
-    skipped = batches.c.skipped + case((batches.c.stages_run == "[]", 0), else_=repeats)
     for step, name, counter in (
         ("reject", "rejected", batches.c.rejected),
-        ("skip", "skipped, duplicate or superseded", skipped),
+        ("skip", "skipped", batches.c.skipped),
     ):
         entries = (
             select(lineage_events.c.batch_seq.label("seq"), func.count().label("number"))
@@ -111,8 +106,8 @@ def _rejection_violations(connection: Connection) -> list[str]:
             .subquery()
         )
         found += [
-            f"batch {seq} ({id}): {counted} {name}, but {kept} {step} entries in lineage"
-            for seq, id, counted, kept in _unequal(connection, counter, entries)
+            f"batch {seq} ({id}): {counted} {name}, but {found_entries} {step} entries in lineage"
+            for seq, id, counted, found_entries in _unequal(connection, counter, entries)
         ]
     lost = (
         select(batches.c.seq, batches.c.id, func.count())
@@ -129,15 +124,30 @@ def _rejection_violations(connection: Connection) -> list[str]:
 
 
 def _staged_violations(connection: Connection) -> list[str]:
-    """Batches whose staged records are not all in staging or loaded."""
+    """Batches whose staged records are not all in staging or loaded, or that the loader counted otherwise."""
     waiting = record_tables().staging
-    ids = union_all(select(waiting.c.id), select(record_lineage.c.id)).subquery()
-    batch = ids.c.id.op(">>")(PLACE_BITS)
-    kept = select(batch.label("seq"), func.count().label("number")).group_by(batch).subquery()
-    return [
-        f"batch {seq} ({id}): {staged} staged, but {number} are in staging or loaded"
-        for seq, id, staged, number in _unequal(connection, batches.c.staged, kept)
-    ]
+    in_staging, loaded = _count_by_batch(waiting.c.id), _count_by_batch(record_lineage.c.id)
+    pending, ended = (func.coalesce(each.c.number, 0) for each in (in_staging, loaded))
+    counted = sum((batches.c[name] for name in load_runs.OUTCOMES), start=literal(0))
+    rows = (
+        select(batches.c.seq, batches.c.id, batches.c.staged, pending, ended, counted)
+        .outerjoin(in_staging, in_staging.c.seq == batches.c.seq)
+        .outerjoin(loaded, loaded.c.seq == batches.c.seq)
+        .where((batches.c.staged != pending + ended) | (ended != counted))
+        .order_by(batches.c.seq)
+    )
+    found = []
+    for seq, id, staged, waits, done, total in connection.execute(rows):
+        if staged != waits + done:
+            found.append(f"batch {seq} ({id}): {staged} staged, but {waits + done} are in staging or loaded")
+        if done != total:
+            found.append(f"batch {seq} ({id}): {total} have an outcome at load, but lineage has {done}")
+    return found
+
+
+def _count_by_batch(ids: ColumnElement[int]) -> Subquery:
+    batch = ids.op(">>")(POSITION_BITS)
+    return select(batch.label("seq"), func.count().label("number")).group_by(batch).subquery()
 
 
 def _unequal(connection: Connection, counter: ColumnElement[int], counted: Subquery) -> Sequence[Any]:
@@ -161,7 +171,7 @@ def _load_violations(connection: Connection) -> list[str]:
         found.append(f"in total: staged {staged}, but {counts} + {pending} pending = {ended}")
     outcomes = select(record_lineage.c.run_seq, record_lineage.c.outcome, func.count())
     counted = {
-        (run, lineage.OUTCOMES[outcome]): number
+        (run, AT_LOAD[outcome - 1]): number
         for run, outcome, number in connection.execute(
             outcomes.group_by(record_lineage.c.run_seq, record_lineage.c.outcome)
         )
@@ -169,9 +179,9 @@ def _load_violations(connection: Connection) -> list[str]:
     logged = select(run_log_table.c.seq, *(run_log_table.c[name] for name in loads))
     for run, *numbers in connection.execute(logged.order_by(run_log_table.c.seq)):
         for name, number in zip(loads, numbers, strict=True):
-            kept = counted.pop((run, name), 0)
-            if number != kept:
-                found.append(f"run {run}: logged {number} {name}, but lineage has {kept}")
+            stored = counted.pop((run, name), 0)
+            if number != stored:
+                found.append(f"run {run}: logged {number} {name}, but lineage has {stored}")
     return found + [
         f"run {run}: not in the log, but lineage has {n} {name}" for (run, name), n in counted.items()
     ]
@@ -188,7 +198,7 @@ def _row_violations(connection: Connection) -> list[str]:
 def digest(connection: Connection) -> str:
     """One hash, 64 hex digits, over the target and the open dead letters.
 
-    It does not depend on order, cuts, repeats, lineage or time, nor on the format a record came in.
+    It depends on the records alone: not on batches, repeats, lineage, the time of processing, or their format.
     """
     hasher = hashlib.blake2b(digest_size=32)
     held = record_tables().target
@@ -198,6 +208,6 @@ def digest(connection: Connection) -> str:
         hasher.update(content)
     letters = select(dead_letters.c.source, dead_letters.c.content).where(dead_letters.c.status == "open")
     columns = (dead_letters.c.source, dead_letters.c.content)
-    for source, said in connection.execute(letters.distinct().order_by(*columns)):
-        hasher.update(f"!{len(source)}:{source}{said}".encode())
+    for source, content in connection.execute(letters.distinct().order_by(*columns)):
+        hasher.update(f"!{len(source)}:{source}{content}".encode())
     return hasher.hexdigest()

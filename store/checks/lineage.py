@@ -13,7 +13,7 @@ from store.checks.conservation import Law
 
 MOST_NAMED = 5
 
-# (id >> 20) is a staged record's batch, and the rest its place there; an event's id has one bit more.
+# (id >> 20) is a staged record's batch, and the rest its position there; an event's id has one bit more.
 PASSED = """
   SELECT source, key, id, line, parent_id FROM record_lineage
   UNION ALL SELECT source, key, id, line, parent_id FROM staging
@@ -33,7 +33,10 @@ CHAINS = (
         "loaded, but not the target's newest",
         """
         SELECT t.source || ' ' || t.key AS named FROM target t
-        WHERE EXISTS (SELECT 1 FROM past_lineage r WHERE r.source = t.source AND r.key = t.key AND r.ts > t.ts)
+        WHERE EXISTS (
+          SELECT 1 FROM past_lineage r WHERE r.source = t.source AND r.key = t.key
+             AND (r.ts > t.ts OR (r.ts = t.ts AND r.sequence > t.sequence))
+        )
         """,
     ),
     Check(
@@ -102,29 +105,26 @@ BEGINNINGS = (
         """,  # noqa: S608
     ),
 )
-# Places of a batch are 0 … received - 1: their number, sum and sum of squares tell whether each is there once.
+# Positions in a batch are 0 … received - 1: their number, sum and sum of squares tell whether each is there once.
 GAPS = (
     Check(
         "a batch whose records do not each have one entry",
         f"""
-        WITH places AS (
-          SELECT id >> 20 AS seq, id & 1048575 AS place, 0 AS is_repeat FROM ({PASSED}) p
+        WITH positions AS (
+          SELECT id >> 20 AS seq, id & 1048575 AS position FROM ({PASSED}) p
           UNION ALL
-          SELECT id >> 21, (id >> 1) & 1048575, CASE WHEN detail IN ('duplicate', 'superseded') THEN 1 ELSE 0 END
-          FROM lineage_events WHERE step <> 'replay'
-        ), kept AS (
-          SELECT seq, count(*) AS number, sum(is_repeat) AS repeats, max(place) AS last,
-                 sum(place) AS total, sum(place * place) AS squares
-          FROM places GROUP BY seq
+          SELECT id >> 21, (id >> 1) & 1048575 FROM lineage_events WHERE step <> 'replay'
+        ), counted AS (
+          SELECT seq, count(*) AS number, max(position) AS last,
+                 sum(position) AS total, sum(position * position) AS squares
+          FROM positions GROUP BY seq
         )
-        SELECT b.id AS named FROM batches b LEFT JOIN kept k ON k.seq = b.seq
+        SELECT b.id AS named FROM batches b LEFT JOIN counted k ON k.seq = b.seq
         WHERE NOT (b.received = COALESCE(k.number, 0) AND (b.received = 0 OR (
                    k.last = b.received - 1
                    AND k.total * 2 = CAST(b.received AS BIGINT) * (b.received - 1)
                    AND k.squares * 6 = CAST(b.received AS BIGINT) * (b.received - 1) * (2 * b.received - 1))))
-          AND NOT (b.stages_run = '[]' AND COALESCE(k.repeats, 0) = 0
-                   AND COALESCE(k.number, 0) = b.received - b.duplicates - b.superseded)
-        """,  # noqa: S608 - the last two lines: batches from before repeats had entries
+        """,  # noqa: S608
     ),
 )
 ORPHANS = (
@@ -136,16 +136,13 @@ ORPHANS = (
         """,
     ),
     Check(
-        "the repeat of a record that is not there",
+        "beaten by a record that is not there",
         """
-        SELECT 'event-' || CAST(e.id AS TEXT) AS named FROM lineage_events e
-        WHERE e.repeats_id IS NOT NULL
-          AND NOT EXISTS (SELECT 1 FROM target t WHERE t.source = e.source AND t.key = e.record_key
-                          AND t.lineage_id = e.repeats_id)
-          AND NOT EXISTS (SELECT 1 FROM past_lineage r WHERE r.source = e.source AND r.key = e.record_key
-                          AND r.id = e.repeats_id)
-          AND NOT EXISTS (SELECT 1 FROM staging s WHERE s.source = e.source AND s.key = e.record_key
-                          AND s.id = e.repeats_id)
+        SELECT 'load-' || CAST(p.id AS TEXT) AS named FROM past_lineage p
+        WHERE NOT EXISTS (SELECT 1 FROM target t WHERE t.source = p.source AND t.key = p.key
+                          AND t.lineage_id = p.beaten_by)
+          AND NOT EXISTS (SELECT 1 FROM past_lineage r WHERE r.source = p.source AND r.key = p.key
+                          AND r.id = p.beaten_by)
         """,
     ),
     Check(

@@ -70,7 +70,7 @@ def batches(limit: Limit = 20, as_json: Json = False) -> None:
 def runs(
     limit: Limit = 20,
     detail: Annotated[
-        bool, typer.Option("--detail", help="The full receipts of runs, batches and enqueues.")
+        bool, typer.Option("--detail", help="The full receipts of runs, batches and deliveries.")
     ] = False,
     batches: Annotated[
         bool, typer.Option("--batches", help="With --detail: only the receipts of batches.")
@@ -168,7 +168,7 @@ def check(
 
 @app.command(epilog=examples("store digest", "test $(store digest) = $(cat digest.txt)"))
 def digest(as_json: Json = False) -> None:
-    """Hash the target and the open dead letters. Equal records give equal hashes, in any order and batches."""
+    """Hash the target and the open dead letters. The same deliveries in the same order give the same hash."""
     from store.checks import conservation
 
     with reading() as connection:

@@ -1,12 +1,8 @@
 """The database: opened, read and written through these functions, whichever engine is behind them."""
 
-from store.database.engine import (
+from store.database.dialect import (
     as_dict,
-    checkpoint,
-    connected,
     earlier,
-    existing,
-    file_of,
     greatest,
     insert,
     insert_tuples,
@@ -15,10 +11,15 @@ from store.database.engine import (
     least,
     member_of,
     microseconds,
+)
+from store.database.engine import (
+    checkpoint,
+    connected,
+    existing,
+    file_of,
     open_engine,
     parse_url,
     reading,
-    rows_of_keys,
     take_write_lock,
     transaction,
     translate,
@@ -43,7 +44,6 @@ __all__ = [
     "open_engine",
     "parse_url",
     "reading",
-    "rows_of_keys",
     "take_write_lock",
     "transaction",
     "translate",

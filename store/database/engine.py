@@ -5,34 +5,23 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 from sqlalchemy import (
-    TIMESTAMP,
-    BigInteger,
-    ColumnElement,
     Connection,
     Engine,
-    RowMapping,
-    Table,
-    cast,
     create_engine,
     event,
-    extract,
-    func,
-    select,
 )
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from store.database import schema
+from store.database.dialect import is_sqlite
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 
@@ -184,13 +173,13 @@ def parse_url(text: str) -> URL:
 
 
 @contextmanager
-def transaction(place: Engine | Connection, *, lasting: bool = True) -> Iterator[Connection]:
+def transaction(on: Engine | Connection, *, lasting: bool = True) -> Iterator[Connection]:
     """One write transaction: all of it or nothing. Takes SQLite's write lock at the start.
 
     One that is not `lasting` may be undone by a power cut, as a whole: for what is only found again then.
     Raises StoreUnavailable for a system error; the first error is the one that is seen.
     """
-    with translated(place.engine), connected(place) as connection:
+    with translated(on.engine), connected(on) as connection:
         connection.execution_options(**{BEGIN: IMMEDIATELY})
         with connection.begin() if lasting else _unsynced(connection):
             yield connection
@@ -214,21 +203,21 @@ def _unsynced(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def reading(place: Engine | Connection) -> Iterator[Connection]:
+def reading(on: Engine | Connection) -> Iterator[Connection]:
     """One consistent view of the data, without a lock."""
-    with translated(place.engine), connected(place) as connection:
+    with translated(on.engine), connected(on) as connection:
         connection.execution_options(**{BEGIN: "BEGIN"})
         with connection.begin():
             yield connection
 
 
 @contextmanager
-def connected(place: Engine | Connection) -> Iterator[Connection]:
+def connected(on: Engine | Connection) -> Iterator[Connection]:
     """One connection: a new one, or the one that is given, for several transactions that share its own tables."""
-    if isinstance(place, Connection):
-        yield place
+    if isinstance(on, Connection):
+        yield on
         return
-    with translated(place), place.connect() as connection:
+    with translated(on), on.connect() as connection:
         yield connection
 
 
@@ -243,110 +232,22 @@ def translated(engine: Engine) -> Iterator[None]:
 
 def translate(engine: Engine, error: DBAPIError) -> Exception:
     """The error to raise for what the driver said."""
-    said = str(error.orig).strip()
+    reported = str(error.orig).strip()
     where = engine.url.render_as_string(hide_password=True)
-    if "not a database" in said:
-        return ForeignDatabase(f"{where} is not a database of Sluice's: {said}; point database_url elsewhere")
-    if said.startswith(OUR_MISTAKES):
+    if "not a database" in reported:
+        return ForeignDatabase(
+            f"{where} is not a database of Sluice's: {reported}; point database_url elsewhere"
+        )
+    if reported.startswith(OUR_MISTAKES):
         return error
     for word, advice in ADVICE:
-        if word in said.lower():
-            return StoreUnavailable(f"{where}: {said}: {advice}")
+        if word in reported.lower():
+            return StoreUnavailable(f"{where}: {reported}: {advice}")
     if error.connection_invalidated or isinstance(error.orig, sqlite3.OperationalError | OSError):
-        return StoreUnavailable(f"{where}: {said}: it is retried")
+        return StoreUnavailable(f"{where}: {reported}: it is retried")
     if type(error.orig).__name__ == "OperationalError":
-        return StoreUnavailable(f"{where}: {said}: check that the server runs and database_url is right")
+        return StoreUnavailable(f"{where}: {reported}: check that the server runs and database_url is right")
     return error
-
-
-def as_dict(row: RowMapping) -> dict[str, Any]:
-    """A row by column name; SQLAlchemy's own names are a kind of text that JSON does not take."""
-    return {str(name): value for name, value in row.items()}
-
-
-# --- what differs between databases -------------------------------------------------------------------
-
-
-def is_sqlite(connection: Connection) -> bool:
-    return connection.dialect.name == "sqlite"
-
-
-def insert(connection: Connection, table: Table) -> Any:
-    """An INSERT that can say ON CONFLICT, in this database's dialect."""
-    if is_sqlite(connection):
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # slow to import, and seldom needed
-
-    return postgresql.insert(table)
-
-
-def member_of(
-    connection: Connection, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
-) -> ColumnElement[bool]:
-    """`column` is one of `values`, however many, as one bound parameter."""
-    if is_sqlite(connection):
-        each = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
-        return column.in_(select(each.c.value))
-    return column == func.any(list(values))
-
-
-def rows_of_keys(
-    connection: Connection, table: Table, names: Sequence[str], source: str, keys: Sequence[str]
-) -> Sequence[Any]:
-    """These columns of a source's rows with these keys, however many, best in order.
-
-    SQLite is made to look each key up once, in their order, for which there is no word but CROSS JOIN; a
-    subquery would be sorted first, and a join might go through all of the table.
-    """
-    if not is_sqlite(connection):
-        wanted = select(*(table.c[name] for name in names)).where(
-            table.c.source == source, member_of(connection, table.c.key, keys)
-        )
-        return connection.execute(wanted).all()
-    columns = ", ".join(f"t.{name}" for name in names)
-    statement = (
-        f"SELECT {columns} FROM json_each(?) AS each CROSS JOIN {table.name} AS t "  # noqa: S608
-        "WHERE t.source = ? AND t.key = each.value"
-    )
-    given = orjson.dumps(keys).decode()
-    return connection.exec_driver_sql(statement, (given, source)).all()
-
-
-def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
-    """The greatest of two or more values of one row."""
-    return func.max(*values) if is_sqlite(connection) else func.greatest(*values)
-
-
-def least(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
-    """The least of two or more values of one row."""
-    return func.min(*values) if is_sqlite(connection) else func.least(*values)
-
-
-def microseconds(connection: Connection, stored: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A stored timestamp as microseconds since 1970, exactly."""
-    if is_sqlite(connection):
-        seconds = cast(func.strftime("%s", func.substr(stored, 1, 19)), BigInteger)
-        return seconds * 1_000_000 + cast(func.substr(stored, 21, 6), BigInteger)
-    return cast(extract("epoch", cast(stored, TIMESTAMP(timezone=True))) * 1_000_000, BigInteger)
-
-
-def insert_tuples(
-    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Many rows with one prepared statement; a third of the price of dictionaries per row."""
-    if not rows:
-        return
-    quote = connection.dialect.identifier_preparer.quote
-    mark = "?" if is_sqlite(connection) else "%s"
-    columns = ", ".join(quote(name) for name in names)
-    marks = ", ".join([mark] * len(names))
-    connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
-
-
-def keep_temporary(connection: Connection, megabytes: int) -> None:
-    """Lets so much of this connection's temporary tables stay in memory; once there is one."""
-    if is_sqlite(connection):
-        connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")
 
 
 def checkpoint(connection: Connection) -> None:
@@ -365,13 +266,3 @@ def checkpoint(connection: Connection) -> None:
     except sqlite3.Error as error:
         # What was committed stands, in the log; if the file is damaged, the next transaction raises.
         log.info("SQLite's log is not moved into the database file for now: %s", error)
-
-
-def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:
-    """A stored timestamp moved back by whole seconds, as stored text; null before the beginning of time."""
-    if is_sqlite(connection):
-        moved = func.strftime("%Y-%m-%dT%H:%M:%S", func.substr(stamp, 1, 19), f"-{seconds} seconds")
-    else:
-        at = func.to_timestamp(func.substr(stamp, 1, 19), 'YYYY-MM-DD"T"HH24:MI:SS')
-        moved = func.to_char(at - timedelta(seconds=seconds), 'YYYY-MM-DD"T"HH24:MI:SS')
-    return moved.concat(func.substr(stamp, 20))  # the fraction stays, to the microsecond

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.engine import URL
 
 from store import database
-from store.database import schema
+from store.database import records, schema
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 
@@ -74,11 +74,12 @@ def migrate(engine: Engine) -> None:
             command.upgrade(config, "head")
         except CommandError as error:
             raise ForeignDatabase(
-                f"the database is of another version of Sluice ({error}): use that version, or a new database"
+                f"the database is of another version of Sluice ({error}; this one has {schema.SCHEMA_REVISION}): "
+                "use that version, or give database_url a new database"
             ) from error
 
 
-def add_contract_columns(engine: Engine, columns: Sequence[schema.ContractColumn]) -> None:
+def add_contract_columns(engine: Engine, columns: Sequence[records.ContractColumn]) -> None:
     """Gives `staging` and `target` the contract's columns; those already there are left alone.
 
     Raises ConfigError where a field has changed its type since: a column cannot hold two.
@@ -89,12 +90,12 @@ def add_contract_columns(engine: Engine, columns: Sequence[schema.ContractColumn
     with database.transaction(engine) as connection:
         for column in missing_columns(connection, columns):
             add_column(connection, column)
-        create_golden(connection)
+        create_views(connection)
 
 
 def missing_columns(
-    connection: Connection, columns: Sequence[schema.ContractColumn]
-) -> list[schema.ContractColumn]:
+    connection: Connection, columns: Sequence[records.ContractColumn]
+) -> list[records.ContractColumn]:
     kinds = {column.name: column.kind for column in contract_columns(connection)}
     for column in columns:
         if kinds.get(column.name, column.kind) != column.kind:
@@ -106,33 +107,34 @@ def missing_columns(
 
 
 # The first row in this order is the golden one; `t` is `target`, `p` is `source_priorities`.
-GOLDEN_ORDER = "COALESCE(p.priority, 2147483647), t.ts DESC, t.content_hash DESC, t.source"
-# The best source's row of each key; of sources of one priority the newest. `*` is what the target holds
-# when the view is made, so it is made again with every new column.
+GOLDEN_ORDER = "COALESCE(p.priority, 2147483647), t.ts DESC, t.sequence DESC, t.content_hash DESC, t.source"
+# `*` is what the target holds when a view is made, so views are made again with every new column.
+# The best source's row of each key; of sources of one priority the newest. A deleted row is none.
 GOLDEN = """
 CREATE VIEW golden AS
 SELECT {columns} FROM (
   SELECT t.*, ROW_NUMBER() OVER (
     PARTITION BY t.key ORDER BY {order}
-  ) AS place
-  FROM target t LEFT JOIN source_priorities p ON p.source = t.source
-) AS ranked WHERE place = 1
+  ) AS rank
+  FROM target t LEFT JOIN source_priorities p ON p.source = t.source WHERE NOT t.deleted
+) AS ranked WHERE rank = 1
 """
+# The target without the rows that their sources have deleted.
+CURRENT = "CREATE VIEW current AS SELECT {columns} FROM target WHERE NOT deleted"
 
 
-def create_golden(connection: Connection) -> None:
-    """The view `golden`, with today's columns."""
+def create_views(connection: Connection) -> None:
+    """The views `golden` and `current`, with today's columns."""
     quote = connection.dialect.identifier_preparer.quote
-    names = [column["name"] for column in inspect(connection).get_columns("target")]
-    connection.exec_driver_sql("DROP VIEW IF EXISTS golden")
-    connection.exec_driver_sql(
-        GOLDEN.format(order=GOLDEN_ORDER, columns=", ".join(quote(name) for name in names))
-    )
+    names = ", ".join(quote(column["name"]) for column in inspect(connection).get_columns("target"))
+    for view, statement in (("golden", GOLDEN), ("current", CURRENT)):
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
+        connection.exec_driver_sql(statement.format(order=GOLDEN_ORDER, columns=names))
 
 
-def add_column(connection: Connection, column: schema.ContractColumn) -> None:
+def add_column(connection: Connection, column: records.ContractColumn) -> None:
     quote = connection.dialect.identifier_preparer.quote
-    kind = schema.KIND_TYPES[column.kind]().compile(dialect=connection.dialect)
+    kind = records.KIND_TYPES[column.kind]().compile(dialect=connection.dialect)
     for table in ("staging", "target"):
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {quote(column.name)} {kind}")
     position = connection.execute(select(func.count()).select_from(schema.contract_columns)).scalar_one()
@@ -141,8 +143,8 @@ def add_column(connection: Connection, column: schema.ContractColumn) -> None:
     )
 
 
-def contract_columns(connection: Connection) -> tuple[schema.ContractColumn, ...]:
+def contract_columns(connection: Connection) -> tuple[records.ContractColumn, ...]:
     """The contract's columns as the tables have them, in the order they were added."""
     table = schema.contract_columns
     rows = connection.execute(select(table.c.name, table.c.kind).order_by(table.c.position))
-    return tuple(schema.ContractColumn(name, kind) for name, kind in rows)
+    return tuple(records.ContractColumn(name, kind) for name, kind in rows)

@@ -1,42 +1,36 @@
-"""The tables. Fixed columns are declared here; a contract's fields become typed columns beside them.
+"""The tables with fixed columns; `staging` and `target`, which carry the contract's, are in `records`.
 
-`staging` and `target` carry the contract's columns. A target row carries its own lineage; when another
-record replaces it, that moves to `past_lineage`, where those that never won are written at once. The view
-`record_lineage` shows both, one row a loaded record, and the view `lineage` presents each as the two
-entries it stands for (stage, load), beside the entries of records still in staging and of those rejected,
-skipped or replayed.
+A target row carries its own lineage. When another record replaces it, that moves to `past_lineage`, where
+duplicates and superseded records are written at once. The view `record_lineage` shows both, one row a
+loaded record, and the view `lineage` presents each as the two entries it stands for (stage, load), beside
+the entries of records still in staging and of those rejected, skipped or replayed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
-
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Double,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
     text,
 )
-from sqlalchemy.types import TypeEngine
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0001"
 VERSION_TABLE = "sluice_schema"
 
-# A staged record's id is its batch's number and its place in the batch, so no counter is needed and
+# A staged record's id is its batch's number and its position in the batch, so no counter is needed and
 # any id tells its batch.
-PLACE_BITS = 20
-MAX_BATCH_RECORDS = 1 << PLACE_BITS
+POSITION_BITS = 20
+MAX_BATCH_RECORDS = 1 << POSITION_BITS
+# A version is a delivery's number and a record's number in it: of versions of one time the greatest wins.
+RECORD_BITS = 32
 
 # Byte order everywhere: what sorts in SQLite's BINARY collation must sort alike in PostgreSQL.
 Name = Text().with_variant(Text(collation="C"), "postgresql")
@@ -44,17 +38,49 @@ Name = Text().with_variant(Text(collation="C"), "postgresql")
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
 
-def staged_id(batch_seq: int, place: int) -> int:
-    """The id of the record at `place` (from 0) of a batch, and of its `stage` and `load` entries."""
-    return batch_seq << PLACE_BITS | place
+def staged_id(batch_seq: int, position: int) -> int:
+    """The id of the record at `position` (from 0) of a batch, and of its `stage` and `load` entries."""
+    return batch_seq << POSITION_BITS | position
 
 
-def event_id(batch_seq: int, place: int, step: str) -> int:
+def batch_of(staged_id: int) -> int:
+    """The number of the batch that a staged record came in."""
+    return staged_id >> POSITION_BITS
+
+
+def event_id(batch_seq: int, position: int, step: str) -> int:
     """The id of a `replay`, `reject` or `skip` entry; a replayed record may have one before the other."""
-    return staged_id(batch_seq, place) << 1 | (step != "replay")
+    return staged_id(batch_seq, position) << 1 | (step != "replay")
 
 
 metadata = MetaData()
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),  # the order of deliveries
+    Column("id", Name, nullable=False, unique=True),  # content-addressed, 32 hex digits
+    Column("kind", Text, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("content", Name),  # hash of the file's bytes and how they are read; null: not known beforehand
+    Column("fingerprint", Text, nullable=False),  # of the contract and mapping it was sent for
+    Column("again", Integer, nullable=False),  # how often the same content was sent anew, on purpose, before
+    Column("started_at", Text, nullable=False),
+    # The receipt of the latest time that it was sent to its end; null until then.
+    Column("format", Text),
+    Column("records", BigInteger),
+    Column("bytes", BigInteger),
+    Column("batches", BigInteger),
+    Column("sent_batches", BigInteger),
+    Column("known_batches", BigInteger),
+    Column("seconds", Double),
+    Column("waited_seconds", Double),
+    Column("finished_at", Text),
+    CheckConstraint("kind IN ('file', 'stream', 'replay')", name="deliveries_kind"),
+    Index("deliveries_by_content", "source", "content"),
+    sqlite_autoincrement=True,
+)
 
 batches = Table(
     "batches",
@@ -62,17 +88,23 @@ batches = Table(
     Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("id", Name, nullable=False, unique=True),  # the inbox: content-addressed, 32 hex digits
     Column("kind", Text, nullable=False),
+    # Of which its records are a part; letters that were sent back unedited keep their own: see `dead_letters`.
+    Column("delivery_seq", Serial, ForeignKey("deliveries.seq"), nullable=False),
     Column("source", Name, nullable=False),
     Column("file", Text, nullable=False),
+    Column("first_record", BigInteger, nullable=False),  # its first record's number in the delivery, from 0
     Column("first_line", BigInteger, nullable=False),
     Column("last_line", BigInteger, nullable=False),
     Column("fingerprint", Text, nullable=False),  # of the contract and mapping that judged it
     Column("received", Integer, nullable=False),
     Column("staged", Integer, nullable=False),
-    Column("duplicates", Integer, nullable=False),
-    Column("superseded", Integer, nullable=False),
     Column("rejected", Integer, nullable=False),
     Column("skipped", Integer, nullable=False),
+    # What the loader has decided of the staged ones so far, in the transactions of its chunks.
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("inserted", "updated", "duplicates", "superseded", "conflicts")
+    ),
     Column("late", Integer, nullable=False),
     Column("stale", Integer, nullable=False),
     Column("reasons", Text, nullable=False),  # JSON: reason -> count
@@ -109,6 +141,7 @@ dead_letters = Table(
     Column("file", Text, nullable=False),
     Column("line", BigInteger, nullable=False),
     Column("batch_seq", Serial, ForeignKey("batches.seq"), nullable=False),  # the batch that saw it last
+    Column("version", BigInteger, nullable=False),  # the greatest of its occurrences: see `Versions`
     Column("event_id", BigInteger, nullable=False),  # its latest `reject` entry
     Column("occurrences", Integer, nullable=False),
     Column("replays", Integer, nullable=False),
@@ -140,18 +173,19 @@ lineage_events = Table(
     Column("batch_seq", Serial, ForeignKey("batches.seq"), nullable=False),
     Column("line", BigInteger, nullable=False),
     Column("parent_id", BigInteger),
-    Column("repeats_id", BigInteger),  # the staged record that this one repeats or is beaten by
     # Not IN: of more than two values SQLite makes an index anew for each row.
     CheckConstraint("step = 'reject' OR step = 'skip' OR step = 'replay'", name="lineage_events_step"),
     Index("lineage_events_by_key", "record_key"),
     Index(
         "lineage_events_by_dead_letter",
         "dead_letter_id",
-        # A duplicate has an entry too, and a file sent twice has nothing else.
+        # Skipped records have entries too.
         sqlite_where=text("dead_letter_id IS NOT NULL"),
         postgresql_where=text("dead_letter_id IS NOT NULL"),
     ),
 )
+
+CONFLICTS = text("conflict = 1")
 
 past_lineage = Table(
     "past_lineage",
@@ -160,11 +194,16 @@ past_lineage = Table(
     Column("key", Name, primary_key=True),
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("ts", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
     Column("line", BigInteger, nullable=False),
     Column("run_seq", BigInteger, nullable=False),
     Column("outcome", Integer, nullable=False),
     Column("parent_id", BigInteger),  # the `replay` entry, where it came from a dead letter
-    CheckConstraint("outcome BETWEEN 1 AND 3", name="past_lineage_outcome"),  # inserted, updated, superseded
+    Column("version", BigInteger),  # null: that of its batch's delivery
+    Column("beaten_by", BigInteger, nullable=False),  # id of the record that it repeats, or that replaced it
+    Column("conflict", Integer, nullable=False),  # 1: that one has the same time and sequence, other content
+    CheckConstraint("outcome BETWEEN 1 AND 4", name="past_lineage_outcome"),  # see `lineage.OUTCOMES`
+    Index("past_lineage_conflicts", "source", sqlite_where=CONFLICTS, postgresql_where=CONFLICTS),
     sqlite_with_rowid=False,
 )
 
@@ -207,7 +246,9 @@ run_log = Table(
     Column("chunks", Integer, nullable=False),
     Column("inserted", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
     Column("superseded", BigInteger, nullable=False),
+    Column("conflicts", Text, nullable=False, server_default="{}"),  # JSON: source -> count
     Column("seconds", Double, nullable=False),
     Column("watermark_before", Text),
     Column("watermark_after", Text),
@@ -215,26 +256,6 @@ run_log = Table(
     Column("stage_seconds", Text, nullable=False, server_default="{}"),  # JSON: step of the merge -> seconds
     # running -> succeeded | failed; running -> interrupted: found by the next run after a crash
     CheckConstraint("status IN ('running', 'succeeded', 'failed', 'interrupted')", name="run_log_status"),
-    sqlite_autoincrement=True,
-)
-
-enqueues = Table(
-    "enqueues",
-    metadata,
-    Column("seq", Serial, primary_key=True, autoincrement=True),
-    Column("kind", Text, nullable=False),
-    Column("source", Name, nullable=False),
-    Column("file", Text, nullable=False),
-    Column("format", Text, nullable=False),
-    Column("records", BigInteger, nullable=False),
-    Column("bytes", BigInteger, nullable=False),
-    Column("batches", BigInteger, nullable=False),
-    Column("sent_batches", BigInteger, nullable=False),
-    Column("known_batches", BigInteger, nullable=False),
-    Column("seconds", Double, nullable=False),
-    Column("waited_seconds", Double, nullable=False),
-    Column("finished_at", Text, nullable=False),
-    CheckConstraint("kind IN ('file', 'replay')", name="enqueues_kind"),
     sqlite_autoincrement=True,
 )
 
@@ -310,84 +331,3 @@ contract_columns = Table(
     Column("kind", Text, nullable=False),
     Column("position", Integer, nullable=False),
 )
-
-Kind = Literal["text", "integer", "real", "boolean", "json"]
-KIND_TYPES: dict[Kind, type[TypeEngine[Any]]] = {
-    "text": Text,
-    "integer": BigInteger,
-    "real": Double,
-    "boolean": Boolean,
-    "json": Text,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ContractColumn:
-    """One field of the contract as a column; `key` and `ts` are fixed columns and never among these."""
-
-    name: str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class RecordTables:
-    """`staging` and `target` with the contract's columns; `data` names the columns both share."""
-
-    staging: Table
-    target: Table
-    data: tuple[str, ...]
-
-
-# What a target row says of the record it came from, and how `record_lineage` calls it.
-CARRIED = {
-    "lineage_id": "id",
-    "lineage_line": "line",
-    "lineage_run": "run_seq",
-    "lineage_outcome": "outcome",
-    "lineage_parent": "parent_id",
-}
-FIXED = frozenset(
-    {"source", "key", "ts", "content_hash", "extra", "id", "line", "flags", "parent_id", *CARRIED}
-)
-
-
-@lru_cache(maxsize=8)
-def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
-    """The two tables a record passes through, with these contract columns."""
-    tables = MetaData()
-    typed = [(column.name, KIND_TYPES[column.kind]) for column in columns]
-    staging = Table(
-        "staging",
-        tables,
-        Column("id", Serial, primary_key=True, autoincrement=False),  # see `staged_id`: rows are appended
-        Column("source", Name, nullable=False),
-        Column("key", Name, nullable=False),
-        Column("ts", Text, nullable=False),
-        Column("content_hash", LargeBinary(16), nullable=False),
-        Column("extra", Text),  # JSON: the fields beyond the contract
-        Column("line", BigInteger, nullable=False),
-        Column("flags", Integer, nullable=False, server_default="0"),  # 1 late, 2 stale
-        Column("parent_id", BigInteger),
-        *(Column(name, kind()) for name, kind in typed),
-        # For what is asked of every record, whether it is staged already; all it needs to be is small.
-        Index("staging_by_key", "key"),
-    )
-    target = Table(
-        "target",
-        tables,
-        Column("source", Name, primary_key=True),
-        Column("key", Name, primary_key=True),
-        Column("ts", Text, nullable=False),
-        Column("content_hash", LargeBinary(16), nullable=False),
-        Column("extra", Text),
-        Column("lineage_id", BigInteger, nullable=False),
-        Column("lineage_line", BigInteger, nullable=False),
-        Column("lineage_run", BigInteger, nullable=False),
-        Column("lineage_outcome", Integer, nullable=False),  # 1 inserted, 2 updated
-        Column("lineage_parent", BigInteger),  # the `replay` entry, where it came from a dead letter
-        *(Column(name, kind()) for name, kind in typed),
-        CheckConstraint("lineage_outcome IN (1, 2)", name="target_lineage_outcome"),
-        # With rowids: rows are appended, and a chunk of new keys changes the pages of the key's index alone.
-    )
-    data = ("source", "key", "ts", "content_hash", "extra", *(name for name, _ in typed))
-    return RecordTables(staging, target, data)

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, select, text
 
 from store import database, timestamps
 from store.database import install
-from store.database.schema import CARRIED, dead_letters, lineage_events, record_tables, source_priorities
+from store.database.records import CARRIED, record_tables
+from store.database.schema import dead_letters, lineage_events, source_priorities
 from store.errors import SluiceError
 from store.lineage import trace
 from store.tables import batches
@@ -40,25 +41,34 @@ def _of_source(connection: Connection, key: str, source: str, entries: list[Entr
         "source": source,
         "holds": holds,
         "replaced": sorted(replaced, key=lambda each: (each["run"], each["ts"]), reverse=True),
-        "superseded_at_load": [each for each in versions.values() if each["outcome"] == "superseded"],
-        "superseded_at_stage": _skipped(own, key, "superseded", versions),
+        "superseded": _beaten(versions, "superseded"),
         "pending": [each for each in versions.values() if each["outcome"] is None],
-        "duplicates": _skipped(own, key, "duplicate", versions),
-        "skipped": _skipped(own, key, "late", versions),
+        "duplicates": _beaten(versions, "duplicate"),
+        "skipped": _skipped(own, key),
         "rejected": _rejected(connection, own, key),
     }
 
 
 def _held(connection: Connection, key: str, source: str) -> Facts | None:
-    target = record_tables(install.contract_columns(connection)).target
+    columns = install.contract_columns(connection)
+    target = record_tables(columns).target
     found = select(target).where(target.c.source == source, target.c.key == key)
     row = connection.execute(found).mappings().first()
     if row is None:
         return None
-    fixed = ("source", "key", "ts", "content_hash", "extra", *CARRIED)
+    fixed = ("source", "key", "ts", "sequence", "deleted", "content_hash", "extra", *CARRIED)
     values = {str(name): value for name, value in row.items() if name not in fixed}
+    for column in columns:
+        digits = values.pop(f"{column.name}_exact", None) if column.kind == "decimal" else None
+        if digits is not None:
+            values[column.name] = digits
     extra = orjson.loads(row["extra"]) if row["extra"] else {}
-    return {"id": f"stage-{row['lineage_id']}", "ts": timestamps.to_iso(row["ts"]), "values": values | extra}
+    return {
+        "id": f"stage-{row['lineage_id']}",
+        "ts": timestamps.to_iso(row["ts"]),
+        "deleted": row["deleted"],
+        "values": values | extra,
+    }
 
 
 def _versions(entries: list[Entry], key: str) -> dict[str, Facts]:
@@ -75,6 +85,7 @@ def _versions(entries: list[Entry], key: str) -> dict[str, Facts]:
                 **_origin(entry),
                 "staged_at": timestamps.to_iso(entry.at),
                 "outcome": load.detail if load else None,
+                "beaten_by": load.beaten_by if load else None,
                 "run": load.run if load else None,
                 "loaded_at": timestamps.to_iso(load.at) if load else None,
                 "replayed": _replay(entry, known),
@@ -95,15 +106,24 @@ def _replay(entry: Entry, known: dict[str, Entry]) -> Facts | None:
     return {"edited": replay.detail.startswith("edited"), "reasons": rejection.detail if rejection else None}
 
 
-def _skipped(entries: list[Entry], key: str, detail: str, versions: dict[str, Facts]) -> list[Facts]:
-    """Records that were not staged, each with the record that it repeats or that superseded it."""
+def _beaten(versions: dict[str, Facts], outcome: str) -> list[Facts]:
+    """The records with this outcome, each with the record that it repeats or that superseded it."""
     found = []
-    for entry in entries:
-        if entry.step == "skip" and entry.key == key and entry.detail == detail:
-            other = versions.get(entry.repeats_id or "", {})
+    for each in versions.values():
+        if each["outcome"] == outcome:
+            other = versions.get(each["beaten_by"], {})
             by = {name: other[name] for name in ("id", "ts", "file", "line")} if other else None
-            found.append({**_origin(entry), "at": timestamps.to_iso(entry.at), "by": by})
+            found.append({**each, "by": by})
     return found
+
+
+def _skipped(entries: list[Entry], key: str) -> list[Facts]:
+    """Records that were not staged because they were late."""
+    return [
+        {**_origin(entry), "at": timestamps.to_iso(entry.at)}
+        for entry in entries
+        if entry.step == "skip" and entry.key == key
+    ]
 
 
 def _rejected(connection: Connection, entries: list[Entry], key: str) -> list[Facts]:
@@ -141,7 +161,7 @@ def golden(connection: Connection, key: str) -> Facts | None:
     rows = (
         select(target.c.source, target.c.ts, priorities.c.priority)
         .outerjoin(priorities, priorities.c.source == target.c.source)
-        .where(target.c.source.in_(batches.sources(connection)), target.c.key == key)
+        .where(target.c.source.in_(batches.sources(connection)), target.c.key == key, ~target.c.deleted)
         .order_by(text(install.GOLDEN_ORDER))
     )
     ranked = [

@@ -19,7 +19,7 @@ from uuid import NAMESPACE_URL, uuid5
 from sqlalchemy import Connection, func, inspect, select
 
 from store import timestamps
-from store.database.schema import PLACE_BITS, batches, record_lineage, run_log
+from store.database.schema import POSITION_BITS, batches, record_lineage, run_log
 from store.errors import ConfigError, SluiceError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def events(connection: Connection, namespace: str, *, first: int = 1, last: int 
 def _rows_read(connection: Connection, first: int, last: int | None) -> dict[int, dict[str, int]]:
     """run -> file -> number of rows that the run loaded of the file."""
     loads = record_lineage
-    batch = loads.c.id.op(">>")(PLACE_BITS)
+    batch = loads.c.id.op(">>")(POSITION_BITS)
     wanted = loads.c.run_seq.between(first, last) if last else loads.c.run_seq >= first
     counted = (
         select(loads.c.run_seq, batch.label("seq"), func.count().label("rows"))

@@ -24,11 +24,12 @@ from sqlalchemy import (
 )
 
 from store import database
-from store.database.schema import PLACE_BITS, batches, lineage_events, record_lineage, record_tables
+from store.database.records import record_tables
+from store.database.schema import POSITION_BITS, batches, lineage_events, past_lineage, record_lineage
 from store.errors import UsageError
 from store.tables import batches as inbox
 from store.tables import dead_letters
-from store.tables.lineage import ENTRY_COLUMNS, Entry
+from store.tables.lineage import ENTRY_COLUMNS, Entry, number_of
 
 VIEW = table("lineage", *(column(name) for name in (*ENTRY_COLUMNS, "number")))
 EVENTS = ("reject", "skip", "replay")
@@ -51,15 +52,15 @@ def of_line(connection: Connection, file: str, line: int) -> list[Entry]:
     inside = and_(batches.c.first_line <= line, batches.c.last_line >= line)
     condition = and_(batches.c.file == file, or_(inside, batches.c.kind == "replay"))
     held = dict(connection.execute(select(batches.c.seq, batches.c.source).where(condition)).all())
-    first = batches.c.seq * (1 << (PLACE_BITS + 1))
-    near = and_(lineage_events.c.id >= first, lineage_events.c.id < first + (1 << (PLACE_BITS + 1)))
+    first = batches.c.seq * (1 << (POSITION_BITS + 1))
+    near = and_(lineage_events.c.id >= first, lineage_events.c.id < first + (1 << (POSITION_BITS + 1)))
     events = select(lineage_events.c.id).join(batches, near).where(condition, lineage_events.c.line == line)
     batch = _batch_among(connection, list(held))
     found = _events(connection, connection.execute(events).scalars().all())
     found += _records_where(
         connection, set(held.values()), lambda rows: and_(rows.c.line == line, batch(rows))
     )
-    return _family(connection, [*found, *_repeats(connection, found)])
+    return _family(connection, [*found, *_beaten(connection, found)])
 
 
 def of_id(connection: Connection, id: str) -> list[Entry]:
@@ -77,11 +78,11 @@ def of_id(connection: Connection, id: str) -> list[Entry]:
     number = int(digits)
     if step == "event":
         return _family(connection, _events(connection, [number]))
-    sources = connection.execute(select(batches.c.source).where(batches.c.seq == number >> PLACE_BITS))
+    sources = connection.execute(select(batches.c.source).where(batches.c.seq == number >> POSITION_BITS))
     found = _records_where(connection, set(sources.scalars()), lambda rows: rows.c.id == number)
     if step == "load" and not any(entry.step == "load" for entry in found):
         return []
-    return _family(connection, [*found, *_repeats(connection, found)])
+    return _family(connection, [*found, *_beaten(connection, found)])
 
 
 def _of_letter(connection: Connection, prefix: str) -> list[Entry]:
@@ -143,7 +144,7 @@ def _records_where(
 
 
 def _batch_among(connection: Connection, numbers: list[int]) -> Callable[[Table], ColumnElement[bool]]:
-    return lambda rows: database.member_of(connection, rows.c.id.op(">>")(PLACE_BITS), numbers)
+    return lambda rows: database.member_of(connection, rows.c.id.op(">>")(POSITION_BITS), numbers)
 
 
 def _family(connection: Connection, entries: list[Entry]) -> list[Entry]:
@@ -152,7 +153,7 @@ def _family(connection: Connection, entries: list[Entry]) -> list[Entry]:
     new = entries
     while new:
         known |= {entry.id: entry for entry in new}
-        found = [*_linked(connection, new), *_repeated(connection, new, known)]
+        found = [*_linked(connection, new), *_winners(connection, new, known)]
         found += _replayed(connection, found or new, known)
         new = [entry for entry in found if entry.id not in known]
     by_time = sorted(known.values(), key=lambda entry: (entry.at, _staged_number(entry), ORDER[entry.step]))
@@ -180,7 +181,9 @@ def _staged_number(entry: Entry) -> int:
 def _linked(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
     """The events before and after these entries, through every replay."""
     seeds = {entry.number for entry in entries if entry.step in ("reject", "replay")}
-    seeds |= {int(above[6:]) for entry in entries if (above := entry.parent_id) and above[:6] == "event-"}
+    seeds |= {
+        number_of(above) for entry in entries if (above := entry.parent_id) and above.startswith("event-")
+    }
     if not seeds:
         return []
     events = lineage_events
@@ -200,28 +203,28 @@ def _linked(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
     return _events(connection, connection.execute(select(family.c.id)).scalars().all())
 
 
-def _repeated(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
-    """The records that duplicates repeat, and the newer records of superseded ones."""
+def _winners(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
+    """The records that duplicates repeat, and those that superseded or replaced the others."""
     return _records(
         connection,
         {
-            (entry.source, entry.key, int(entry.repeats_id[6:]))
+            (entry.source, entry.key, number_of(entry.beaten_by))
             for entry in entries
-            if entry.repeats_id and entry.key is not None and entry.repeats_id not in known
+            if entry.beaten_by and entry.key is not None and entry.beaten_by not in known
         },
     )
 
 
-def _repeats(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
-    """The duplicates of staged records, and the records that they superseded."""
-    events = lineage_events
-    numbers: list[int] = []
+def _beaten(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
+    """The duplicates of loaded records, and the records that they superseded or replaced."""
+    past = past_lineage
+    found: list[tuple[str, str, int]] = []
     for entry in entries:
         if entry.step == "stage":
-            same = (events.c.record_key == entry.key, events.c.source == entry.source)
-            found = select(events.c.id).where(*same, events.c.repeats_id == entry.number)
-            numbers += connection.execute(found).scalars().all()
-    return _events(connection, numbers)
+            same = (past.c.source == entry.source, past.c.key == entry.key)
+            rows = select(past.c.source, past.c.key, past.c.id).where(*same, past.c.beaten_by == entry.number)
+            found += [(row[0], row[1], row[2]) for row in connection.execute(rows)]
+    return _records(connection, found)
 
 
 def _replayed(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:

@@ -1,43 +1,25 @@
-"""One chunk from `staging` to `target`, inside the caller's transactions: merge, lineage, staging cleared.
+"""A chunk that was decided, written inside the caller's transaction: lineage, target, staging cleared.
 
-The chunk is judged once, into a temporary table: which of its rows is the best of its key, and what the
-target holds against it. That only reads, and leaves the write lock to the workers. What follows is one
-statement each, in key order.
+One statement each, in key order.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    and_,
-    case,
-    exists,
-    func,
-    select,
-    tuple_,
-)
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import ColumnElement, Connection, and_, literal, select, update
 
 from store import database
 from store.crash_points import reach
-from store.database.schema import KIND_TYPES, ContractColumn, RecordTables, Serial, record_tables
+from store.database.records import CARRIED
+from store.database.schema import past_lineage
 from store.errors import SluiceError
-from store.tables import lineage, staging, target
+from store.load.chunk import Chunk
+from store.tables import batches, staging
+from store.tables.lineage import DUPLICATE, INSERTED, SUPERSEDED, UPDATED
 from store.tables.watermarks import Move
-
-CHUNK_CACHE_MB = 48  # of a chunk table that is larger, the rest is written to a file
 
 T = TypeVar("T")
 
@@ -48,74 +30,19 @@ class Merged:
 
     rows: int
     outcomes: dict[str, int]
+    conflicts: dict[str, int]  # source -> count
     newest: list[Move]
     seconds: dict[str, float]  # step -> seconds
-
-
-@lru_cache(maxsize=8)
-def chunk_table(columns: tuple[ContractColumn, ...]) -> Table:
-    """The temporary table that holds a chunk while it is merged."""
-    typed = [Column(column.name, KIND_TYPES[column.kind]()) for column in columns]
-    return Table(
-        "chunk",
-        MetaData(),
-        # In the order of the target's key, and of versions: the greatest of a key is its last.
-        Column("_place", Serial, primary_key=True, autoincrement=True),
-        Column("source", Text),
-        Column("key", Text),
-        Column("ts", Text),
-        Column("content_hash", LargeBinary),
-        Column("extra", Text),
-        *typed,  # none begins with an underscore: pydantic has no such fields
-        Column("id", BigInteger),
-        Column("line", BigInteger),
-        Column("parent_id", BigInteger),
-        Column("_outcome", Integer, server_default="1"),
-        prefixes=["TEMPORARY"],
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Staged rows, judged and not yet merged."""
-
-    tables: RecordTables
-    table: Table  # temporary: of the connection that took it
-    last: int  # the greatest id of its rows
-    rows: int
-    outcomes: dict[str, int]
-    newest: list[Move]
-
-
-def take_chunk(
-    connection: Connection, columns: tuple[ContractColumn, ...], size: int, until: int | None = None
-) -> Chunk | None:
-    """Takes up to `size` staged rows, none beyond the id `until`, and judges them; None where there is none.
-
-    It only reads: staged rows do not change and the target is the loader's alone, so what is found here
-    holds until the same loader merges it.
-    """
-    last = staging.bound(connection, size, until)
-    if last is None:
-        return None
-    tables, table = record_tables(columns), chunk_table(columns)
-    connection.execute(CreateTable(table, if_not_exists=True))
-    database.keep_temporary(connection, CHUNK_CACHE_MB)
-    connection.execute(table.delete())
-    rows = _judge(connection, tables, table, last)
-    return Chunk(
-        tables, table, last, rows, _outcomes(connection, table), _newest(connection, table, tables.staging)
-    )
 
 
 def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
     """Merges a chunk that was taken over the same connection: lineage, target, staging cleared."""
     watch = Stopwatch()
     outcomes = chunk.outcomes
-    lineage.record_loads(connection, chunk.tables, chunk.table, run_seq, outcomes)
+    _keep_past(connection, chunk, run_seq)
     watch.took("lineage", None)
     reach("load.lineage_written")
-    written = watch.took("merge", target.merge(connection, chunk.tables, chunk.table, run_seq, outcomes))
+    written = watch.took("merge", _write_target(connection, chunk, run_seq))
     if written != outcomes["inserted"] + outcomes["updated"]:
         raise SluiceError(
             f"the merge wrote {written} rows where {outcomes} were due: the chunk is rolled back"
@@ -126,7 +53,8 @@ def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
         raise SluiceError(
             f"{cleared} rows left staging where {chunk.rows} were merged: the chunk is rolled back"
         )
-    return Merged(chunk.rows, outcomes, chunk.newest, watch.seconds)
+    batches.add_loaded(connection, chunk.batches)
+    return Merged(chunk.rows, outcomes, chunk.conflicts, chunk.newest, watch.seconds)
 
 
 class Stopwatch:
@@ -144,46 +72,61 @@ class Stopwatch:
         return result
 
 
-def _judge(connection: Connection, tables: RecordTables, chunk: Table, last: int) -> int:
-    """Fills the chunk table, each row with its outcome; how many rows."""
-    staged, held = tables.staging, tables.target
-    names = [*tables.data, "id", "line", "parent_id"]
-    in_order = (staged.c.source, staged.c.key, staged.c.ts, staged.c.content_hash)
-    rows = select(*(staged.c[name] for name in names)).where(staged.c.id <= last).order_by(*in_order)
-    taken = connection.execute(chunk.insert().from_select(names, rows)).rowcount
-    later = chunk.alias("later")
-    beaten = exists().where(
-        later.c["_place"] == chunk.c["_place"] + 1,
-        later.c.source == chunk.c.source,
-        later.c.key == chunk.c.key,
-    )
-    newer = tuple_(chunk.c.ts, chunk.c.content_hash) > tuple_(held.c.ts, held.c.content_hash)
-    against_held = (
-        select(case((newer, 2), else_=3))
-        .where(held.c.source == chunk.c.source, held.c.key == chunk.c.key)
-        .correlate(chunk)
-        .scalar_subquery()
-    )
-    # Most rows are new, and keep the outcome they were filled with.
-    meets_one = exists().where(held.c.source == chunk.c.source, held.c.key == chunk.c.key)
-    connection.execute(chunk.update().where(meets_one).values({"_outcome": against_held}))
-    connection.execute(chunk.update().where(beaten).values({"_outcome": 3}))
-    return taken
+def _keep_past(connection: Connection, chunk: Chunk, run_seq: int) -> None:
+    """Keeps the lineage of what is not in the target, or no more: of this chunk, and of what it replaces."""
+    columns = [column.name for column in past_lineage.columns]
+    rows, held, outcomes = chunk.table, chunk.tables.target, chunk.outcomes
+    outcome = rows.c["_outcome"]
+    if outcomes["superseded"] or outcomes["duplicates"]:
+        given: dict[str, ColumnElement[Any]] = {
+            "run_seq": literal(run_seq),
+            "outcome": outcome,
+            "beaten_by": rows.c["_rival"],
+            "conflict": rows.c["_conflict"],
+        }
+        lost = select(*(given[name] if name in given else rows.c[name] for name in columns))
+        lost = lost.where(outcome.in_((SUPERSEDED, DUPLICATE))).order_by(rows.c["_position"])
+        connection.execute(past_lineage.insert().from_select(columns, lost))
+    if outcomes["updated"]:
+        carried = {theirs: ours for ours, theirs in CARRIED.items()}
+        given = {"beaten_by": rows.c.id, "conflict": rows.c["_conflict"]}
+        old = select(*(given[name] if name in given else held.c[carried.get(name, name)] for name in columns))
+        replaced = old.select_from(rows.join(held, _same_key(chunk))).where(outcome == UPDATED)
+        connection.execute(past_lineage.insert().from_select(columns, replaced.order_by(rows.c["_position"])))
 
 
-def _outcomes(connection: Connection, chunk: Table) -> dict[str, int]:
-    """The count of each outcome."""
-    outcome = chunk.c["_outcome"]
-    counted = connection.execute(select(outcome, func.count()).group_by(outcome))
-    found = {number: count for number, count in counted}
-    return {name: found.get(number, 0) for number, name in lineage.OUTCOMES.items()}
+def _write_target(connection: Connection, chunk: Chunk, run_seq: int) -> int:
+    """Writes the rows that win; how many it wrote."""
+    rows, held, outcomes = chunk.table, chunk.tables.target, chunk.outcomes
+    written = 0
+    if outcomes["inserted"]:
+        names = [*chunk.tables.data, *CARRIED]
+        values = _values(chunk, run_seq, INSERTED)
+        # In the order of the target's key: SQLite then fills its pages one after another.
+        new = select(*(values[name] for name in names)).where(rows.c["_outcome"] == INSERTED)
+        statement = database.insert(connection, held).from_select(names, new.order_by(rows.c["_position"]))
+        # Unlike an upsert, and what may fail alone, this needs no copy of each page it changes.
+        written += connection.execute(statement.prefix_with("OR ROLLBACK", dialect="sqlite")).rowcount
+    if outcomes["updated"]:
+        values = _values(chunk, run_seq, UPDATED)
+        changed = {name: value for name, value in values.items() if name not in ("source", "key")}
+        # Whatever was written to the target since the chunk was decided is not overwritten.
+        unchanged = and_(_same_key(chunk), held.c.lineage_id == rows.c["_rival"])
+        statement = update(held).where(unchanged, rows.c["_outcome"] == UPDATED)
+        written += connection.execute(statement.values(changed)).rowcount
+    return written
 
 
-def _newest(connection: Connection, chunk: Table, staged: Table) -> list[Move]:
-    """Each source's greatest event time in the chunk, and the record that has it (the first by id)."""
-    greatest = select(chunk.c.source, func.max(chunk.c.ts).label("ts")).group_by(chunk.c.source).subquery()
-    there = and_(chunk.c.source == greatest.c.source, chunk.c.ts == greatest.c.ts)
-    first = select(func.min(chunk.c.id).label("id")).join(greatest, there).group_by(chunk.c.source).subquery()
-    names = (staged.c.source, staged.c.ts, staged.c.id, staged.c.key)
-    rows = connection.execute(select(*names).join(first, staged.c.id == first.c.id))
-    return [Move(*row) for row in rows]
+def _values(chunk: Chunk, run_seq: int, outcome: int) -> dict[str, ColumnElement[Any]]:
+    """The target's columns, and what each gets of a row of the chunk."""
+    given: dict[str, ColumnElement[Any]] = {"run_seq": literal(run_seq), "outcome": literal(outcome)}
+    columns = chunk.table.c
+    carried = {
+        name: given[theirs] if theirs in given else columns[theirs] for name, theirs in CARRIED.items()
+    }
+    return {name: columns[name] for name in chunk.tables.data} | carried
+
+
+def _same_key(chunk: Chunk) -> ColumnElement[bool]:
+    rows, held = chunk.table, chunk.tables.target
+    return and_(held.c.source == rows.c.source, held.c.key == rows.c.key)

@@ -29,11 +29,11 @@ from sqlalchemy import (
 
 from store import database
 from store.database import install
-from store.database.schema import Kind, record_tables
+from store.database.records import Kind, record_tables
 from store.errors import ConfigError, UsageError
 
 MOST_SOURCES = 50  # SQLite joins at most 64 tables
-NUMBERS = ("integer", "real")
+NUMBERS = ("integer", "real", "decimal")
 # Two reals whose decimal forms differ by exactly the tolerance match: 1.00 and 1.01 within 0.01.
 ROUNDING = 2.0**-52
 EXACT = Numeric(asdecimal=False)  # the difference of two int64 may exceed int64
@@ -90,7 +90,9 @@ def comparison_of(
         raise UsageError(
             f"{len(names)} sources are too many to compare: choose at most {MOST_SOURCES} with --sources"
         )
-    fields = [Field(name, kind, tolerances.get(name)) for name, kind in kinds.items()]
+    # The digits of a decimal that has a tolerance need not agree.
+    exact = {f"{name}_exact" for name in tolerances if kinds.get(name) == "decimal"}
+    fields = [Field(name, kind, tolerances.get(name)) for name, kind in kinds.items() if name not in exact]
     if "ts" in tolerances:
         fields.append(Field("ts", "text", tolerances["ts"]))
     return Comparison(names, tuple(fields), since)
@@ -134,13 +136,15 @@ def _part(connection: Connection, comparison: Comparison, index: int) -> Part:
     later = []
     for number, source in enumerate(comparison.sources[index + 1 :]):
         other = target.alias(f"later_{number}")
-        joined = joined.outerjoin(other, and_(other.c.source == source, other.c.key == first.c.key))
+        joined = joined.outerjoin(
+            other, and_(other.c.source == source, other.c.key == first.c.key, ~other.c.deleted)
+        )
         later.append(other)
     earlier = target.alias("earlier")
     held_before = exists().where(
-        earlier.c.source.in_(comparison.sources[:index]), earlier.c.key == first.c.key
+        earlier.c.source.in_(comparison.sources[:index]), earlier.c.key == first.c.key, ~earlier.c.deleted
     )
-    conditions = [first.c.source == comparison.sources[index]]
+    conditions = [first.c.source == comparison.sources[index], ~first.c.deleted]  # a deleted row is none
     if index:
         conditions.append(~held_before)
     if comparison.since is not None:
@@ -158,6 +162,8 @@ def pairs(
         one.c.source == comparison.sources[index],
         other.c.source.in_(comparison.sources[index + 1 :]),
         other.c.key == one.c.key,
+        ~one.c.deleted,
+        ~other.c.deleted,
     ]
     if comparison.since is not None:
         conditions.append(has_recent_row(comparison, one.c.key))
@@ -168,7 +174,10 @@ def has_recent_row(comparison: Comparison, key: ColumnElement[str]) -> ColumnEle
     """A compared source has a row of this key with a time of `since` or later."""
     row = record_tables().target.alias("recent")
     return exists().where(
-        row.c.source.in_(comparison.sources), row.c.key == key, row.c.ts >= comparison.since
+        row.c.source.in_(comparison.sources),
+        row.c.key == key,
+        ~row.c.deleted,
+        row.c.ts >= comparison.since,
     )
 
 

@@ -65,7 +65,7 @@ def lineage_of_id(connection: Connection, id: str) -> list[dict[str, Any]]:
 
 
 def _entry(entry: lineage.Entry) -> dict[str, Any]:
-    names = {"from_place": "from", "to_place": "to"}
+    names = {"comes_from": "from", "goes_to": "to"}
     return _with_iso({names.get(name, name): value for name, value in asdict(entry).items()}, "at")
 
 

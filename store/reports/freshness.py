@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Select, func, select
 
 from store import timestamps
 from store.checks import conservation
-from store.database.schema import record_tables, watermark_history
+from store.database.records import record_tables
+from store.database.schema import watermark_history
 from store.tables import watermarks
 
 LATE_AFTER_STEPS = 3

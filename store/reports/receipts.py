@@ -1,4 +1,4 @@
-"""Receipts: what each enqueue, batch and run took in and gave out, all with the same keys.
+"""Receipts: what each delivery, batch and run took in and gave out, all with the same keys.
 
 A key that a kind of receipt does not need is null there: a run rejects nothing, a batch moves no watermark.
 """
@@ -13,19 +13,18 @@ from sqlalchemy import Connection
 
 from store import timestamps
 from store.tables import batches as inbox
-from store.tables import enqueues, load_runs
+from store.tables import deliveries, load_runs
 
 Receipt = dict[str, Any]
 
 KEYS = (
     "kind", "id", "status", "source", "file", "first_line", "last_line", "fingerprint",
     "holder", "started_at", "finished_at", "duration_seconds",
-    "records_in", "records_out", "outcomes", "dedupe", "rejects", "late", "stale", "fresh",
+    "records_in", "records_out", "outcomes", "conflicts", "dedupe", "rejects", "late", "stale", "fresh",
     "watermark_before", "watermark_after", "chunks", "stages_run", "seconds", "stage_seconds", "error",
 )  # fmt: skip
-BATCH_OUTCOMES = ("staged", "duplicates", "superseded", "rejected", "skipped")
-RUN_OUTCOMES = ("inserted", "updated", "superseded")
-ENQUEUE_OUTCOMES = ("batches", "sent_batches", "known_batches")
+BATCH_OUTCOMES = ("staged", "rejected", "skipped", *load_runs.OUTCOMES)
+DELIVERY_OUTCOMES = ("batches", "sent_batches", "known_batches")
 
 
 def recent(connection: Connection, limit: int) -> dict[str, list[Receipt]]:
@@ -33,7 +32,7 @@ def recent(connection: Connection, limit: int) -> dict[str, list[Receipt]]:
     kinds: dict[str, Callable[[Connection, int], list[Receipt]]] = {
         "runs": runs,
         "batches": batches,
-        "enqueues": sent,
+        "deliveries": sent,
     }
     return {name: receipts(connection, limit) for name, receipts in kinds.items()}
 
@@ -49,8 +48,8 @@ def batches(connection: Connection, limit: int) -> list[Receipt]:
 
 
 def sent(connection: Connection, limit: int) -> list[Receipt]:
-    """The latest files and replays that were sent, newest first."""
-    return [_of_enqueue(row) for row in enqueues.recent(connection, limit)]
+    """The latest deliveries, newest first."""
+    return [_of_delivery(row) for row in deliveries.recent(connection, limit)]
 
 
 def _of_run(row: Mapping[str, Any]) -> Receipt:
@@ -66,9 +65,11 @@ def _of_run(row: Mapping[str, Any]) -> Receipt:
         started_at=row["started_at"],
         finished_at=finished,
         duration_seconds=round((ended - timestamps.from_text(row["started_at"])).total_seconds(), 6),
-        records_in=written + row["superseded"],
+        records_in=sum(row[name] for name in load_runs.OUTCOMES),
         records_out=written,
-        outcomes={name: row[name] for name in RUN_OUTCOMES},
+        outcomes={name: row[name] for name in load_runs.OUTCOMES},
+        conflicts=orjson.loads(row["conflicts"]),
+        dedupe=_dedupe(row["duplicates"], written + row["superseded"]),
         rejects={},
         watermark_before=row["watermark_before"],
         watermark_after=row["watermark_after"],
@@ -96,7 +97,7 @@ def _of_batch(row: Mapping[str, Any]) -> Receipt:
         records_in=row["received"],
         records_out=row["staged"],
         outcomes={name: row[name] for name in BATCH_OUTCOMES},
-        dedupe=_dedupe(row["duplicates"], row["staged"] + row["superseded"]),
+        conflicts=row["conflicts"],
         rejects=row["reasons"],
         **inbox.by_time(row, row["reasons"]),
         watermark_before=row["watermark_before"],
@@ -107,25 +108,28 @@ def _of_batch(row: Mapping[str, Any]) -> Receipt:
     )
 
 
-def _of_enqueue(row: Mapping[str, Any]) -> Receipt:
-    waited = row["waited_seconds"]
-    seconds = {"send": round(row["seconds"] - waited, 6), "wait": round(waited, 6)}
+def _of_delivery(row: Mapping[str, Any]) -> Receipt:
+    counts = {name: row[name] or 0 for name in ("records", *DELIVERY_OUTCOMES)}
+    waited, took = row["waited_seconds"] or 0.0, row["seconds"] or 0.0
+    seconds = {"send": round(took - waited, 6), "wait": round(waited, 6)}
     return _receipt(
-        kind=f"enqueue {row['kind']}",
+        kind=f"delivery of a {row['kind']}",
         id=row["seq"],
-        status="succeeded",
+        status="succeeded" if row["finished_at"] else "unfinished",
         source=row["source"],
         file=row["file"],
+        fingerprint=row["fingerprint"],
+        started_at=row["started_at"],
         finished_at=row["finished_at"],
-        duration_seconds=round(row["seconds"], 6),
-        records_in=row["records"],
-        records_out=row["records"],
-        outcomes={name: row[name] for name in ENQUEUE_OUTCOMES},
+        duration_seconds=round(took, 6),
+        records_in=counts["records"],
+        records_out=counts["records"],
+        outcomes={name: counts[name] for name in DELIVERY_OUTCOMES},
         # Of batches: a known batch is not sent again.
-        dedupe=_dedupe(row["known_batches"], row["sent_batches"]),
+        dedupe=_dedupe(counts["known_batches"], counts["sent_batches"]),
         rejects={},
         stages_run=list(seconds),
-        seconds=round(row["seconds"], 6),
+        seconds=round(took, 6),
         stage_seconds=seconds,
     )
 

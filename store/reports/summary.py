@@ -12,18 +12,16 @@ from store.tables import dead_letters, lineage, load_runs, staging, target, wate
 
 
 def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
-    """Every count. `input_records` = staged + duplicates + superseded + rejected + skipped."""
+    """Every count. `input_records` = staged + rejected + skipped."""
     totals = conservation.totals(connection)
     loads = load_runs.totals(connection)
     stored = watermarks.stored(connection)
-    hits = totals["duplicates"]
-    misses = totals["staged"] + totals["superseded"]
+    hits = loads["duplicates"]
+    misses = sum(loads.values()) - hits
     steps = lineage.count_by_step(connection)
     return {
         "input_records": totals["received"],
         "staged": totals["staged"],
-        "duplicates": totals["duplicates"],
-        "superseded": totals["superseded"],
         "rejected": totals["rejected"],
         "skipped": totals["skipped"],
         "late": totals["late"],
@@ -32,9 +30,12 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
         "loaded": sum(loads.values()),
         "inserted": loads["inserted"],
         "updated": loads["updated"],
-        "superseded_at_load": loads["superseded"],
+        "duplicates": loads["duplicates"],
+        "superseded": loads["superseded"],
+        "conflicts": totals["conflicts"],
         "pending": staging.count(connection),
         "target_rows": target.count(connection),
+        "deleted_rows": target.count_deleted(connection),
         "dead_letters": dead_letters.count_open(connection),
         "replayed": steps["replay"],
         "lineage_entries": sum(steps.values()),

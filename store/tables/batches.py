@@ -8,31 +8,34 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from store import database
 from store.database.schema import batches
 
+AT_STAGE = ("received", "staged", "rejected", "skipped", "late", "stale")
+AT_LOAD = ("inserted", "updated", "superseded", "duplicates", "conflicts")  # in the order of lineage.OUTCOMES
+COUNTERS = (*AT_STAGE, *AT_LOAD)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of one batch: its receipt.
+    """What became of one batch when it was received: its receipt.
 
-    received = staged + duplicates + superseded + rejected + skipped; `late` and `stale` are flags of
-    valid records and may overlap with any of them but `rejected`: see `by_time`.
+    received = staged + rejected + skipped; `late` and `stale` are flags of valid records: see `by_time`.
     """
 
     id: str
     kind: Literal["file", "replay", "split"]
+    delivery_seq: int
     source: str
     file: str
+    first_record: int  # in its delivery, from 0
     first_line: int
     last_line: int
     fingerprint: str
     received: int
     staged: int
-    duplicates: int
-    superseded: int
     rejected: int
     skipped: int
     late: int
@@ -61,6 +64,18 @@ def record(connection: Connection, batch: Batch) -> int | None:
     )
     number: int | None = connection.execute(statement.returning(batches.c.seq)).scalar()
     return number
+
+
+def add_loaded(connection: Connection, counts: Mapping[int, Mapping[str, int]]) -> None:
+    """Adds to the outcomes at load of these batches, by number: what a chunk has decided of their records."""
+    given = [
+        {"number": seq, **{f"add_{name}": each.get(name, 0) for name in AT_LOAD}}
+        for seq, each in counts.items()
+    ]
+    statement = update(batches).where(batches.c.seq == bindparam("number"))
+    sums = {name: batches.c[name] + bindparam(f"add_{name}") for name in AT_LOAD}
+    if given:
+        connection.execute(statement.values(sums), given)
 
 
 def split(connection: Connection, ids: Sequence[str]) -> set[str]:
@@ -94,17 +109,6 @@ def recent(connection: Connection, limit: int) -> list[dict[str, object]]:
     ]
 
 
-def last_number(connection: Connection) -> int:
-    """The number of the latest batch; 0 before the first."""
-    return connection.execute(select(func.max(batches.c.seq))).scalar() or 0
-
-
-def staged_since(connection: Connection, number: int) -> int:
-    """How many rows batches after this one have staged."""
-    staged = select(func.coalesce(func.sum(batches.c.staged), 0)).where(batches.c.seq > number)
-    return int(connection.execute(staged).scalar_one())
-
-
 def count(connection: Connection) -> int:
     """How many batches have been processed."""
     return connection.execute(select(func.count()).select_from(batches)).scalar_one()
@@ -113,13 +117,14 @@ def count(connection: Connection) -> int:
 def sum_of(connection: Connection, ids: Sequence[str]) -> dict[str, object]:
     """The counters of these batches, summed, and their reasons."""
     condition = database.member_of(connection, batches.c.id, ids)
-    names = ("received", "staged", "duplicates", "superseded", "rejected", "skipped", "late", "stale")
-    sums = [func.coalesce(func.sum(batches.c[name]), 0) for name in names]
+    sums = [func.coalesce(func.sum(batches.c[name]), 0) for name in COUNTERS]
     row = connection.execute(select(*sums).where(condition)).one()
     reasons: Counter[str] = Counter()
     for text in connection.execute(select(batches.c.reasons).where(condition)).scalars():
         reasons.update(orjson.loads(text))
-    return {name: int(number) for name, number in zip(names, row, strict=True)} | {"reasons": dict(reasons)}
+    return {name: int(number) for name, number in zip(COUNTERS, row, strict=True)} | {
+        "reasons": dict(reasons)
+    }
 
 
 def by_time(counters: Mapping[str, int], rejected: Mapping[str, int]) -> dict[str, int]:
@@ -139,7 +144,7 @@ def rejected_for_time(connection: Connection) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for_time = batches.c.reasons.contains('"late"') | batches.c.reasons.contains('"stale"')
     for source, reasons in connection.execute(select(batches.c.source, batches.c.reasons).where(for_time)):
-        counted, told = found.setdefault(source, {"late": 0, "stale": 0}), orjson.loads(reasons)
+        counted, numbers = found.setdefault(source, {"late": 0, "stale": 0}), orjson.loads(reasons)
         for name in counted:
-            counted[name] += told.get(name, 0)
+            counted[name] += numbers.get(name, 0)
     return found

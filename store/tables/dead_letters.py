@@ -69,6 +69,7 @@ class Rejected(NamedTuple):
     file: str
     line: int
     batch_seq: int
+    version: int  # of deliveries and their records: see store.load.chunk
     event_id: int
     seen_at: str
 
@@ -78,6 +79,13 @@ AGAIN = (
     update(dead_letters)
     .where(dead_letters.c.id == bindparam("letter"))
     .values(occurrences=dead_letters.c.occurrences + 1, published_at=None)
+)
+# From a file, and not sent back: its latest version counts.
+AGAIN_FROM_FILE = AGAIN.values(
+    version=case(
+        (dead_letters.c.version < bindparam("seen_version"), bindparam("seen_version")),
+        else_=dead_letters.c.version,
+    )
 )
 
 COLUMNS = [dead_letters.c[name] for name in DeadLetter.__dataclass_fields__]
@@ -104,7 +112,10 @@ def keep(connection: Connection, rejected: Sequence[Rejected]) -> list[Rejected]
     rows = [(*row, row.seen_at, "open", 1, 0) for row in new.values()]
     database.insert_tuples(connection, dead_letters, columns, rows)
     if again:
-        connection.execute(AGAIN, [_as_again(row) | {"status": "open", "resolved_at": None} for row in again])
+        reopened = {"status": "open", "resolved_at": None}
+        connection.execute(
+            AGAIN_FROM_FILE, [_as_again(row) | reopened | {"seen_version": row.version} for row in again]
+        )
     repeated = {row.id for row in again}
     return [row for row in new.values() if row.id not in repeated]
 
@@ -115,6 +126,13 @@ def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
         return set()
     condition = database.member_of(connection, dead_letters.c.id, ids)
     return set(connection.execute(select(dead_letters.c.id).where(condition)).scalars())
+
+
+def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """id -> the version that the record of this letter has when it is sent back unedited."""
+    condition = database.member_of(connection, dead_letters.c.id, ids)
+    rows = connection.execute(select(dead_letters.c.id, dead_letters.c.version).where(condition))
+    return {id: version for id, version in rows}
 
 
 def replayed(connection: Connection, ids: Iterable[str]) -> None:
@@ -211,8 +229,8 @@ def unpublished(connection: Connection, limit: int, characters: int = -1) -> lis
     """Open letters that the Redis DLQ does not have yet; of their payloads no more than so many characters."""
     columns: list[ColumnElement[Any]] = [*COLUMNS]
     if characters >= 0:  # a payload may be a megabyte long, and a page has hundreds
-        place = COLUMNS.index(dead_letters.c.payload)
-        columns[place] = func.substr(dead_letters.c.payload, 1, characters).label("payload")
+        position = COLUMNS.index(dead_letters.c.payload)
+        columns[position] = func.substr(dead_letters.c.payload, 1, characters).label("payload")
     rows = connection.execute(select(*columns).where(UNPUBLISHED).limit(limit)).mappings()
     return [_letter(row) for row in rows]
 
@@ -222,7 +240,7 @@ def unremoved(connection: Connection, limit: int) -> list[str]:
     return list(connection.execute(select(dead_letters.c.id).where(UNREMOVED).limit(limit)).scalars())
 
 
-def mark_published(connection: Connection, ids: Sequence[str], events: Sequence[int], at: str) -> None:
+def record_published(connection: Connection, ids: Sequence[str], events: Sequence[int], at: str) -> None:
     """The Redis DLQ has these letters since `at`, each as its `reject` entry among `events` left it.
 
     One that was rejected again meanwhile stays to be published; one that was resolved is to be removed.
@@ -236,7 +254,7 @@ def mark_published(connection: Connection, ids: Sequence[str], events: Sequence[
     )
 
 
-def mark_removed(connection: Connection, ids: Sequence[str]) -> None:
+def record_removed(connection: Connection, ids: Sequence[str]) -> None:
     """The Redis DLQ has these letters no more; those that are open are to be published."""
     condition = database.member_of(connection, dead_letters.c.id, ids)
     connection.execute(update(dead_letters).where(condition).values(published_at=None))

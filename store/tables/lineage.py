@@ -1,25 +1,19 @@
-"""Lineage: what was done to each record, by what, following what; where it is looked up, see `lineage_walks`."""
+"""Lineage: what was done to each record, by what, following what; where it is looked up, see `lineage.trace`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, and_, func, literal, select
+from sqlalchemy import Connection, func, select
 
 from store import database
-from store.database.schema import (
-    CARRIED,
-    RecordTables,
-    lineage_events,
-    past_lineage,
-    record_lineage,
-    record_tables,
-)
+from store.database.records import record_tables
+from store.database.schema import lineage_events, record_lineage
 
 Step = Literal["reject", "skip", "stage", "load", "replay"]
-OUTCOMES = {1: "inserted", 2: "updated", 3: "superseded"}
+INSERTED, UPDATED, SUPERSEDED, DUPLICATE = 1, 2, 3, 4
+OUTCOMES = {INSERTED: "inserted", UPDATED: "updated", SUPERSEDED: "superseded", DUPLICATE: "duplicate"}
 EVENT_COLUMNS = (
     "id",
     "step",
@@ -30,7 +24,6 @@ EVENT_COLUMNS = (
     "batch_seq",
     "line",
     "parent_id",
-    "repeats_id",
 )
 
 
@@ -42,8 +35,8 @@ class Entry:
     step: Step
     key: str | None
     source: str
-    from_place: str
-    to_place: str
+    comes_from: str
+    goes_to: str
     detail: str
     batch: str
     run: int | None
@@ -51,14 +44,17 @@ class Entry:
     line: int
     at: str
     parent_id: str | None
-    repeats_id: (
-        str | None
-    )  # the `stage` of what a duplicate repeats, or of what a superseded one is beaten by
+    beaten_by: str | None  # `load`: the `stage` of what it repeats, or of what beat or replaced it
 
     @property
     def number(self) -> int:
         """What its id counts: a staged record, or an event."""
-        return int(self.id.partition("-")[2])
+        return number_of(self.id)
+
+
+def number_of(id: str) -> int:
+    """The number in an entry's id, like `stage-1048576`."""
+    return int(id.partition("-")[2])
 
 
 ENTRY_COLUMNS = tuple(Entry.__dataclass_fields__)
@@ -67,32 +63,6 @@ ENTRY_COLUMNS = tuple(Entry.__dataclass_fields__)
 def add_events(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     """Keeps `reject`, `skip` and `replay` entries: rows of EVENT_COLUMNS."""
     database.insert_tuples(connection, lineage_events, EVENT_COLUMNS, rows)
-
-
-def record_loads(
-    connection: Connection, tables: RecordTables, chunk: Table, run_seq: int, outcomes: Mapping[str, int]
-) -> None:
-    """Keeps the lineage of what the merge of a chunk will leave behind.
-
-    Those that lose are past at once, those they are about to replace in the target become so; what wins
-    carries its own.
-    """
-    outcome = chunk.c["_outcome"]
-    columns = [column.name for column in past_lineage.columns]
-    if outcomes["superseded"]:
-        given = {"run_seq": literal(run_seq), "outcome": outcome}
-        lost = select(*(given[name] if name in given else chunk.c[name] for name in columns)).where(
-            outcome == 3
-        )
-        connection.execute(past_lineage.insert().from_select(columns, lost.order_by(chunk.c["_place"])))
-    if outcomes["updated"]:
-        held, carried = tables.target, {name: theirs for theirs, name in CARRIED.items()}
-        same_key = and_(held.c.source == chunk.c.source, held.c.key == chunk.c.key)
-        old = select(*(held.c[carried.get(name, name)] for name in columns)).select_from(
-            chunk.join(held, same_key)
-        )
-        replaced = old.where(outcome == 2).order_by(chunk.c["_place"])
-        connection.execute(past_lineage.insert().from_select(columns, replaced))
 
 
 def count_by_step(connection: Connection) -> dict[str, int]:

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, func, select
 from store import database, timestamps
 from store.database.schema import run_log
 
+OUTCOMES = ("inserted", "updated", "duplicates", "superseded")  # columns
+
 
 def start(connection: Connection, holder: str, watermark: str | None) -> int:
     """Opens a run and returns its number; what a dead loader left running is now interrupted."""
@@ -29,7 +31,7 @@ def start(connection: Connection, holder: str, watermark: str | None) -> int:
     )
     values = {
         "status": "running", "holder": holder, "started_at": at, "watermark_before": watermark,
-        "chunks": 0, "inserted": 0, "updated": 0, "superseded": 0, "seconds": 0.0,
+        "chunks": 0, "seconds": 0.0, **dict.fromkeys(OUTCOMES, 0),
     }  # fmt: skip
     number = connection.execute(run_log.insert().values(values).returning(run_log.c.seq)).scalar_one()
     return int(number)
@@ -42,8 +44,12 @@ def add_chunk(
     watermark: str | None,
     seconds: float,
     stage_seconds: Mapping[str, float] | None = None,
+    conflicts: Mapping[str, int] | None = None,
 ) -> None:
-    """Adds one merged chunk to a run, in the chunk's transaction; `stage_seconds` are the run's so far."""
+    """Adds one merged chunk to a run, in the chunk's transaction.
+
+    `stage_seconds` and `conflicts` (source -> count) are those of the run so far.
+    """
     connection.execute(
         run_log.update()
         .where(run_log.c.seq == seq)
@@ -52,6 +58,7 @@ def add_chunk(
             seconds=run_log.c.seconds + seconds,
             watermark_after=watermark,
             stage_seconds=orjson.dumps(dict(stage_seconds or {})).decode(),
+            conflicts=orjson.dumps(dict(conflicts or {})).decode(),
             finished_at=timestamps.now_text(),
             **{name: run_log.c[name] + number for name, number in outcomes.items()},
         )
@@ -68,13 +75,6 @@ def finish(connection: Connection, seq: int, error: str | None = None) -> None:
     )
 
 
-def progress(connection: Connection) -> tuple[int, int]:
-    """How far the loader has come: another (run, chunks of it) means that rows have left staging since."""
-    rows = select(run_log.c.seq, run_log.c.chunks).where(run_log.c.chunks > 0).order_by(run_log.c.seq.desc())
-    found = connection.execute(rows.limit(1)).first()
-    return (found[0], found[1]) if found else (0, 0)
-
-
 def recent(connection: Connection, limit: int) -> list[dict[str, Any]]:
     """The latest runs, newest first."""
     rows = connection.execute(select(run_log).order_by(run_log.c.seq.desc()).limit(limit)).mappings()
@@ -82,7 +82,7 @@ def recent(connection: Connection, limit: int) -> list[dict[str, Any]]:
 
 
 def totals(connection: Connection) -> dict[str, int]:
-    """inserted, updated, superseded over all runs."""
-    names = ("inserted", "updated", "superseded")
-    row = connection.execute(select(*(func.coalesce(func.sum(run_log.c[name]), 0) for name in names))).one()
-    return {name: int(number) for name, number in zip(names, row, strict=True)}
+    """The count of each outcome over all runs."""
+    sums = [func.coalesce(func.sum(run_log.c[name]), 0) for name in OUTCOMES]
+    row = connection.execute(select(*sums)).one()
+    return {name: int(number) for name, number in zip(OUTCOMES, row, strict=True)}

@@ -8,36 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from store import database
-from store.database.schema import PLACE_BITS, record_tables, staged_id
+from store.database.records import record_tables
+from store.database.schema import POSITION_BITS, batch_of, staged_id
 
-# The price of a row is mostly that of binding its values: these are enough where `extra` and `parent_id`
-# are null and `flags` nought.
+# The price of a row is mostly that of binding its values: these are enough where the others have
+# their defaults.
 PLAIN_COLUMNS = ("id", "source", "key", "ts", "content_hash", "line")
 
 LATE, STALE = 1, 2  # bits of `flags`
-
-
-def contents(connection: Connection, source: str, keys: Sequence[str]) -> dict[tuple[str, bytes], int]:
-    """(key, content hash) -> id of what is staged for these keys."""
-    names = ("key", "content_hash", "id")
-    rows = database.rows_of_keys(connection, record_tables().staging, names, source, keys)
-    return {(key, content): id for key, content, id in rows}
-
-
-def contents_since(connection: Connection, source: str, batch_seq: int) -> set[bytes]:
-    """The content hashes of what batches after this one have staged."""
-    staging = record_tables().staging
-    statement = select(staging.c.content_hash).where(
-        staging.c.id >= staged_id(batch_seq + 1, 0), staging.c.source == source
-    )
-    return set(connection.execute(statement).scalars())
-
-
-def count_since(connection: Connection, batch_seq: int) -> int:
-    """How many rows of batches after this one wait to be loaded."""
-    staging = record_tables().staging
-    waiting = select(func.count()).select_from(staging).where(staging.c.id >= staged_id(batch_seq + 1, 0))
-    return connection.execute(waiting).scalar_one()
 
 
 def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
@@ -60,7 +38,7 @@ def holds_batches(connection: Connection, numbers: Sequence[int]) -> bool:
     """Whether any record of these batches still waits to be loaded."""
     staging = record_tables().staging
     wanted = [str(number) for number in numbers]
-    batch = func.cast(staging.c.id.op(">>")(PLACE_BITS), staging.c.key.type)
+    batch = func.cast(staging.c.id.op(">>")(POSITION_BITS), staging.c.key.type)
     statement = select(staging.c.id).where(database.member_of(connection, batch, wanted)).limit(1)
     return connection.execute(statement).first() is not None
 
@@ -80,6 +58,21 @@ def bound(connection: Connection, size: int, until: int | None = None) -> int | 
     if found is None:
         found = connection.execute(ids.order_by(staging.c.id.desc()).limit(1)).scalar()
     return found
+
+
+def rows_by_batch(connection: Connection, last: int) -> dict[int, int]:
+    """number of a batch -> its rows with an id up to `last`; counts ranges of ids, and sorts nothing."""
+    ids = record_tables().staging.c.id
+    found: dict[int, int] = {}
+    begin = 0
+    while True:
+        first = connection.execute(select(func.min(ids)).where(ids >= begin, ids <= last)).scalar()
+        if first is None:
+            return found
+        number = batch_of(first)
+        begin = staged_id(number + 1, 0)
+        rows = select(func.count()).where(ids >= first, ids < begin, ids <= last)
+        found[number] = connection.execute(rows).scalar_one()
 
 
 def clear(connection: Connection, last: int) -> int:

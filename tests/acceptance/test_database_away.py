@@ -119,8 +119,8 @@ def gone(site: Sandbox, _: Running) -> Iterator[None]:
 def read_only(site: Sandbox, running: Running) -> Iterator[None]:
     settle_files(site)
     write(path(site), WRITE_VERSION, b"\3")
-    for horse in psutil.Process(running.process.pid).children():
-        horse.kill()  # the next one reads the header
+    for job_process in psutil.Process(running.process.pid).children():
+        job_process.kill()  # the next one reads the header
     yield
     write(path(site), WRITE_VERSION, b"\2")
 
@@ -199,13 +199,13 @@ def test_a_damaged_database_takes_no_record_and_after_its_restoration_the_files_
     with closing(sqlite3.connect(path(site))) as connection:
         connection.execute("VACUUM INTO ?", (str(site.folder / "backup.db"),))
     site.ok_here("worker", "load")
+    site.enqueue(site.file("second.ndjson", lines("b")))
     settle_files(site)
     size = site.select("PRAGMA page_size")[0][0]
-    # The index that each batch searches for its keys; rows are only read where one is known.
-    [(page,)] = site.select("SELECT rootpage FROM sqlite_master WHERE tbl_name = 'target' AND type = 'index'")
+    # The index in which each batch looks for itself.
+    [(page,)] = site.select("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_batches_1'")
     write(path(site), (page - 1) * size, b"\x5a" * size)
 
-    site.enqueue(site.file("second.ndjson", lines("b")))
     running = [site.start("rq", "worker", *queue, env=OWN_TERMINALS) for queue in ([], ["loader"])]
     site.until(
         lambda: "the file is damaged: stop the workers" in running[0].err, "the worker says what to do"

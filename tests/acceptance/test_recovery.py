@@ -90,17 +90,17 @@ def test_the_default_settings_bring_back_a_batch_within_a_minute() -> None:
     assert noticed + settings.retry_intervals_seconds[0] <= PROMISED_SECONDS / 2  # the rest is for the batch
 
 
-def test_a_batch_whose_worker_and_horse_are_killed_is_processed_by_another(site: Sandbox) -> None:
+def test_a_batch_whose_worker_and_job_process_are_killed_is_processed_by_another(site: Sandbox) -> None:
     site.enqueue(batch(site, "held"))
     doomed = plain_worker(site)
     site.until(lambda: judged(site), "the batch is in hand")
     other = plain_worker(site)
     site.until(lambda: site.workers() == 2, "another worker runs")
 
-    [horse] = psutil.Process(doomed.process.pid).children()
-    horse.suspend()
+    [job_process] = psutil.Process(doomed.process.pid).children()
+    job_process.suspend()
     doomed.process.kill()
-    horse.kill()
+    job_process.kill()
     site.until(lambda: received(site) == [(20, 20)], "the batch is processed, with default settings")
     assert len(judged(site)) == 2
     assert other.stop().code == 0
@@ -117,16 +117,16 @@ def test_a_batch_whose_worker_dies_between_taking_and_beginning_it_is_processed_
     site.until(lambda: received(site) == [(20, 20)], "the batch is processed")
 
 
-def test_a_horse_does_not_outlive_its_worker(site: Sandbox) -> None:
+def test_a_job_process_does_not_outlive_its_worker(site: Sandbox) -> None:
     site.enqueue(batch(site, "slow"))
     worker = plain_worker(site)
     site.until(lambda: judged(site), "the batch is in hand")
 
-    horse = psutil.Process(judged(site)[0])
+    job_process = psutil.Process(judged(site)[0])
 
     worker.process.kill()
 
-    until(lambda: not living([horse]), "the horse ends, though none of its timeouts has passed")
+    until(lambda: not living([job_process]), "the horse ends, though none of its timeouts has passed")
     assert received(site) == []
 
 

@@ -213,7 +213,7 @@ def test_a_redis_that_is_full_holds_up_the_producer_and_nobody_else(site: Sandbo
         assert sent.code == 0, sent.err
         site.until(lambda: all_is_there(site), "all is received and loaded")
         assert client.info("memory")["used_memory"] < limit
-    [(waited,)] = site.select("SELECT sum(waited_seconds) FROM enqueues")
+    [(waited,)] = site.select("SELECT sum(waited_seconds) FROM deliveries")
     assert sent.err.count("\n") <= 2 + waited // send.NOTICE_EVERY_SECONDS, sent.err
     assert [each.stop().code for each in everyone] == [0, 0, 0, 0]
     site.check()

@@ -54,12 +54,12 @@ def started(up: Running, name: str) -> list[int]:
     return [int(id) for id in re.findall(rf"started {name} \(process (\d+)\)", up.err)]
 
 
-def work_horses(up: Running) -> list[psutil.Process]:
+def job_processes(up: Running) -> list[psutil.Process]:
     return [
-        horse
+        job_process
         for worker in psutil.Process(up.process.pid).children()
         if worker.pid in started(up, "worker 1")
-        for horse in worker.children()
+        for job_process in worker.children()
     ]
 
 
@@ -119,13 +119,13 @@ def test_ctrl_c_lets_the_batch_in_hand_be_finished(slow: Sandbox, options: list[
     slow.until(lambda: not slow.processes(), "no process is left")
 
 
-def test_a_batch_whose_work_horse_is_killed_is_processed_once(slow: Sandbox) -> None:
+def test_a_batch_whose_job_process_is_killed_is_processed_once(slow: Sandbox) -> None:
     up = slow.start("worker", "up", "--workers", "1")
     slow.enqueue(slow.file("slow.ndjson", RECORDS.replace('"n"', '"slow"', 1)))
     slow.until(lambda: judging(slow), "the batch is in hand")
 
-    [horse] = work_horses(up)
-    horse.kill()
+    [job_process] = job_processes(up)
+    job_process.kill()
     go(slow)
 
     slow.until(lambda: slow.count("target") == 40, "the batch came back and is loaded")

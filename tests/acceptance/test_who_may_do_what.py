@@ -16,6 +16,7 @@ from rq.job import Job
 from rq.registry import FailedJobRegistry, ScheduledJobRegistry
 
 from worker.queue import private_server
+from worker.queue.message import VERSION
 from worker.queue.quarantine import SET_ASIDE_KEY
 
 from .sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
@@ -172,10 +173,14 @@ def test_a_message_of_another_version_says_what_to_do_and_can_be_requeued(box: S
         data = redis.hget(f"rq:job:{id.decode()}", "data")
         function, _, [wire], _ = json.loads(zlib.decompress(data))
         redis.hset(
-            f"rq:job:{id.decode()}", mapping={"data": call(function, wire | {"v": 2}), "retries_left": 0}
+            f"rq:job:{id.decode()}",
+            mapping={"data": call(function, wire | {"v": VERSION + 1}), "retries_left": 0},
         )
         done = box.run("rq", "worker", "--burst")
-        assert "the message has version 2, not 1: use one Sluice version throughout" in done.err
+        assert (
+            f"the message has version {VERSION + 1}, not {VERSION}: use one Sluice version throughout"
+            in done.err
+        )
         assert redis.zrange("rq:failed:records", 0, -1) == [id]
 
         # What the newer version would do: the same job, requeued where it is understood.

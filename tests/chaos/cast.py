@@ -58,7 +58,7 @@ class Restarted:
             return psutil.Process(self.running.process.pid)
         return None
 
-    def horse(self) -> psutil.Process | None:
+    def job_process(self) -> psutil.Process | None:
         """The process that does a worker's jobs, where it has one."""
         with suppress(psutil.Error):
             parent = self.process()
@@ -141,34 +141,34 @@ class Cast:
             return True
         return False
 
-    def kill_horse(self) -> bool:
-        return end(self.dice.choice(self.workers[self.spared :]).horse())
+    def kill_job_process(self) -> bool:
+        return end(self.dice.choice(self.workers[self.spared :]).job_process())
 
     def kill_worker(self) -> bool:
         return end(self.dice.choice(self.workers[self.spared :]).process())
 
     def kill_whole_worker(self) -> bool:
-        """Parent and horse at once; both are frozen first, to see what batch they take with them."""
+        """Parent and job process at once; both are frozen first, to see what batch they take with them."""
         command = self.dice.choice(self.workers[self.spared :])
-        parent, horse = command.process(), command.horse()
-        if parent is None or horse is None:
+        parent, job_process = command.process(), command.job_process()
+        if parent is None or job_process is None:
             return False
         with suppress(psutil.Error):
             parent.suspend()
-            horse.suspend()
+            job_process.suspend()
             held = self._batch_of(parent.pid)
             if held and held not in self._processed([held]):
                 self.abandoned[held] = time.monotonic()
-            end(horse)
+            end(job_process)
             return end(parent)
         return False
 
     def kill_loader(self) -> bool:
-        end(self.loader.horse())
+        end(self.loader.job_process())
         return end(self.loader.process())
 
-    def kill_loader_horse(self) -> bool:
-        return end(self.loader.horse())
+    def kill_loader_process(self) -> bool:
+        return end(self.loader.job_process())
 
     def kill_cron(self) -> bool:
         return end(self.cron.process())

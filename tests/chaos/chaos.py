@@ -26,11 +26,11 @@ from .verdict import Verdict, judge, undisturbed
 
 # Kinds of kills, and how often each comes.
 KINDS = {
-    "horse": 5,
+    "job_process": 5,
     "worker": 3,
     "whole_worker": 5,
     "loader": 2,
-    "loader_horse": 2,
+    "loader_process": 2,
     "cron": 2,
     "producer": 4,
     "redis": 2,

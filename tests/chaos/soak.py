@@ -2,8 +2,8 @@
 
     python -m tests.chaos.soak --minutes 10
 
-One worker and the loader's are spared, so that a leak has the time to show; their horses live as long as
-horses do. "Before" is measured after a warm-up, when the first finished jobs have been forgotten again.
+One worker and the loader's are spared, so that a leak has the time to show; their job processes live as long as
+job processes do. "Before" is measured after a warm-up, when the first finished jobs have been forgotten again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import records
 from .cast import CONTRACT, Cast, Restarted
 
 KILL_EVERY_SECONDS = 5.0
-KINDS = ("horse", "worker", "whole_worker", "loader_horse", "cron", "producer", "redis")
+KINDS = ("job_process", "worker", "whole_worker", "loader_process", "cron", "producer", "redis")
 FILE_SECONDS = 5.0  # a file holds what is sent in this time
 CALIBRATION_RECORDS = 20_000
 FASTEST_PER_SECOND = 2000.0
@@ -132,7 +132,7 @@ def size_of_wal(site: Sandbox) -> int:
 
 def of_processes(name: str, command: Restarted) -> dict[str, float]:
     found: dict[str, float] = {}
-    for role, process in ((name, command.process()), (f"{name}'s horse", command.horse())):
+    for role, process in ((name, command.process()), (f"{name}'s job process", command.job_process())):
         if process is not None:
             try:
                 found |= {f"rss {role}": process.memory_info().rss, f"files {role}": process.num_fds()}

@@ -21,7 +21,7 @@ from worker.queue.message import Message, Opaque
 from worker.queue.serializer import JsonSerializer
 from worker.settings import SourceSettings
 
-from .records import SOURCES, contract_of, outcomes
+from .records import DELIVERY, SOURCES, contract_of, outcomes
 
 KIB, MIB = 1 << 10, 1 << 20
 WHITESPACE = b" \t\n\r\v\f"
@@ -79,7 +79,7 @@ def read(feed: Feed, data: bytes, chunk: int) -> tuple[Found, str | None]:
 def messages(feed: Feed, data: bytes) -> Iterator[Message]:
     """What a worker gets: over the wire, as the queue carries it."""
     with stdin(data), feed.open("-") as opened:
-        for message in feed.messages(opened, "-"):
+        for message in feed.messages(opened, DELIVERY):
             yield Message.from_wire(JsonSerializer.loads(JsonSerializer.dumps(message.to_wire())))
 
 
@@ -99,7 +99,7 @@ def assert_nothing_is_lost(text: bytes, found: Found, format: str) -> None:
     """Between the records of a document stand commas, closed brackets and blanks alone; of a table, blanks."""
     at = 0
     punctuation = WHITESPACE + (b",[]}" if format == "json" else b"")
-    line_starts = [0, *(place + 1 for place, byte in enumerate(text) if byte == ord("\n"))]
+    line_starts = [0, *(position + 1 for position, byte in enumerate(text) if byte == ord("\n"))]
     for number, (line, payload) in enumerate(found):
         begun = line_starts[line - 1]
         start = text.index(head_of(payload), max(at, begun))
@@ -154,7 +154,7 @@ def memory(data: bytes, format: str, start: str) -> None:
             suppress(InputError),
             feed.open("-") as opened,
         ):
-            for _ in feed.messages(opened, "-"):
+            for _ in feed.messages(opened, DELIVERY):
                 pass
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -10,11 +10,13 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 
 from store.errors import MessageError
+from store.tables.deliveries import Delivery
 from worker.batch import receive
 from worker.contract import Contract, Record, load_contract
 from worker.judge import stages
@@ -26,6 +28,8 @@ from worker.queue.serializer import JsonSerializer
 from worker.settings import SourceSettings, WorkerSettings
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
+BATCH: Any = SimpleNamespace(delivery_seq=1, first_record=0, processed_at="2025-06-01T00:00:00.000000Z")
+DELIVERY = Delivery("ab" * 16, "file", "fuzz", "-", "0" * 32, "f")
 
 
 class Rich(Record):
@@ -76,20 +80,22 @@ def outcomes(message: Message, source: str) -> list[bytes]:
     """Judges a batch; each record's bytes, of an accepted one as it was sent, else as its letter keeps it."""
     judge = judge_of(source)
     judged = stages.judge_batch(message, judge, None, NOW)
-    kept: dict[int, bytes] = {}
+    stored: dict[int, bytes] = {}
     for valid in itertools.chain(judged.valid, judged.skipped):
-        record = message.records[valid.place]
+        record = message.records[valid.position]
         assert isinstance(record, str)
         assert_storable(valid.record)
-        assert valid.place not in kept
-        kept[valid.place] = record.encode()
+        assert valid.position not in stored
+        stored[valid.position] = record.encode()
     for bad in judged.bad:
-        row = receive._rejected(message, bad, 1, "2025-06-01T00:00:00.000000Z")
+        row = receive._rejected(message, bad, 1, BATCH)
         assert_storable([row.reason, row.errors, row.content, row.record_key, row.payload, row.id])
-        assert bad.place not in kept
-        kept[bad.place] = base64.b64decode(row.payload) if row.encoding == "base64" else row.payload.encode()
-    assert sorted(kept) == list(range(len(message.records))), "a record without an outcome"
-    return [kept[place] for place in range(len(message.records))]
+        assert bad.position not in stored
+        stored[bad.position] = (
+            base64.b64decode(row.payload) if row.encoding == "base64" else row.payload.encode()
+        )
+    assert sorted(stored) == list(range(len(message.records))), "a record without an outcome"
+    return [stored[position] for position in range(len(message.records))]
 
 
 def assert_storable(values: Any) -> None:
@@ -116,7 +122,8 @@ def record(data: bytes, source: str) -> None:
 
 def one(text: str, **changed: Any) -> Message:
     fields = {
-        "id": "ab" * 16, "kind": "file", "source": "fuzz", "file": "-", "format": "json", "header": None,
+        "id": "ab" * 16, "kind": "file", "delivery": DELIVERY, "first": 0, "source": "fuzz", "file": "-",
+        "format": "json", "header": None,
         "delimiter": ",", "records": [text], "lines": [1], "fingerprint": "", "letters": [], "size": len(text),
     }  # fmt: skip
     return Message(**(fields | changed))
@@ -151,9 +158,20 @@ def message(data: bytes) -> None:
     except MessageError as error:
         assert "can be requeued" in str(error)
         return
-    texts = [read.id, read.kind, read.source, read.file, read.format, read.delimiter, read.fingerprint]
+    texts = [
+        read.id,
+        read.kind,
+        read.source,
+        read.file,
+        read.format,
+        read.delimiter,
+        read.fingerprint,
+        read.delivery.id,
+    ]
     assert all(isinstance(text, str) for text in texts)
     assert read.kind in ("file", "replay")
+    assert type(read.first) is int
+    assert read.first >= 0
     assert read.format in ("json", "csv")
     assert read.records
     assert all(isinstance(each, str | Opaque) for each in read.records)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from .fuzzing import CASES, EXAMPLES, check, load
 
 EXAMPLES_EACH = 80
-KEPT = sorted(CASES.glob("*.json"))
+STORED = sorted(CASES.glob("*.json"))
 
 
-@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
-def test_a_kept_case_holds(path: Path) -> None:
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_stored_case_holds(path: Path) -> None:
     target, example = load(path)
     check(target, example)
 
@@ -38,5 +38,5 @@ def test_random_input_becomes_records_and_dead_letters_and_nothing_else(target: 
     attempt()
 
 
-def test_there_are_kept_cases_of_every_target() -> None:
-    assert {path.stem.rpartition("-")[0] for path in KEPT} == set(EXAMPLES)
+def test_there_are_stored_cases_of_every_target() -> None:
+    assert {path.stem.rpartition("-")[0] for path in STORED} == set(EXAMPLES)

@@ -28,7 +28,7 @@ from store.database import install
 from store.lineage import trace
 from store.reports import summary
 from store.settings import StoreSettings
-from store.tables import dead_letters, lineage
+from store.tables import dead_letters, deliveries, lineage
 from store.tables.dead_letters import DeadLetter
 from worker import jobs
 from worker.contract import load_contract
@@ -114,8 +114,11 @@ class Plant:
         records = options.pop("records", None)
         worker, settings = self.settings, ProducerSettings.load(**options)
         feed = feeds.Feed(source, worker.source(source), load_contract(worker), settings, None, records)
+        delivery = feed.delivery(str(path))
+        with database.transaction(self.engine) as connection:
+            deliveries.begin(connection, delivery)
         with feed.open(str(path)) as file:
-            return list(feed.messages(file, str(path)))
+            return list(feed.messages(file, delivery))
 
     def send(
         self, content: bytes | Path, name: str = "records.ndjson", source: str = "default", **options: Any
@@ -214,11 +217,11 @@ class Plant:
 @contextmanager
 def signals_restored() -> Iterator[None]:
     """RQ's worker takes the process' signals and does not give them back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stored = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in kept.items():
+        for number, handler in stored.items():
             signal.signal(number, handler)
 
 

@@ -1,4 +1,4 @@
-"""One digest, however the same records are written, cut, shuffled, doubled, redelivered and loaded."""
+"""One digest, however the same deliveries are written, cut, shuffled, doubled, redelivered and loaded."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from worker import jobs, loader
 from worker.jobs import Workplace
+from worker.queue.message import Message
 
 from .plant import Plant, opened
 
@@ -72,7 +73,10 @@ def many_rows(seed: int = 7) -> list[dict[str, Any]]:
         elif broken == 4:
             del each[chance.choice(FIELDS[:4])]
         rows.append(each)
-    return rows + rows[:6]
+    return rows + rows[:6] + rows[15:]  # repeats of what loses, and of what wins
+
+
+BY_HASH = '[sources.default]\nties = "hash"\n'
 
 
 @pytest.fixture
@@ -81,26 +85,47 @@ def expected(make_plant: Callable[[], Plant]) -> str:
     plant = make_plant()
     plant.run(b"\n".join(map(orjson.dumps, many_rows())))
     found = plant.report()
-    assert min(found[name] for name in ("rejected", "duplicates", "superseded_at_load")) > 2
+    assert min(found[name] for name in ("rejected", "duplicates", "superseded", "conflicts")) > 2
     assert plant.violations() == []
     return plant.digest()
 
 
-@pytest.mark.parametrize(
-    ("form", "batch_records"),
-    [*((form, 7) for form in WRITTEN), ("ndjson", 1), ("csv", 1), ("ndjson", 5000), ("csv.gz", 5000)],
-)
+FORMS = [*((form, 7) for form in WRITTEN), ("ndjson", 1), ("csv", 1), ("ndjson", 5000), ("csv.gz", 5000)]
+
+
+@pytest.mark.parametrize(("form", "batch_records"), FORMS)
 def test_the_same_records_in_any_format_and_cut_give_one_digest(
     make_plant: Callable[[], Plant], expected: str, form: str, batch_records: int
 ) -> None:
     plant = make_plant()
     name, write, path = WRITTEN[form]
     rows = many_rows()
-    random.Random(batch_records).shuffle(rows)
-    plant.run(write(rows), name, batch_records=batch_records, records=path)
+    messages = plant.messages(plant.file(write(rows), name), batch_records=batch_records, records=path)
+    random.Random(batch_records).shuffle(messages)
+    plant.send_messages(messages)
+    plant.work()
+    plant.load()
     assert plant.report()["input_records"] == len(rows)
     assert plant.digest() == expected
     assert plant.violations() == []
+
+
+@pytest.mark.parametrize(("form", "batch_records"), FORMS)
+def test_with_ties_by_hash_the_same_records_in_any_order_too_give_one_digest(
+    make_plant: Callable[[], Plant], form: str, batch_records: int
+) -> None:
+    name, write, path = WRITTEN[form]
+    rows, digests = many_rows(), []
+    for _ in range(2):
+        plant = make_plant()
+        plant.configure(BY_HASH)
+        for half in (rows[::2], rows[1::2]):
+            plant.run(write(half), name, batch_records=batch_records, records=path)
+        assert plant.report()["conflicts"] > 0
+        assert plant.violations() == []
+        digests.append(plant.digest())
+        random.Random(batch_records).shuffle(rows)
+    assert digests[0] == digests[1]
 
 
 def test_one_store_fed_with_every_format_keeps_the_digest_of_one(
@@ -109,6 +134,7 @@ def test_one_store_fed_with_every_format_keeps_the_digest_of_one(
     plant = make_plant()
     for name, write, path in WRITTEN.values():
         plant.run(write(many_rows()), name, records=path)
+    assert len(plant.rows("deliveries", "seq")) == len(WRITTEN)
     assert plant.digest() == expected
     assert plant.violations() == []
 
@@ -128,20 +154,45 @@ def test_a_digest_differs_where_one_rejected_record_does(
     assert plant.digest() != expected
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_equal_timestamps_resolve_the_same_way_in_any_order(
-    make_plant: Callable[[], Plant], reverse: bool
+TIED = [{"key": "a", "name": f"n{n}", "value": n, "ts": "2025-01-15T08:00:00Z"} for n in range(9)]
+
+
+@pytest.mark.parametrize("batch_records", [1, 3, 9])
+@pytest.mark.parametrize("processed_in_reverse", [False, True])
+def test_of_equal_times_the_later_line_and_the_later_delivery_win(
+    make_plant: Callable[[], Plant], batch_records: int, processed_in_reverse: bool
 ) -> None:
-    rows = [{"key": "a", "name": f"n{n}", "value": n, "ts": "2025-01-15T08:00:00Z"} for n in range(9)]
-    winners = set()
-    for batch_records in (3, 9):
-        plant = make_plant()
-        for each in sorted(rows, key=lambda each: each["value"], reverse=reverse)[::batch_records]:
-            plant.run(orjson.dumps(each), f"{each['name']}.ndjson")
-        plant.run(b"\n".join(map(orjson.dumps, rows)), batch_records=batch_records)
-        winners.add(plant.rows()[0]["name"])
     plant = make_plant()
-    plant.run(b"\n".join(map(orjson.dumps, reversed(rows))))
+    files = [TIED, TIED[4:7], TIED[:3]]  # the last line of the last one is n2
+    messages = [
+        message
+        for number, rows in enumerate(files)
+        for message in plant.messages(
+            plant.file(b"\n".join(map(orjson.dumps, rows)), f"{number}.ndjson"), batch_records=batch_records
+        )
+    ]
+    for message in reversed(messages) if processed_in_reverse else messages:
+        plant.send_messages([message])
+        plant.work()
+        plant.load()
+    assert [each["name"] for each in plant.rows()] == ["n2"]
+    assert plant.violations() == []
+
+
+def test_with_ties_by_hash_one_record_wins_in_any_order_of_deliveries(
+    make_plant: Callable[[], Plant],
+) -> None:
+    winners = set()
+    for seed in range(5):
+        plant = make_plant()
+        plant.configure(BY_HASH)
+        for each in random.Random(seed).sample(TIED, len(TIED)):
+            plant.run(orjson.dumps(each), f"{each['name']}.ndjson")
+        winners.add(plant.rows()[0]["name"])
+        assert plant.violations() == []
+    plant = make_plant()
+    plant.configure(BY_HASH)
+    plant.run(b"\n".join(map(orjson.dumps, TIED)), batch_records=2)
     assert winners == {plant.rows()[0]["name"]}
 
 
@@ -169,7 +220,7 @@ BREAK = st.sampled_from(
 
 def broken(each: dict[str, Any], fault: tuple[str, Any]) -> dict[str, Any]:
     field, value = fault
-    rest = {name: kept for name, kept in each.items() if name != field}
+    rest = {name: stored for name, stored in each.items() if name != field}
     return rest if value is None else rest | {field: value}
 
 
@@ -182,40 +233,72 @@ def scratch(plant: Plant, number: int, empty: Path) -> Any:
         yield made
 
 
-def deliver(plant: Plant, rows: Rows, data: st.DataObject) -> None:
-    """Sends, processes and loads the rows in one of the ways they may come."""
-    form = data.draw(st.sampled_from(sorted(WRITTEN)), "form")
-    name, write, path = WRITTEN[form]
-    rows = data.draw(st.permutations(rows), "order")
-    size = data.draw(st.sampled_from([1, 2, 7, 5000]), "batch_records")
-    messages = plant.messages(plant.file(write(rows), name), batch_records=size, records=path)
-    deliveries = messages + data.draw(st.lists(st.sampled_from(messages), max_size=4), "redelivered")
-    for message in data.draw(st.permutations(deliveries), "deliveries"):
+def messages_of(plant: Plant, rows: Rows, number: int, data: st.DataObject) -> list[Message]:
+    """A delivery, in one of the ways it may be written and cut; mostly in one cut, and at times in two."""
+    name, write, path = WRITTEN[data.draw(st.sampled_from(sorted(WRITTEN)), "form")]
+    file = plant.file(write(rows), f"{number}-{name}")
+    sizes = data.draw(st.lists(st.sampled_from([1, 2, 7, 5000]), min_size=1, max_size=2), "batch_records")
+    return [message for size in sizes for message in plant.messages(file, batch_records=size, records=path)]
+
+
+def process(plant: Plant, messages: list[Message], data: st.DataObject) -> None:
+    """Processes and loads them in one of the ways they may come."""
+    twice = data.draw(st.lists(st.sampled_from(messages), max_size=4), "redelivered")
+    for message in data.draw(st.permutations(messages + twice), "order of messages"):
         jobs.process_batch(orjson.loads(orjson.dumps(message.to_wire())))
         if data.draw(st.booleans(), "load between"):
             chunk = data.draw(st.sampled_from([1, 2, 100]), "chunk")
             loader.load(plant.engine, plant.settings.model_copy(update={"load_chunk_records": chunk}))
+            assert plant.violations() == []
+    jobs.load_staged()
+    assert plant.violations() == []
+    assert plant.report()["pending"] == 0
 
 
-@settings(max_examples=25)
-@given(rows=RECORDS, data=st.data())
-def test_state_is_a_function_of_the_set_of_records_sent(
-    plant: Plant, empty_database: Path, rows: list[dict[str, Any]], data: st.DataObject
+def state(plant: Plant) -> tuple[Any, ...]:
+    """All that is to be the same."""
+    assert plant.mirrored() == {letter.id for letter in plant.letters()}
+    rows = [(r["key"], r["name"], r["value"], r["ts"], r["extra"]) for r in plant.rows()]
+    return plant.digest(), rows, {letter.reason for letter in plant.letters()}
+
+
+@settings(max_examples=20)
+@given(sent=st.lists(RECORDS, min_size=1, max_size=3), data=st.data())
+def test_state_is_a_function_of_the_deliveries_and_their_order(
+    plant: Plant, empty_database: Path, sent: list[list[dict[str, Any]]], data: st.DataObject
 ) -> None:
-    digests, targets, letters = [], [], []
+    states = []
     for number in range(2):
         with pytest.MonkeyPatch.context() as patched, scratch(plant, number, empty_database) as made:
             patched.setattr(Workplace, "redis", lambda _, redis=made.redis: redis)
-            deliver(made, rows, data)
-            if number and data.draw(st.booleans(), "sent twice"):
-                deliver(made, rows, data)
-            jobs.load_staged()
-            assert made.violations() == []
-            assert made.report()["pending"] == 0
-            digests.append(made.digest())
-            targets.append([(r["key"], r["name"], r["value"], r["ts"], r["extra"]) for r in made.rows()])
-            letters.append({letter.reason for letter in made.letters()})
-            assert made.mirrored() == {letter.id for letter in made.letters()}
-    assert digests[0] == digests[1]
-    assert targets[0] == targets[1]
-    assert letters[0] == letters[1]
+            messages = [
+                message
+                for position, rows in enumerate(sent)
+                for message in messages_of(made, rows, position, data)
+            ]
+            process(made, messages, data)
+            states.append(state(made))
+    assert states[0] == states[1]
+
+
+@settings(max_examples=15)
+@given(rows=RECORDS, data=st.data())
+def test_with_ties_by_hash_state_is_a_function_of_the_set_of_records_sent(
+    plant: Plant, empty_database: Path, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    states = []
+    for number in range(2):
+        with pytest.MonkeyPatch.context() as patched, scratch(plant, number, empty_database) as made:
+            patched.setattr(Workplace, "redis", lambda _, redis=made.redis: redis)
+            made.configure(BY_HASH)
+            shuffled = data.draw(st.permutations(rows), "order of records")
+            half = data.draw(st.integers(0, len(rows)), "records in the first delivery")
+            pieces = [piece for piece in (shuffled[:half], shuffled[half:]) if piece]
+            messages = [
+                message
+                for position, piece in enumerate(pieces)
+                for message in messages_of(made, piece, position, data)
+            ]
+            process(made, messages, data)
+            states.append(state(made))
+    assert states[0] == states[1]

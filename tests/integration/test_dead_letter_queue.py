@@ -124,14 +124,14 @@ def test_what_a_crash_after_the_commit_left_unpublished_is_published_by_the_seco
     assert plant.report() == before
 
 
-def test_a_crash_between_publishing_and_its_mark_publishes_again_to_no_effect(
+def test_a_crash_between_publishing_and_its_record_publishes_again_to_no_effect(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: Any) -> None:
         raise QueueUnavailable("the worker died")
 
     with monkeypatch.context() as broken:
-        broken.setattr(dead_letters, "mark_published", die)
+        broken.setattr(dead_letters, "record_published", die)
         plant.send(BAD)
         plant.work()
     assert plant.mirrored() == open_ids(plant)
@@ -171,8 +171,8 @@ def test_a_letter_that_is_rejected_again_before_it_is_marked_is_published_as_it_
 
     monkeypatch.setattr(mirror, "publish", slowly)
     plant.run(BAD)
-    told = [orjson.loads(each)["occurrences"] for each in plant.redis.hvals(LETTERS_KEY)]
-    assert told == [letter.occurrences for letter in plant.letters()] == [2, 2]
+    reported = [orjson.loads(each)["occurrences"] for each in plant.redis.hvals(LETTERS_KEY)]
+    assert reported == [letter.occurrences for letter in plant.letters()] == [2, 2]
 
 
 def test_drift_is_found_and_repaired_both_ways(plant: Plant) -> None:

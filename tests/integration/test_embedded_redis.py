@@ -124,9 +124,9 @@ def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
         assert starter.stdin is not None
         starter.stdin.close()
         starter.stdin = None
-    said = [starter.communicate(timeout=60)[0].strip() for starter in starters]
+    reported = [starter.communicate(timeout=60)[0].strip() for starter in starters]
 
-    assert said == [private_server.url(home)] * 6
+    assert reported == [private_server.url(home)] * 6
     assert (_data(home) / "redis.log").read_text().count("Server initialized") == 1
 
 
@@ -177,7 +177,7 @@ def test_what_a_stopped_server_held_is_there_again(home: Path) -> None:
         assert client.get("kept") == b"yes"
 
 
-def test_a_killed_server_is_replaced_and_replays_what_it_was_told(home: Path) -> None:
+def test_a_killed_server_is_replaced_and_replays_what_it_was_sent(home: Path) -> None:
     private_server.ensure_running(home)
     with _redis(home) as client:
         client.set("kept", "yes")
@@ -333,7 +333,7 @@ def test_a_server_that_does_not_start_is_reported_with_its_last_word_and_its_log
     assert not private_server.is_running(home)
 
 
-def test_a_server_that_refuses_its_options_is_reported_with_what_it_said(
+def test_a_server_that_refuses_its_options_is_reported_with_what_it_reported(
     home: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _program(base / "bin" / "redis-server", "echo 'Bad directive'\nexit 1\n")

@@ -226,7 +226,7 @@ def test_the_skip_policy_without_lateness_takes_what_is_at_the_watermark_for_see
     assert (found["skipped"], found["late"], found["dead_letters"]) == (2, 2, 0)
     assert [each["key"] for each in plant.rows()] == ["first", "k2"]
     (entry,) = plant.chain("k0")
-    assert (entry.step, entry.detail, entry.to_place, entry.line) == ("skip", "late", "nowhere", 1)
+    assert (entry.step, entry.detail, entry.goes_to, entry.line) == ("skip", "late", "nowhere", 1)
 
 
 @pytest.mark.parametrize(("policy", "loaded"), [("load", 3), ("dead_letter", 2), ("skip", 2)])

@@ -5,24 +5,21 @@ What is here was found by `make mutants`: taken out alone, no other test noticed
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
+from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rq.registry import ScheduledJobRegistry
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
-from store import database, timestamps
+from store import database
 from store.errors import LockLost
-from store.tables import leases, target
+from store.tables import leases
 from worker import jobs, loader
-from worker.batch import compared
 from worker.batch import poison as attempts
-from worker.batch.compared import Compared
 from worker.judge import stages
 from worker.queue.client import ATTEMPTS
 from worker.queue.maintenance import enqueue_due, recover_popped
@@ -47,86 +44,7 @@ def test_a_second_delivery_is_not_judged_again(plant: Plant, monkeypatch: pytest
     assert jobs.process_batch(message.to_wire()) == {"batch": message.id, "processed_before": True}
 
 
-@pytest.mark.parametrize("loaded", [False, True])
-@pytest.mark.parametrize("staged_before", [False, True])
-def test_what_another_batch_brings_while_one_is_compared_is_a_duplicate_of_it(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch, loaded: bool, staged_before: bool
-) -> None:
-    monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
-    [mine] = plant.messages(plant.file(ndjson(row("a"), row("b"), row("c")), "mine.ndjson"))
-    [other] = plant.messages(plant.file(ndjson(row("x"), row("b"), row("c"), row("c")), "other.ndjson"))
-    if staged_before:
-        plant.send(ndjson(row("a")), "before.ndjson")
-        plant.work()
-    real = Compared.to
-
-    def look(*args: Any) -> Compared:
-        found = real(*args)
-        monkeypatch.setattr(Compared, "to", real)
-        jobs.process_batch(other.to_wire())
-        if loaded:
-            loader.load(plant.engine, plant.settings)
-        return found
-
-    monkeypatch.setattr(Compared, "to", look)
-    jobs.process_batch(mine.to_wire())
-    plant.load()
-
-    assert [each["key"] for each in plant.rows()] == ["a", "b", "c", "x"]
-    report = plant.report()
-    assert (report["duplicates"], report["superseded"]) == (3 + staged_before, 0)
-    assert plant.violations() == []
-
-
-CONTENTS = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.integers(1, 3), st.integers(1, 2)), min_size=1, max_size=4
-)
-STEPS = st.lists(st.one_of(CONTENTS, st.just("load")), max_size=4)
-
-
-@pytest.mark.parametrize("most", [0, 2, 100])
-@given(before=STEPS, meanwhile=STEPS, mine=CONTENTS)
-@settings(max_examples=40)
-def test_whatever_is_staged_and_loaded_meanwhile_a_batch_is_judged_as_if_it_were_compared_last(
-    make_plant: Callable[[], Plant],
-    monkeypatch: pytest.MonkeyPatch,
-    most: int,
-    before: list[Any],
-    meanwhile: list[Any],
-    mine: list[Any],
-) -> None:
-    plant = make_plant()
-    monkeypatch.setattr(compared, "MOST_LOOKED_UP", most)
-    monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
-    sent = 0
-
-    def batch(contents: list[tuple[str, int, int]]) -> Message:
-        nonlocal sent
-        sent += 1  # the file's name does not make a batch, its bytes do
-        rows = [row(key, f"2025-01-15T12:00:0{ts}Z", value=value) for key, ts, value in contents]
-        [message] = plant.messages(plant.file(ndjson(*rows, row(f"own {sent}"))))
-        return message
-
-    def do(steps: list[Any]) -> None:
-        for step in steps:
-            if step == "load":
-                loader.load(plant.engine, plant.settings)
-            else:
-                jobs.process_batch(batch(step).to_wire())
-
-    do(before)
-    message = batch(mine)
-    judge = jobs.workplace().judge(message.source)
-    judged = stages.judge_batch(message, judge, None, timestamps.now())
-    with database.reading(plant.engine) as connection:
-        mine_compared = Compared.to(connection, message, judged.valid, 1.0)
-    do(meanwhile)
-    with database.transaction(plant.engine) as connection:
-        told = mine_compared.brought_up_to_date(connection)
-        assert told == Compared.to(connection, message, judged.valid, 1.0).deduped
-
-
-def test_the_mark_that_a_letter_was_published_does_not_wait_for_the_disk_and_all_else_does(
+def test_the_note_that_a_letter_was_published_does_not_wait_for_the_disk_and_all_else_does(
     plant: Plant,
 ) -> None:
     def level(connection: Connection) -> int:
@@ -169,21 +87,47 @@ def test_the_loader_is_woken_by_an_empty_queue_if_that_is_wanted(
     assert plant.broker.waiting(LOADER_QUEUE) == 0
 
 
-def test_of_equal_times_the_same_version_stays_whichever_was_loaded_first(
-    make_plant: Callable[[], Plant], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("loads", ["after each", "at the end"])
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_repeat_of_the_first_delivery_beats_the_second_in_whatever_order_they_are_processed(
+    plant: Plant, order: tuple[int, ...], loads: str
 ) -> None:
-    # As if both were staged before either was loaded: the target is not asked while staging.
-    monkeypatch.setattr(target, "current", lambda *_: {})
-    versions = [ndjson(row(value=1)), ndjson(row(value=2))]
-    stayed = []
-    for order in (versions, versions[::-1]):
-        plant = make_plant()
-        for version in order:
-            plant.run(version)
-        stayed.append([each["value"] for each in plant.rows()])
-        assert plant.violations() == []
+    [first], [second], [repeat] = (
+        plant.messages(plant.file(ndjson(row(value=value), row(own)), f"{own}.ndjson"))
+        for own, value in (("x", 1), ("y", 2), ("z", 1))
+    )
+    sent = (first, second, repeat)
+    for number in order:
+        plant.send_messages([sent[number]])
+        plant.work()
+        if loads == "after each":
+            plant.load()
+    plant.load()
 
-    assert stayed[0] == stayed[1]
+    assert [each["value"] for each in plant.rows() if each["key"] == "a"] == [1.0]
+    assert plant.violations() == []
+
+
+def test_a_batch_is_staged_without_a_look_at_what_the_store_holds(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
+    plant.run(ndjson(row("a"), row("b")))
+    [message] = plant.messages(plant.file(ndjson(row("a"), row("b"), row("b"), row("c"))))
+    reported: list[str] = []
+
+    def listen(*args: Any) -> None:
+        reported.append(args[2])
+
+    with jobs.workplace().database() as engine:
+        event.listen(engine, "before_cursor_execute", listen)
+        jobs.process_batch(message.to_wire())
+        event.remove(engine, "before_cursor_execute", listen)
+
+    assert any(statement.startswith("INSERT INTO staging") for statement in reported)
+    reads = [each for each in reported if each.startswith("SELECT")]
+    assert reads
+    assert not [each for each in reads if re.search("FROM (target|staging|past_lineage)", each)]
 
 
 def test_a_loader_whose_lease_was_taken_over_loads_nothing_more(

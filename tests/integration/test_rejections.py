@@ -90,7 +90,7 @@ def test_a_bad_line_is_a_dead_letter_byte_for_byte_and_the_lines_around_it_are_l
     assert plant.violations() == []
 
 
-def test_what_is_no_text_is_kept_as_base64(plant: Plant) -> None:
+def test_what_is_no_text_is_stored_as_base64(plant: Plant) -> None:
     plant.run(b'{"key":"\xff"}\n{"key":"\0"}\n{"key":"\xc3\xa9"}\n')
     letters = sorted(plant.letters(), key=lambda letter: letter.line)
     assert [letter.encoding for letter in letters] == ["base64", "base64", "utf-8"]
@@ -103,7 +103,7 @@ def test_a_bom_at_the_start_of_a_file_is_no_part_of_the_record(plant: Plant) -> 
     assert [each["key"] for each in plant.rows()] == ["good"]
 
 
-def test_a_record_beyond_the_limit_is_kept_as_its_head_size_and_digest(plant: Plant) -> None:
+def test_a_record_beyond_the_limit_is_stored_as_its_head_size_and_digest(plant: Plant) -> None:
     big = orjson.dumps(row(name="n" * 20_000))
     plant.run(GOOD + b"\n" + big + b"\n", max_record_bytes=10_000)
     (letter,) = plant.letters()

@@ -47,7 +47,7 @@ def test_lineage_leads_from_a_replayed_record_to_its_file_and_line(plant: Plant)
     assert [entry.step for entry in chain] == ["reject", "replay", "stage", "load"]
     assert [entry.parent_id for entry in chain] == [None, *(entry.id for entry in chain[:-1])]
     assert {(entry.file, entry.line) for entry in chain} == {(str(path), 2)}
-    assert [(entry.from_place, entry.to_place) for entry in chain] == [
+    assert [(entry.comes_from, entry.goes_to) for entry in chain] == [
         ("file", "dead_letters"),
         ("dead_letters", "queue"),
         ("dead_letters", "staging"),
@@ -205,7 +205,7 @@ def test_a_resolved_payload_that_is_rejected_again_reopens_its_letter(plant: Pla
     plant.work()
     plant.load()
     assert plant.letters() == []
-    plant.configure('[sources.s]\nmax_age = "9000d"\n')  # another fingerprint: the file is judged again
+    plant.configure('[sources.s]\nconstants.unit = "mm"\n')  # another mapping: the file is judged again
     plant.run(path, source="s")
     (letter,) = plant.letters()
     assert (letter.status, letter.resolved_at, letter.occurrences) == ("open", None, 2)
@@ -259,7 +259,7 @@ def test_a_replay_records_one_row_for_each_source(plant: Plant, monkeypatch: pyt
         "letters": 3, "batches": 2, "sent_batches": 2, "known_batches": 0, "refused": 0
     }  # fmt: skip
     with database.reading(plant.engine) as connection:
-        newest, oldest = receipts.recent(connection, 10)["enqueues"]
-    assert (newest["kind"], newest["source"], newest["file"]) == ("enqueue replay", "s", "dead_letters")
+        newest, oldest, *_ = receipts.recent(connection, 10)["deliveries"]
+    assert (newest["kind"], newest["source"], newest["file"]) == ("delivery of a replay", "s", "dead_letters")
     assert (newest["records_in"], newest["outcomes"]["sent_batches"]) == (2, 1)
     assert (oldest["source"], oldest["records_in"]) == ("other", 1)

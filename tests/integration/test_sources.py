@@ -123,11 +123,11 @@ def test_a_function_adapts_and_what_it_raises_is_that_records_dead_letter(
     assert [(row["key"], row["value"]) for row in plant.rows()] == [("a", 1.5)]
     errors = [letter.errors[0] for letter in plant.letters()]
     assert {error["reason"] for error in errors} == {"adapter_failed"}
-    said = sorted(error["message"] for error in errors)
-    assert said == ["KeyError: 'reading'", "ValueError: could not convert string to float: 'x'"]
+    reported = sorted(error["message"] for error in errors)
+    assert reported == ["KeyError: 'reading'", "ValueError: could not convert string to float: 'x'"]
 
 
-def test_a_function_that_returns_no_dict_is_told_so(contract: Contract, functions: str) -> None:
+def test_a_function_that_returns_no_dict_is_reported(contract: Contract, functions: str) -> None:
     with pytest.raises(Rejection) as caught:
         Adapter(SourceSettings(adapter=f"{functions}:wrong"), contract).adapt({})
     assert caught.value.faults[0].message == "the adapter returned no dict of named fields, but list"
@@ -258,7 +258,7 @@ def test_a_trial_shows_raw_and_adapted_whole_side_by_side(
 ) -> None:
     monkeypatch.setenv("SLUICE_CONFIG", str(ROOT / "sluice.toml"))
     path = str(ROOT / "data/feeds/alpha.ndjson")
-    said = run(app, ["sources", "try", "alpha", path], catch_exceptions=False).stdout
+    reported = run(app, ["sources", "try", "alpha", path], catch_exceptions=False).stdout
     whole = {
         '{"uid":',
         '{"reading":',
@@ -269,8 +269,8 @@ def test_a_trial_shows_raw_and_adapted_whole_side_by_side(
         '"inlet",',
         "missing_value:",
     }
-    assert whole <= set(said.split()), said
-    assert "2 of 3 would be accepted; nothing was sent" in said
+    assert whole <= set(reported.split()), reported
+    assert "2 of 3 would be accepted; nothing was sent" in reported
 
 
 @pytest.mark.parametrize("output", [[], ["--json"]])
@@ -278,7 +278,7 @@ def test_a_trial_shows_what_no_column_can_hold_and_nothing_harmful(plant: Plant,
     plant.configure('[sources.odd]\nfields.name = "label"\n')
     record = b'{"key": "a", "label": "\\ud800 \\u001b[2J", "value": 1e400, "ts": "2025-01-15"}'
     path = str(plant.file(record))
-    said = run(app, ["sources", "try", "odd", path, *output], catch_exceptions=False).stdout
-    assert "invalid_value: " in said
-    assert "infinite" in said
-    assert "\x1b" not in said
+    reported = run(app, ["sources", "try", "odd", path, *output], catch_exceptions=False).stdout
+    assert "invalid_value: " in reported
+    assert "infinite" in reported
+    assert "\x1b" not in reported

@@ -33,14 +33,14 @@ def batches_of(plant: Plant) -> list[dict[str, Any]]:
 
 def test_a_stage_that_is_off_is_absent_from_the_receipt(plant: Plant) -> None:
     plant.run(ndjson(row("a")))
-    run(app, ["flags", "set", "dedupe=off", "freshness=off"], catch_exceptions=False)
+    run(app, ["flags", "set", "adapt=off", "freshness=off"], catch_exceptions=False)
     plant.run(ndjson(row("b")))
     newest, oldest = batches_of(plant)
-    assert oldest["stages_run"] == ["parse", "adapt", "validate", "freshness", "dedupe"]
-    assert newest["stages_run"] == ["parse", "adapt", "validate"]
+    assert oldest["stages_run"] == ["parse", "adapt", "validate", "freshness"]
+    assert newest["stages_run"] == ["parse", "validate"]
 
 
-def test_a_flag_given_back_goes_by_the_configuration_again_and_every_change_is_kept(plant: Plant) -> None:
+def test_a_flag_given_back_goes_by_the_configuration_again_and_every_change_is_stored(plant: Plant) -> None:
     run(app, ["flags", "set", "dedupe=off", "--why", "a trial"], catch_exceptions=False)
     run(app, ["flags", "set", "dedupe=configured"], catch_exceptions=False)
     with jobs.workplace().database() as engine, database.reading(engine) as connection:
@@ -58,9 +58,9 @@ def test_the_list_of_flags_says_who_changed_what_and_why_with_nothing_harmful(
     monkeypatch.setattr("getpass.getuser", lambda: "ann")
     monkeypatch.setattr("socket.gethostname", lambda: "west")
     run(app, ["flags", "set", "dedupe=off", "--why", "\x1b[2Jtrial"], catch_exceptions=False)
-    said = run(app, ["flags", "list"], catch_exceptions=False).stdout
-    assert "UTC  dedupe: configured to off, by ann@west: \\x1b[2Jtrial" in said
-    assert "\x1b" not in said
+    reported = run(app, ["flags", "list"], catch_exceptions=False).stdout
+    assert "UTC  dedupe: configured to off, by ann@west: \\x1b[2Jtrial" in reported
+    assert "\x1b" not in reported
 
 
 def test_a_flag_is_set_by_a_user_id_without_a_name_too(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,15 +81,32 @@ def test_a_flag_that_is_none_is_refused(plant: Plant, change: str) -> None:
         assert flags.overrides(connection) == {}
 
 
-def test_with_dedupe_off_a_repeat_of_the_target_is_staged_and_superseded_at_load(plant: Plant) -> None:
+@pytest.mark.parametrize(("share", "hits"), [("on", 2), ("off", 0)])
+def test_with_dedupe_off_a_repeat_counts_as_superseded_and_nothing_else_changes(
+    plant: Plant, share: str, hits: int
+) -> None:
+    run(app, ["flags", "set", f"dedupe={share}"], catch_exceptions=False)
     plant.run(ndjson(row("a"), row("b")))
-    digest = plant.digest()
-    run(app, ["flags", "set", "dedupe=off"], catch_exceptions=False)
-    plant.run(ndjson(row("a"), row("b"), row("c")))
+    plant.run(ndjson(row("a"), row("b"), row("c")), "more.ndjson")
     report = plant.report()
-    assert (report["duplicates"], report["staged"], report["superseded_at_load"]) == (0, 5, 2)
-    assert plant.digest() != digest
-    assert report["target_rows"] == 3
+    assert (report["staged"], report["inserted"], report["updated"], report["target_rows"]) == (5, 3, 0, 3)
+    assert (report["duplicates"], report["superseded"], report["conflicts"]) == (hits, 2 - hits, 0)
+    assert (report["dedupe"]["hits"], report["dedupe"]["misses"]) == (hits, 5 - hits)
+    assert [each["lineage_id"] >> 20 for each in plant.rows()] == [1, 1, 2]
+    assert batches_of(plant)[0]["duplicates"] == hits
+
+
+def test_a_share_of_dedupe_is_about_that_part_of_the_contents(plant: Plant) -> None:
+    rows = [row(f"k{number}", value=number) for number in range(200)]
+    plant.run(ndjson(*rows))
+    digest = plant.digest()
+    run(app, ["flags", "set", "dedupe=0.25"], catch_exceptions=False)
+    plant.run(ndjson(*rows), batch_records=50)
+    report = plant.report()
+    assert 25 < report["duplicates"] < 75
+    assert report["duplicates"] + report["superseded"] == 200
+    assert plant.digest() == digest
+    assert plant.violations() == []
 
 
 def test_with_validate_off_a_record_needs_a_key_a_time_and_values_that_fit(plant: Plant) -> None:
@@ -129,23 +146,33 @@ def test_a_stage_is_true_false_or_a_share(given: object, share: float) -> None:
     assert StageSettings.model_validate({"dedupe": given}).shares()["dedupe"] == share
 
 
-def test_the_entry_of_a_duplicate_follows_the_entry_it_repeats(plant: Plant) -> None:
-    plant.run(ndjson(row("a"), row("a")))
-    plant.run(ndjson(row("a"), row("z")))
+def loads_of(plant: Plant, key: str) -> list[tuple[str, str | None]]:
+    """(outcome, the entry it repeats or that beat it) of each `load` of a key, in the order of their numbers."""
     with jobs.workplace().database() as engine, database.reading(engine) as connection:
-        entries = trace.of_key(connection, "a")
-    stage = next(entry for entry in entries if entry.step == "stage")
-    repeats = [entry for entry in entries if entry.step == "skip"]
-    assert [(entry.detail, entry.parent_id) for entry in repeats] == [("duplicate", stage.id)] * 2
+        entries = [entry for entry in trace.of_key(connection, key) if entry.step == "load"]
+    assert [entry.parent_id for entry in entries] == [f"stage-{entry.number}" for entry in entries]
+    return [(entry.detail, entry.beaten_by) for entry in sorted(entries, key=lambda entry: entry.number)]
 
 
-def test_the_entry_of_a_superseded_record_follows_what_beat_it(plant: Plant) -> None:
+def test_the_entry_of_a_duplicate_names_the_entry_it_repeats(plant: Plant) -> None:
+    plant.run(ndjson(row("a"), row("a")))
+    plant.run(ndjson(row("z"), row("a")), "more.ndjson")
+    (first, none), *repeats = loads_of(plant, "a")
+    assert sorted([first, *(detail for detail, _ in repeats)]) == ["duplicate", "duplicate", "inserted"]
+    [winner] = [each for each in plant.rows() if each["key"] == "a"]
+    held = f"stage-{winner['lineage_id']}"
+    others = [beaten_by for detail, beaten_by in [(first, none), *repeats] if detail == "duplicate"]
+    assert others == [held, held]
+
+
+def test_the_entry_of_a_superseded_record_names_what_beat_it(plant: Plant) -> None:
     plant.run(ndjson(row("a", ts="2025-01-02T00:00:00Z")))
     plant.run(ndjson(row("a", ts="2025-01-01T00:00:00Z")))
-    with jobs.workplace().database() as engine, database.reading(engine) as connection:
-        entries = trace.of_key(connection, "a")
-    winner = next(entry for entry in entries if entry.step == "stage")
-    assert [(e.detail, e.parent_id) for e in entries if e.step == "skip"] == [("superseded", winner.id)]
+    [winner] = plant.rows()
+    assert loads_of(plant, "a") == [
+        ("inserted", None),
+        ("superseded", f"stage-{winner['lineage_id']}"),
+    ]
 
 
 def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant) -> None:
@@ -159,7 +186,7 @@ def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant)
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "said"),
+    ("tolerance", "reported"),
     [
         ("name = 0.1", "'name' is text; only numbers and ts have tolerances"),
         ("nowhere = 1", "there is no field 'nowhere'; the fields with numbers are value, ts"),
@@ -167,9 +194,9 @@ def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant)
     ],
 )
 def test_a_configured_tolerance_that_makes_no_sense_is_an_error_at_the_start(
-    plant: Plant, tolerance: str, said: str
+    plant: Plant, tolerance: str, reported: str
 ) -> None:
     plant.configure(f"[worker]\nreconcile_tolerances = {{ {tolerance} }}\n")
-    with pytest.raises(ConfigError, match=said) as raised:
+    with pytest.raises(ConfigError, match=reported) as raised:
         jobs.workplace()
     assert str(raised.value).startswith("[worker] reconcile_tolerances")

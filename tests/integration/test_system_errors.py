@@ -125,7 +125,7 @@ def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_half_written(
     assert plant.violations() == []
 
 
-def test_a_locked_database_is_told_from_a_broken_one(plant: Plant) -> None:
+def test_a_locked_database_is_distinguished_from_a_broken_one(plant: Plant) -> None:
     here = jobs.workplace()
     with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -142,36 +142,36 @@ def test_a_locked_database_is_told_from_a_broken_one(plant: Plant) -> None:
 
 
 def test_a_job_that_names_another_function_fails_and_is_not_run(plant: Plant) -> None:
-    mark = plant.home / "ran"
+    watermark = plant.home / "ran"
     queue = Queue("records", connection=plant.redis, serializer=JsonSerializer)
-    job = queue.enqueue("os.mkdir", str(mark))
+    job = queue.enqueue("os.mkdir", str(watermark))
     plant.work()
     assert plant.status(job.id) == "failed"
     assert plant.broker.failed([job.id]) == {job.id}
-    assert not mark.exists()
+    assert not watermark.exists()
 
 
 def test_a_job_that_is_a_pickle_is_not_read(plant: Plant) -> None:
-    mark = plant.home / "ran"
-    job = Queue("records", connection=plant.redis).enqueue("os.mkdir", str(mark))
+    watermark = plant.home / "ran"
+    job = Queue("records", connection=plant.redis).enqueue("os.mkdir", str(watermark))
     plant.send(MIXED)
     plant.work()
-    assert not mark.exists()
+    assert not watermark.exists()
     assert plant.status(job.id) != "finished"
     assert plant.report()["input_records"] == 2  # it does not hold up what follows
 
 
 def test_a_callback_of_a_job_is_not_run(plant: Plant) -> None:
-    mark = plant.home / "ran"
+    watermark = plant.home / "ran"
     sent = plant.send(MIXED)
     for name in ("success_callback_name", "failure_callback_name"):
         plant.redis.hset(f"rq:job:{sent.ids[0]}", name, "os.mkdir")
     plant.work()
     assert plant.status(sent.ids[0]) == "finished"
-    assert not mark.exists()
+    assert not watermark.exists()
 
 
-def test_a_message_of_another_version_fails_and_is_kept(
+def test_a_message_of_another_version_fails_and_is_stored(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[0]")

@@ -99,9 +99,9 @@ class Expected:
     skipped: int
     rejected: int
     dead_letters: int  # distinct payloads
-    new_or_beaten: int  # staged, or superseded at stage
+    new_or_beaten: int  # staged, and no repeat
     target_rows: int  # = inserted
-    older: int  # superseded at stage or load, or loaded and updated
+    older: int  # superseded, or loaded and updated
 
 
 def expected(plan: Plan, feed: str, policy: Policy) -> Expected:
@@ -186,11 +186,11 @@ def make(plan: Plan, seed: int) -> Feeds:
 
 def _final(chance: random.Random, key: str, first: bool = False) -> Reading:
     """A key's newest version; what it says follows from the key, so both feeds say the same of it."""
-    said = random.Random(key)
+    reported = random.Random(key)
     wave: Wave = 1 if first or chance.random() < 0.8 else 2
     hours = (6, 12) if wave == 1 else (12, 24)
     seconds = chance.randrange(hours[0] * HOUR + 1, hours[1] * HOUR)
-    return Reading(key, f"gate {said.randrange(1000)}", said.randrange(1, 10**6) / 100, seconds, wave)
+    return Reading(key, f"gate {reported.randrange(1000)}", reported.randrange(1, 10**6) / 100, seconds, wave)
 
 
 def _differing(reading: Reading, kind: str) -> Reading:

@@ -89,79 +89,83 @@ MUTANTS = (
             '        reach("outbox.found")\n'
             "        with database.transaction(engine) as connection:\n"
             "            events = [x.event_id for x in new]\n"
-            "            dead_letters.mark_published(connection, [x.id for x in new], events, timestamps.now_text())\n"
-            "            dead_letters.mark_removed(connection, gone)\n",
+            "            dead_letters.record_published(connection, [x.id for x in new], events, '2025')\n"
+            "            dead_letters.record_removed(connection, gone)\n",
         ),
     ),
     mutant(
-        "last writer wins: the merge's WHERE",
+        "last writer wins: what was written to the target meanwhile is overwritten",
         (
-            "store/tables/target.py",
-            "        where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash),\n",
+            "store/load/merge.py",
+            'and_(_same_key(chunk), held.c.lineage_id == rows.c["_rival"])',
+            "_same_key(chunk)",
+        ),
+    ),
+    mutant(
+        "last writer wins: every row of a key in a chunk is the greatest",
+        (
+            "store/load/chunk.py",
+            "    beaten = connection.execute(text(FLAG_BEATEN)).rowcount\n",
+            "    beaten = 0\n",
+        ),
+    ),
+    mutant(
+        "last writer wins: the target is not compared",
+        ("store/load/chunk.py", "    connection.execute(text(COMPARE_WITH_TARGET))\n", ""),
+    ),
+    mutant(
+        "last writer wins: the sequence is not compared",
+        (
+            "store/load/chunk.py",
+            "    WHEN chunk.ts > t.ts OR (chunk.ts = t.ts AND chunk.sequence > t.sequence) THEN {UPDATED}\n",
+            "    WHEN chunk.ts > t.ts THEN {UPDATED}\n",
+        ),
+    ),
+    mutant(
+        "last writer wins: a repeat does not count as a version",
+        (
+            "store/load/chunk.py",
+            "WHEN chunk._rank > tie.held_rank AND chunk._rank > COALESCE(tie.past_rank, 0) THEN",
+            "WHEN chunk._rank > tie.held_rank THEN",
+        ),
+    ),
+    mutant(
+        "last writer wins: ties are decided by the content hash",
+        (
+            "store/load/chunk.py",
+            "    WHEN chunk._rank > tie.held_rank AND chunk._rank > COALESCE(tie.past_rank, 0) THEN {UPDATED}\n"
+            "    WHEN chunk._rank = tie.held_rank AND chunk._rank >= COALESCE(tie.past_rank, 0)\n"
+            "         AND chunk.content_hash > tie.content_hash THEN {UPDATED}\n",
+            "    WHEN chunk.content_hash > tie.content_hash THEN {UPDATED}\n",
+        ),
+    ),
+    mutant(
+        "last writer wins: a chunk is not sorted by rank",
+        (
+            "store/load/chunk.py",
+            "staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash)",
+            "staged.c.ts, staged.c.sequence, staged.c.content_hash)",
+        ),
+    ),
+    mutant(
+        "outcomes: a repeat of the winner in its chunk is superseded",
+        (
+            "store/load/chunk.py",
+            "AND won.content_hash = chunk.content_hash THEN {DUPLICATE} ELSE {SUPERSEDED} END",
+            "AND won.content_hash = chunk.content_hash THEN {SUPERSEDED} ELSE {SUPERSEDED} END",
+        ),
+    ),
+    mutant(
+        "outcomes: batches do not count what was loaded of them",
+        ("store/load/merge.py", "    batches.add_loaded(connection, chunk.batches)\n", ""),
+    ),
+    mutant(
+        "replay: an unedited letter gets the version of its replay",
+        (
+            "worker/batch/receive.py",
+            "        versions = _versions_of_letters(connection, message)\n",
             "",
         ),
-    ),
-    mutant(
-        "last writer wins: the best of a chunk",
-        (
-            "store/load/merge.py",
-            'where(beaten).values({"_outcome": 3})',
-            'where(beaten).values({"_outcome": 1})',
-        ),
-    ),
-    mutant(
-        "last writer wins: what the target holds is not asked, nor the WHERE",
-        (
-            "store/tables/target.py",
-            "        where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash),\n",
-            "",
-        ),
-        (
-            "store/load/merge.py",
-            "select(case((newer, 2), else_=3))",
-            "select(case((newer, 2), else_=2))",
-        ),
-    ),
-    mutant(
-        "last writer wins: the hash does not break a tie",
-        (
-            "store/tables/target.py",
-            "where=tuple_(new.ts, new.content_hash) > tuple_(target.c.ts, target.c.content_hash)",
-            "where=new.ts >= target.c.ts",
-        ),
-        (
-            "store/load/merge.py",
-            "newer = tuple_(chunk.c.ts, chunk.c.content_hash) > tuple_(held.c.ts, held.c.content_hash)",
-            "newer = chunk.c.ts >= held.c.ts",
-        ),
-    ),
-    mutant(
-        "dedupe: the target is not asked",
-        (
-            "worker/batch/compared.py",
-            "target.current(connection, message.source, keys) if share else {}",
-            "{}",
-        ),
-    ),
-    mutant(
-        "dedupe: staging is not asked",
-        ("worker/batch/compared.py", "staging.contents(connection, message.source, keys)", "{}"),
-    ),
-    mutant(
-        "dedupe: what other batches stage meanwhile is not asked",
-        ("worker/batch/compared.py", "            if met:\n", "            if False:\n"),
-    ),
-    mutant(
-        "dedupe: what was known is not looked up again after a load",
-        ("worker/batch/compared.py", "keys = sorted(self.known)", "keys: list[str] = []"),
-    ),
-    mutant(
-        "dedupe: what was staged meanwhile and loaded too is not noticed",
-        ("worker/batch/compared.py", " or since != staging.count_since(connection, self.last_batch)", ""),
-    ),
-    mutant(
-        "dedupe: what is loaded meanwhile is not asked",
-        ("worker/batch/compared.py", "return load_runs.progress(connection) != self.loaded", "return False"),
     ),
     mutant(
         "plain records: a repeated field is not noticed",
@@ -278,9 +282,13 @@ MUTANTS = (
     mutant(
         "ids: the fingerprint of contract and mapping is left out",
         (
-            "producer/files/batches.py",
-            "json.dumps([source, fingerprint, wire_format, header])",
-            "json.dumps([source, wire_format, header])",
+            "store/tables/deliveries.py",
+            "orjson.dumps([kind, source, content, fingerprint, again])",
+            "orjson.dumps([kind, source, content, again])",
         ),
+    ),
+    mutant(
+        "ids: equal records of one delivery are one batch",
+        ("producer/files/batches.py", 'delivery.encode() + first.to_bytes(8, "little")', "delivery.encode()"),
     ),
 )

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from store import timestamps
 from worker.contract import load_contract
-from worker.judge.adapt import Adapter, time_reader
+from worker.judge.adapt import Adapter, digits_reader, sequence_reader, time_reader
 from worker.judge.faults import Rejection
+from worker.judge.parse import Unusable
 from worker.settings import SourceSettings, WorkerSettings
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))
@@ -138,3 +139,97 @@ def test_an_offset_changes_the_text_and_not_the_moment(moment: datetime, minutes
 @given(MOMENTS, MOMENTS)
 def test_order_of_stored_text_is_order_in_time(one: datetime, other: datetime) -> None:
     assert (timestamps.to_text(one) < timestamps.to_text(other)) == (one < other)
+
+
+# Sequences: what orders versions of one time
+
+
+def below(value: Any, **source: Any) -> int:
+    return digits_reader(SourceSettings(**source))(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("2025-01-15T12:00:00Z", 0),
+        ("2025-01-15T12:00:00.123456Z", 0),
+        ("2025-01-15T12:00:00.123456000Z", 0),
+        ("2025-01-15T12:00:00.1234567Z", 700_000_000_000),
+        ("2025-01-15T12:00:00.123456007Z", 7_000_000_000),
+        ("2025-01-15T12:00:00,123456789+01:00", 789_000_000_000),
+        ("2025-01-15T12:00:00.123456000000000001Z", 1),
+        ("2025-01-15T12:00:00.1234560000000000009Z", 0),  # more digits than can be told apart
+    ],
+)
+def test_digits_below_microseconds_order_versions_of_one_time(text: str, digits: int) -> None:
+    assert below(text) == digits
+
+
+@given(st.lists(st.integers(0, 10**9 - 1), min_size=2, max_size=2))
+def test_the_order_of_time_and_digits_is_the_order_of_nanoseconds(nanoseconds: list[int]) -> None:
+    texts = [f"2025-01-15T12:00:00.{each:09}Z" for each in nanoseconds]
+    numbers = [1736942400 * 10**9 + each for each in nanoseconds]
+    iso, epoch = SourceSettings(), SourceSettings(ts_unit="ns")
+    for source, values in ((iso, texts), (epoch, numbers), (epoch, list(map(str, numbers)))):
+        time_of, digits_of = time_reader(source), digits_reader(source)
+        one, other = ((time_of(each), digits_of(each)) for each in values)
+        assert (one < other) == (nanoseconds[0] < nanoseconds[1])
+
+
+@pytest.mark.parametrize("value", ["²", "+-5", "x", "", "9" * 5000, None, True, 1.5, [], {}])
+def test_what_is_no_number_of_nanoseconds_has_no_digits_below_microseconds(value: Any) -> None:
+    assert below(value, ts_unit="ns") == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "values"),
+    [
+        ({"ts_unit": "s"}, ["1736942400.12345690000000000", "1736942400.12345710000000000"]),
+        ({"ts_unit": "ms"}, ["1736942400000.4569999000000000", "1736942400000.4570001000000000"]),
+        (
+            {"ts_format": "%A %d.%m.%Y%H%M%S %z"},
+            ["Wednesday 15.01.2025123000 +0030", "Wednesday 15.01.2025120000 +0000"],
+        ),
+    ],
+)
+def test_what_is_read_to_the_nearest_microsecond_has_no_digits_below(
+    source: dict[str, Any], values: list[str]
+) -> None:
+    assert len({read(each, **source) for each in values}) == 1
+    assert [below(each, **source) for each in values] == [0, 0]
+
+
+def sequence(expression: str, raw: dict[str, Any]) -> int:
+    return sequence_reader(expression)(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [({"n": 7}, 7), ({"n": -(2**63)}, -(2**63)), ({"n": 2**63 - 1}, 2**63 - 1), ({"n": "7"}, 7), ({"n": " -7 "}, -7),
+     ({"n": "+7"}, 7)],
+)  # fmt: skip
+def test_a_sequence_is_an_integer_or_the_text_of_one(raw: dict[str, Any], found: int) -> None:
+    assert sequence("n", raw) == found
+
+
+def test_a_sequence_may_be_an_expression() -> None:
+    assert sequence("log.position", {"log": {"position": 3}}) == 3
+    assert sequence("to_number(log[0])", {"log": ["4"]}) == 4
+
+
+@pytest.mark.parametrize("raw", [{}, {"n": None}, {"n": ""}, {"n": " "}])
+def test_a_record_without_its_sequence_is_rejected(raw: dict[str, Any]) -> None:
+    with pytest.raises(Rejection) as rejected:
+        sequence("n", raw)
+    assert [fault.reason for fault in rejected.value.faults] == ["missing_sequence"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**63, -(2**63) - 1, str(2**63), "9" * 5000, 1.0, "1.0", True, "x", "+-5", "--5", "²", "1_0", [], {},
+     Unusable("why")],
+)  # fmt: skip
+def test_a_sequence_that_is_no_64_bit_integer_is_rejected(value: Any) -> None:
+    with pytest.raises(Rejection) as rejected:
+        sequence("n", {"n": value})
+    assert [fault.reason for fault in rejected.value.faults] == ["invalid_sequence"]

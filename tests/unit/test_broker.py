@@ -12,7 +12,7 @@ from redis.exceptions import (
 from rq.serializers import JSONSerializer
 
 from store.errors import QueueUnavailable
-from worker.queue.client import place, translated
+from worker.queue.client import at_address, translated
 from worker.queue.quarantine import ForbiddenFunction
 from worker.queue.rq_internals import SluiceJob
 from worker.queue.serializer import JsonSerializer
@@ -21,7 +21,7 @@ URL = "redis://user:secret@queue.example:6379/0"
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "reported"),
     [
         (ConnectionError("refused"), "cannot be reached"),
         (OSError("no route"), "cannot be reached"),
@@ -32,8 +32,10 @@ URL = "redis://user:secret@queue.example:6379/0"
         (ValueError("no scheme"), "REDIS_URL is no URL"),
     ],
 )
-def test_a_system_error_of_redis_says_what_to_do_and_never_the_password(error: Exception, said: str) -> None:
-    with pytest.raises(QueueUnavailable, match=said) as raised, translated(URL):
+def test_a_system_error_of_redis_says_what_to_do_and_never_the_password(
+    error: Exception, reported: str
+) -> None:
+    with pytest.raises(QueueUnavailable, match=reported) as raised, translated(URL):
         raise error
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -54,7 +56,7 @@ def test_a_programming_error_passes_as_it_is() -> None:
     ],
 )
 def test_an_address_is_shown_without_user_and_password(url: str, shown: str) -> None:
-    assert place(url) == shown
+    assert at_address(url) == shown
 
 
 def test_jobs_are_written_as_rqs_own_json_serializer_reads_them() -> None:

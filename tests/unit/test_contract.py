@@ -18,7 +18,7 @@ Module = Callable[[str], str]
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
     """Writes a module; its name is one that no other test has."""
     monkeypatch.chdir(tmp_path)  # a contract lies beside sluice.toml
-    kept, names = list(sys.path), []
+    stored, names = list(sys.path), []
 
     def write(text: str) -> str:
         name = f"made_for_{tmp_path.name.replace('-', '_')}_{len(names)}"
@@ -30,7 +30,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
         return name
 
     yield write
-    sys.path[:] = kept
+    sys.path[:] = stored
     for name in names:
         sys.modules.pop(name, None)
 
@@ -91,7 +91,7 @@ def test_a_module_that_cannot_be_imported_is_an_error_that_names_it(module: Modu
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "reported"),
     [
         ("class M(BaseModel):\n    key: str", "lacks a required ts"),
         ("class M(BaseModel):\n    x: str", "lacks a required key and ts"),
@@ -110,9 +110,9 @@ def test_a_module_that_cannot_be_imported_is_an_error_that_names_it(module: Modu
     ],
 )
 def test_a_model_that_cannot_be_a_contract_is_an_error_that_says_why(
-    module: Module, model: str, said: str
+    module: Module, model: str, reported: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=reported):
         load(f"{module(model)}:M")
 
 
@@ -130,14 +130,26 @@ def test_a_fingerprint_is_the_same_on_every_machine() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"fields": {"key": "id"}}, {"ts_unit": "ms"}, {"assume_tz": "Europe/Oslo"}, {"extra": "forbid"}, {"late": "skip"},
-     {"allowed_lateness": "1h"}, {"max_age": "1h"}, {"stale": "dead_letter"}],
+    [{"fields": {"key": "id"}}, {"ts_unit": "ms"}, {"assume_tz": "Europe/Oslo"}, {"extra": "forbid"},
+     {"sequence": "version"}, {"records": "rows"}, {"delimiter": ";"}],
 )  # fmt: skip
 def test_a_fingerprint_changes_with_all_that_could_judge_a_record_otherwise(
     changed: dict[str, object],
 ) -> None:
     contract = load_contract(WorkerSettings.load())
     assert contract.fingerprint(SourceSettings()) != contract.fingerprint(SourceSettings(**changed))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"late": "skip"}, {"allowed_lateness": "1h"}, {"max_age": "1h"}, {"stale": "dead_letter"}, {"priority": 1},
+     {"ties": "hash"}],
+)  # fmt: skip
+def test_a_fingerprint_does_not_change_with_what_decides_nothing_of_what_a_record_says(
+    changed: dict[str, object],
+) -> None:
+    contract = load_contract(WorkerSettings.load())
+    assert contract.fingerprint(SourceSettings()) == contract.fingerprint(SourceSettings(**changed))
 
 
 def test_a_fingerprint_changes_with_the_model(module: Module) -> None:

@@ -8,23 +8,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import MessageError
-from worker.queue.message import Letter, Message, Opaque
+from store.tables.deliveries import Delivery
+from worker.queue.message import Letter, Message, Opaque, halves
 
 TEXT = st.text(st.characters(codec="utf-8"))
 RECORDS = TEXT | st.builds(Opaque, st.binary(), st.integers(0, 2**40), st.none() | st.just("ab" * 16))
+DELIVERIES = st.builds(
+    Delivery,
+    id=TEXT,
+    kind=st.sampled_from(["file", "stream", "replay"]),
+    source=TEXT,
+    file=TEXT,
+    content=st.none() | TEXT,
+    fingerprint=TEXT,
+    again=st.integers(0, 2**31),
+)
+
+
+def message(delivery: Delivery, **fields: Any) -> Message:
+    """A message names the source, the file and the fingerprint of its delivery."""
+    return Message(
+        delivery=delivery,
+        source=delivery.source,
+        file=delivery.file,
+        fingerprint=delivery.fingerprint,
+        **fields,
+    )
+
+
 MESSAGES = st.lists(st.tuples(RECORDS, st.integers(1, 2**40)), min_size=1, max_size=5).flatmap(
     lambda pairs: st.builds(
-        Message,
+        message,
+        DELIVERIES,
         id=st.just("ab" * 16),
         kind=st.sampled_from(["file", "replay"]),
-        source=TEXT,
-        file=TEXT,
+        first=st.integers(0, 2**32 - 1),
         format=st.sampled_from(["json", "csv"]),
         header=st.none() | st.lists(TEXT),
         delimiter=st.sampled_from(",\t;"),
         records=st.just([record for record, _ in pairs]),
         lines=st.just([line for _, line in pairs]) | st.just(range(7, 7 + len(pairs))),
-        fingerprint=TEXT,
         letters=st.lists(st.builds(Letter, TEXT, st.integers(0, 2**62), st.booleans()), max_size=3),
         size=st.integers(0, 2**40),
         part_of=st.none() | TEXT,
@@ -43,8 +66,9 @@ def test_a_message_survives_the_wire_unchanged(message: Message) -> None:
 
 
 def sample(**changed: Any) -> dict[str, Any]:
-    message = Message("ab", "file", "s", "f", "json", None, ",", ["{}", "[]"], [4, 5], "x", [], 4)
-    return message.to_wire() | changed
+    delivery = Delivery("d1", "file", "s", "f", "c1", "x")
+    sent = Message("ab", "file", delivery, 3, "s", "f", "json", None, ",", ["{}", "[]"], [4, 5], "x", [], 4)
+    return sent.to_wire() | changed
 
 
 def test_consecutive_lines_are_sent_as_the_first_line() -> None:
@@ -52,7 +76,7 @@ def test_consecutive_lines_are_sent_as_the_first_line() -> None:
     assert list(Message.from_wire(sample()).lines) == [4, 5]
 
 
-@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "1"}, {"v": 2}])
+@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "2"}, {"v": 1}, {"v": 3}])
 def test_a_message_of_another_version_is_refused(wire: Any) -> None:
     with pytest.raises(MessageError, match="use one Sluice version throughout"):
         Message.from_wire(wire)
@@ -61,16 +85,31 @@ def test_a_message_of_another_version_is_refused(wire: Any) -> None:
 @pytest.mark.parametrize(
     "changed",
     [{"records": None}, {"records": [{}]}, {"records": [{"base64": "%%", "size": 1, "digest": None}]},
-     {"letters": [[1]]}, {"records": [5]}],
+     {"letters": [[1]]}, {"records": [5]}, {"first": -1}, {"first": 2**32}, {"first": True}, {"first": "0"},
+     {"delivery": None}, {"delivery": "d1"}, {"delivery": ["d1", "file", "c1"]}, {"delivery": [1, "file", "c1", 0]},
+     {"delivery": ["d1", "folder", "c1", 0]}, {"delivery": ["d1", "file", 1, 0]},
+     {"delivery": ["d1", "file", "c1", "0"]}],
 )  # fmt: skip
 def test_a_misshapen_message_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(MessageError, match="misshapen"):
         Message.from_wire(sample(**changed))
 
 
-@pytest.mark.parametrize("name", ["id", "records", "lines", "letters", "header"])
+@pytest.mark.parametrize("name", ["id", "delivery", "first", "records", "lines", "letters", "header"])
 def test_a_message_without_a_required_field_is_refused(name: str) -> None:
     wire = sample()
     del wire[name]
     with pytest.raises(MessageError, match=name):
         Message.from_wire(wire)
+
+
+def test_halves_stay_in_the_delivery_and_know_their_first_records() -> None:
+    whole = Message.from_wire(sample(records=["1", "2", "3"], lines=[4, 5, 9]))
+    parts = halves(whole)
+    assert [(part.first, part.records, list(part.lines)) for part in parts] == [
+        (3, ["1"], [4]),
+        (4, ["2", "3"], [5, 9]),
+    ]
+    assert {part.delivery for part in parts} == {whole.delivery}
+    again = halves(parts[1])
+    assert [part.first for part in again] == [4, 5]

@@ -90,12 +90,12 @@ def test_a_number_no_column_can_hold_is_unusable_and_the_rest_is_read(shape: str
 
 
 @given(INT64)
-def test_every_integer_of_64_bits_is_kept_exactly(number: int) -> None:
+def test_every_integer_of_64_bits_is_stored_exactly(number: int) -> None:
     assert parse_json(f'{{"a":{number}}}') == {"a": number}
 
 
 @pytest.mark.parametrize("literal", ["1e300", "-1e300", "9223372036854775808.0", "1E5", "-0.0", "0.1"])
-def test_floats_of_any_size_are_kept(literal: str) -> None:
+def test_floats_of_any_size_are_stored(literal: str) -> None:
     assert parse_json(f'{{"a":{literal}}}') == {"a": float(literal)}
 
 
@@ -126,7 +126,7 @@ def test_lone_surrogates_are_read_for_their_field_to_be_judged() -> None:
 @pytest.mark.parametrize(
     ("text", "why"), [("a\0", "NUL"), ("\ud800", "surrogate"), ("\udfff\0", "NUL"), ("é😀", None)]
 )
-def test_text_no_column_can_hold_is_told(text: str, why: str | None) -> None:
+def test_text_no_column_can_hold_is_reported(text: str, why: str | None) -> None:
     assert (why or "") in (bad_text(text) or "")
     assert (bad_text(text) is None) == (why is None)
 

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from store.tables.deliveries import Delivery
 from worker import contract as contracts
 from worker.contract import Contract, Event, Record
 from worker.judge.fast_path import PlainRecords
@@ -78,6 +79,9 @@ MODELS = [Event, Reading, Loose, Strict, WithDefault, Validated, Crossed, Aliase
 PLAIN = [Event, Reading, Loose, Strict]
 
 
+DELIVERY = Delivery("d1", "file", "s", "f", None, "x")
+
+
 def contract_of(model: type[Record]) -> Contract:
     contracts._load.cache_clear()
     return contracts._load(f"{__name__}:{model.__name__}", None)
@@ -101,7 +105,8 @@ def judges(model: type[Record], **source: Any) -> tuple[Judge, Judge]:
 
 
 def message(records: list[RawRecord]) -> Message:
-    return Message("ab", "file", "s", "f", "json", None, ",", records, range(1, len(records) + 1), "x", [], 1)
+    lines = range(1, len(records) + 1)
+    return Message("ab", "file", DELIVERY, 0, "s", "f", "json", None, ",", records, lines, "x", [], 1)
 
 
 def outcome(judge: Judge, records: list[RawRecord]) -> Judged:
@@ -136,6 +141,7 @@ times = st.one_of(
         ["2025-01-15T08:00:00Z", "2025-01-15T08:00:00.5Z", "2025-01-15T24:00:00Z", "2025-02-30T08:00:00Z",
          "2025-W03-3T08:00:00Z", "2025-01-15T08:00:0aZ", "2025-01-15T08:00,00Z", "2025-01-15t08:00:00z",
          "2025-01-15 08:00:00Z", "2025-01-15T13:00:01Z", "2025-01-15T08:00:00+01:00", "2025-01-15", "x" * 20,
+         "2025-01-15T08:00:00.123456789Z", "2025-01-15T08:00:00,1234567+01:00",
          "2025-01-15T0\u0661:00:00Z", "2025-01-15T08:00:60Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
     ),
     st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda moment: moment.isoformat()[:19] + "Z"),
@@ -208,8 +214,8 @@ def test_both_ways_come_to_the_same(model: type[Record], records: list[RawRecord
 
 @pytest.mark.parametrize(
     "source",
-    [{"ts_unit": "ms"}, {"ts_format": "%Y-%m-%dT%H:%M:%SZ"}, {"assume_tz": "reject"}, {"extra": "forbid"},
-     {"extra": "ignore"}, {"assume_tz": "Europe/Vienna"}],
+    [{"ts_unit": "ms"}, {"ts_unit": "ns"}, {"ts_format": "%Y-%m-%dT%H:%M:%SZ"}, {"assume_tz": "reject"},
+     {"extra": "forbid"}, {"extra": "ignore"}, {"assume_tz": "Europe/Vienna"}],
 )  # fmt: skip
 @settings(max_examples=25)
 @given(records=st.lists(lines(), min_size=1, max_size=8))
@@ -228,6 +234,6 @@ def test_plain_records_are_all_taken_and_what_is_odd_is_left() -> None:
     ]
     texts: list[RawRecord] = [orjson.dumps(each).decode() for each in good]
     accepted, rest = plain.judge([*texts, "{", Opaque(b"\xff", 1, None), *texts], "9999")
-    assert [place for place, _ in accepted] == [*range(9), *range(11, 20)]
+    assert [position for position, _ in accepted] == [*range(9), *range(11, 20)]
     assert rest == [9, 10]
     assert accepted[0][1].extra == '{"x":0}'

@@ -71,13 +71,13 @@ def test_a_bad_value_is_an_error_that_names_the_key_and_the_value(
     configure: Configure, room: type[RoomSettings], section: str, key: str, value: str
 ) -> None:
     configure(f"[{section}]\n{key} = {value}\n")
-    said = error(room)
-    assert key in said
-    assert ("a[" if key == "fields" else value.strip('"')) in said
-    assert "of-this-test.toml" in said
+    reported = error(room)
+    assert key in reported
+    assert ("a[" if key == "fields" else value.strip('"')) in reported
+    assert "of-this-test.toml" in reported
 
 
-def test_a_bad_value_within_a_list_is_named_with_its_place(configure: Configure) -> None:
+def test_a_bad_value_within_a_list_is_named_with_its_position(configure: Configure) -> None:
     configure("[worker]\nretry_intervals_seconds = [1, -2]\n")
     assert "retry_intervals_seconds.1 = -2" in error(WorkerSettings)
 
@@ -87,9 +87,9 @@ def test_an_unknown_key_is_an_error_that_lists_the_known_ones(
     configure: Configure, room: type[RoomSettings]
 ) -> None:
     configure(f"[{room.section}]\nnope = 1\n")
-    said = error(room)
-    assert "nope" in said
-    assert all(name in said for name in room.model_fields)
+    reported = error(room)
+    assert "nope" in reported
+    assert all(name in reported for name in room.model_fields)
 
 
 def test_an_unknown_key_of_a_source_is_named_with_its_source(configure: Configure) -> None:
@@ -101,8 +101,8 @@ def test_an_unknown_key_of_a_source_is_named_with_its_source(configure: Configur
 
 def test_a_stage_that_is_none_is_named_with_those_that_are(configure: Configure) -> None:
     configure("[stages]\nnope = true\n")
-    said = error(WorkerSettings)
-    assert said.endswith(
+    reported = error(WorkerSettings)
+    assert reported.endswith(
         "[stages] nope is not a key of this section (it has: adapt, dedupe, freshness, reconcile, validate)"
     )
 
@@ -123,9 +123,9 @@ def test_a_file_with_what_belongs_nowhere_is_an_error(
     configure: Configure, room: type[RoomSettings], text: str, named: str
 ) -> None:
     configure(text)
-    said = error(room)
-    assert "of-this-test.toml" in said
-    assert named in said or "end of document" in said
+    reported = error(room)
+    assert "of-this-test.toml" in reported
+    assert named in reported or "end of document" in reported
 
 
 def test_a_file_that_is_no_text_is_an_error(configure: Configure, tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ def test_a_bad_variable_is_an_error_that_names_the_key_and_the_value(
     monkeypatch: pytest.MonkeyPatch, room: type[RoomSettings], name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    said = error(room)
-    assert value in said
-    assert name.removeprefix("SLUICE_").split("__")[-1].lower() in said.lower()
+    reported = error(room)
+    assert value in reported
+    assert name.removeprefix("SLUICE_").split("__")[-1].lower() in reported.lower()
 
 
 def test_a_source_may_stand_in_the_environment_and_the_file_together(

@@ -7,28 +7,27 @@ from typing import Any
 import orjson
 import pytest
 
+from store.tables.deliveries import Delivery
 from store.tables.staging import LATE, STALE
 from worker.contract import load_contract
-from worker.judge.stages import Judged, Valid, dedupe, judge_batch, judge_for, kept_payload, said
-from worker.judge.validate import Accepted
+from worker.judge.stages import Judged, content_of_raw, judge_batch, judge_for, payload_of
 from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings, WorkerSettings
 
 NOW = datetime(2025, 1, 15, 12, tzinfo=UTC)
-MARK = "2025-01-15T10:00:00.000000Z"
+WATERMARK = "2025-01-15T10:00:00.000000Z"
 
 
 def message(*records: RawRecord) -> Message:
-    return Message(
-        "ab", "file", "s", "f", "json", None, ",", list(records), range(1, len(records) + 1), "x", [], 1
-    )
+    delivery, lines = Delivery("d1", "file", "s", "f", None, "x"), range(1, len(records) + 1)
+    return Message("ab", "file", delivery, 0, "s", "f", "json", None, ",", list(records), lines, "x", [], 1)
 
 
-def judged(*records: RawRecord | dict[str, Any], mark: str | None = MARK, **source: Any) -> Judged:
+def judged(*records: RawRecord | dict[str, Any], watermark: str | None = WATERMARK, **source: Any) -> Judged:
     settings = WorkerSettings()
     judge = judge_for(load_contract(settings), SourceSettings(**source), timedelta(hours=1))
     texts = [orjson.dumps(each).decode() if isinstance(each, dict) else each for each in records]
-    return judge_batch(message(*texts), judge, mark, NOW)
+    return judge_batch(message(*texts), judge, watermark, NOW)
 
 
 def at(ts: str) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def test_allowed_lateness_moves_the_bound() -> None:
 
 @pytest.mark.parametrize("policy", ["load", "dead_letter", "skip"])
 def test_nothing_is_late_before_there_is_a_watermark(policy: str) -> None:
-    assert len(judged(at("0001-01-01T00:00:00Z"), mark=None, late=policy).valid) == 1
+    assert len(judged(at("0001-01-01T00:00:00Z"), watermark=None, late=policy).valid) == 1
 
 
 def test_stale_is_older_than_max_age_when_it_is_processed() -> None:
@@ -88,11 +87,13 @@ def test_ages_beyond_the_beginning_of_time_are_no_error() -> None:
     assert outcome("2025-01-15T09:00:00Z", max_age="900000d", allowed_lateness="900000d") == 0
 
 
-def test_every_record_has_one_outcome_and_keeps_its_place() -> None:
-    found = judged("nonsense", at(MARK), at("2025-01-15T11:00:00Z"), Opaque(b"\xff", 1, None), late="skip")
-    assert [bad.place for bad in found.bad] == [0, 3]
-    assert [each.place for each in found.skipped] == [1]
-    assert [each.place for each in found.valid] == [2]
+def test_every_record_has_one_outcome_and_keeps_its_position() -> None:
+    found = judged(
+        "nonsense", at(WATERMARK), at("2025-01-15T11:00:00Z"), Opaque(b"\xff", 1, None), late="skip"
+    )
+    assert [bad.position for bad in found.bad] == [0, 3]
+    assert [each.position for each in found.skipped] == [1]
+    assert [each.position for each in found.valid] == [2]
     assert (found.late, found.stale) == (1, 0)
 
 
@@ -111,64 +112,68 @@ def test_a_key_is_remembered_where_it_can_be_read() -> None:
     assert [bad.record_key for bad in found.bad] == ["a", None, None, "x" * 1000, None, None, None]
 
 
-# Dedupe
+# Sequences
 
 
-def valid(place: int, key: str, ts: str, content: bytes) -> Valid:
-    return Valid(place, Accepted(key, ts, content, None, ()), 0)
+def sequences(*records: dict[str, Any], **source: Any) -> list[int]:
+    found = judged(*records, **source)
+    assert found.bad == []
+    return [each.record.sequence for each in found.valid]
 
 
-def always(_: Valid) -> bool:
-    return True
+def test_a_sequence_is_read_from_the_record_as_it_came() -> None:
+    records = [at(WATERMARK) | {"log": {"position": 7}}, at(WATERMARK) | {"log": {"position": "8"}}]
+    assert sequences(*records, sequence="log.position") == [7, 8]
+    mapped = {"sequence": "log.position", "fields": {"value": "log.value"}}
+    records = [{**at(WATERMARK), "log": {"position": 9, "value": 1}}]
+    assert sequences(*records, **mapped) == [9]
 
 
-def places(*outcomes: list[Valid]) -> list[list[int]]:
-    return [[each.place for each in outcome] for outcome in outcomes]
+def test_a_named_sequence_takes_precedence_over_digits_below_microseconds() -> None:
+    record = at("2025-01-15T11:00:00.123456789Z")
+    assert sequences(record) == [789_000_000_000]
+    assert sequences(record | {"version": 3}, sequence="version") == [3]
 
 
-def test_the_same_content_earlier_in_the_batch_in_staging_or_in_the_target_is_a_duplicate() -> None:
-    given = [
-        valid(0, "a", "2", b"x"),
-        valid(1, "a", "2", b"x"),
-        valid(2, "b", "2", b"y"),
-        valid(3, "c", "2", b"z"),
+@pytest.mark.parametrize("extra", ["keep", "ignore", "forbid"])
+def test_the_field_of_the_sequence_is_no_unexpected_one(extra: str) -> None:
+    assert sequences(at(WATERMARK) | {"version": 3}, sequence="version", extra=extra) == [3]
+    assert sequences(at(WATERMARK) | {"log": [{"n": 3}]}, sequence="log[0].n", extra=extra) == [3]
+    found = judged(at(WATERMARK) | {"version": 3, "other": 1}, sequence="version", extra="forbid")
+    assert [(fault.reason, fault.field) for bad in found.bad for fault in bad.faults] == [
+        ("unexpected_field", "other")
     ]
-    found = dedupe(given, {"c": ("2", b"z", 70)}, {("b", b"y"): 80}, always)
-    assert places(found.staged) == [[0]]
-    assert [(each.valid.place, each.of, each.of_place) for each in found.duplicates] == [
-        (1, None, 0),
-        (2, 80, None),
-        (3, 70, None),
+
+
+def test_a_record_without_a_usable_sequence_is_a_dead_letter_and_the_others_are_not() -> None:
+    found = judged(
+        at(WATERMARK),
+        at(WATERMARK) | {"n": 1.5},
+        at(WATERMARK) | {"n": "+-5"},
+        at(WATERMARK) | {"n": 4},
+        sequence="n",
+    )
+    assert [bad.faults[0].reason for bad in found.bad] == [
+        "missing_sequence",
+        "invalid_sequence",
+        "invalid_sequence",
     ]
-    assert found.superseded == []
+    assert [(each.position, each.record.sequence) for each in found.valid] == [(3, 4)]
 
 
-def test_what_is_older_than_the_target_is_superseded_and_equal_times_go_by_content() -> None:
-    held = {"a": ("2", b"m", 70)}
-    given = [
-        valid(n, "a", ts, c) for n, (ts, c) in enumerate([("1", b"z"), ("2", b"a"), ("2", b"z"), ("3", b"a")])
-    ]
-    found = dedupe(given, held, {}, always)
-    assert places(found.staged) == [[2, 3]]
-    assert [(each.valid.place, each.of) for each in found.superseded] == [(0, 70), (1, 70)]
-
-
-def test_outside_its_share_a_record_is_not_held_against_the_target() -> None:
-    held = {"a": ("2", b"m", 70)}
-    found = dedupe([valid(0, "a", "1", b"z"), valid(1, "a", "1", b"z")], held, {}, lambda _: False)
-    assert (places(found.staged), [each.of_place for each in found.duplicates]) == ([[0]], [0])
-
-
-def test_one_content_under_two_keys_is_two_records() -> None:
-    found = dedupe([valid(0, "a", "1", b"x"), valid(1, "b", "1", b"x")], {}, {}, always)
-    assert places(found.staged) == [[0, 1]]
+@pytest.mark.parametrize("ts", ["+-5", "²", "9" * 5000])
+def test_an_epoch_number_that_is_none_is_invalid_with_validate_off_too(ts: str) -> None:
+    judge = judge_for(load_contract(WorkerSettings()), SourceSettings(ts_unit="ns"), timedelta(hours=1))
+    sent = message(orjson.dumps(at(ts)).decode())
+    (bad,) = judge_batch(sent, judge, None, NOW, {"validate": 0.0}).bad
+    assert bad.faults[0].reason == "invalid_timestamp"
 
 
 # Payloads
 
 
 @pytest.mark.parametrize(
-    ("record", "kept"),
+    ("record", "stored"),
     [
         ("é", ("é", "utf-8", 2, None)),
         ("a\0", (base64.b64encode(b"a\0").decode(), "base64", 2, None)),
@@ -178,8 +183,8 @@ def test_one_content_under_two_keys_is_two_records() -> None:
         (Opaque("é".encode()[:1], 9999, "digest"), ("ww==", "base64", 9999, "digest")),
     ],
 )
-def test_a_payload_is_kept_byte_for_byte(record: RawRecord, kept: tuple[Any, ...]) -> None:
-    assert kept_payload(record) == kept
+def test_a_payload_is_stored_byte_for_byte(record: RawRecord, stored: tuple[Any, ...]) -> None:
+    assert payload_of(record) == stored
 
 
 def test_what_cannot_be_read_says_its_bytes() -> None:
@@ -190,4 +195,4 @@ def test_what_cannot_be_read_says_its_bytes() -> None:
         Opaque(b"a", 9, "d1"),
         Opaque(b"a", 9, "d2"),
     ]
-    assert len({said(record, message(record)) for record in records}) == len(records)
+    assert len({content_of_raw(record, message(record)) for record in records}) == len(records)

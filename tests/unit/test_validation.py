@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract import load_contract
+from worker.judge.columns import canonical
 from worker.judge.faults import Rejection
 from worker.judge.parse import Unusable, parse_csv, parse_json
 from worker.judge.stages import judge_for
-from worker.judge.validate import Accepted, canonical, content_of
+from worker.judge.validate import Accepted, content_of
 from worker.settings import SourceSettings, WorkerSettings
 
 GOOD = {"key": "a", "name": "n", "value": 1, "ts": "2025-01-15T12:00:00Z"}
@@ -65,7 +66,7 @@ def test_what_is_no_text_is_an_invalid_one(name: str, wrong: Any) -> None:
     assert reasons(GOOD | {name: wrong}) == [f"invalid_{name}"]
 
 
-def test_all_that_is_wrong_is_told_in_the_order_of_the_contract_others_last() -> None:
+def test_all_that_is_wrong_is_reported_in_the_order_of_the_contract_others_last() -> None:
     raw = {"zz": "\0", "value": True, "ts": "never", "key": None}
     assert reasons(raw) == ["missing_key", "invalid_timestamp", "missing_name", "invalid_value", "invalid_zz"]
 
@@ -75,7 +76,7 @@ def test_all_that_is_wrong_is_told_in_the_order_of_the_contract_others_last() ->
         st.text(max_size=4), st.none() | st.text(max_size=4) | st.integers() | st.booleans(), max_size=4
     )
 )
-def test_fields_of_any_name_and_value_are_kept_or_rejected_by_a_reason_that_can_be_stored(
+def test_fields_of_any_name_and_value_are_stored_or_rejected_by_a_reason_that_can_be_stored(
     fields: dict[str, Any],
 ) -> None:
     try:
@@ -115,7 +116,7 @@ def test_content_hash_is_of_the_validated_record(same: dict[str, Any]) -> None:
 def test_canonical_json_of_a_set_is_the_same_in_every_process() -> None:
     words = {f"word-{n}" for n in range(50)}
     program = """if True:
-        from worker.judge.validate import canonical
+        from worker.judge.columns import canonical
         print(canonical({'a': {f'word-{n}' for n in range(50)}}).decode())
     """
     for seed in ("1", "2"):

@@ -106,7 +106,8 @@ def load(as_json: Json = False) -> None:
     else:
         print(
             f"run {run.number}: loaded {run.rows:,} ({run.inserted:,} inserted, {run.updated:,} updated, "
-            f"{run.superseded:,} superseded) in {run.seconds:.1f} s; watermark {run.watermark_after}"
+            f"{run.duplicates:,} duplicates, {run.superseded:,} superseded) in {run.seconds:.1f} s; "
+            f"watermark {run.watermark_after}"
         )
 
 
@@ -144,7 +145,7 @@ def overview() -> dict[str, Any]:
     with client.connect(settings, store.home) as redis, database.reading(engine) as connection:
         queue = Broker(redis, settings)
         found = {
-            "redis": client.place(client.redis_url(settings, store.home)).removeprefix(" at "),
+            "redis": client.at_address(client.redis_url(settings, store.home)).removeprefix(" at "),
             "queued_batches": queue.waiting(),
             "failed_batches": queue.failed_count(),
             "failed_loads": queue.failed_count(LOADER_QUEUE),

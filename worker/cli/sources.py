@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,17 +133,12 @@ def trial(message: Message, position: int, judge: Judge) -> dict[str, Any]:
     from store import timestamps
     from worker.judge.faults import Rejection
     from worker.judge.stages import judge_batch, parse
-    from worker.queue.message import Message
 
     record = message.records[position]
     adapted: dict[str, Any] | None = None
     with suppress(Rejection):  # the verdict below says why
         adapted = judge.adapter.adapt(parse(record, message))
-    one = Message(
-        id=message.id, kind="file", source=message.source, file=message.file, format=message.format,
-        header=message.header, delimiter=message.delimiter, records=[record], lines=[message.lines[position]],
-        fingerprint=message.fingerprint, letters=[], size=0,
-    )  # fmt: skip
+    one = replace(message, records=[record], lines=[message.lines[position]], letters=[], size=0)
     judged = judge_batch(one, judge, None, timestamps.now())
     faults = [f"{fault.reason}: {fault.message}" for bad in judged.bad for fault in bad.faults]
     return {

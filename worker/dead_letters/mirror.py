@@ -104,7 +104,7 @@ def publish_new(redis: Redis, engine: Engine, rejected: Sequence[Rejected]) -> N
     for start in range(0, len(rejected), PAGE):
         publish(redis, [published_new(row) for row in rejected[start : start + PAGE]])
     reach("outbox.published")
-    _mark(engine, rejected)
+    _record(engine, rejected)
 
 
 def flush_outbox(redis: Redis, engine: Engine) -> int:
@@ -127,21 +127,21 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
         if gone:
             remove(redis, gone)
         reach("outbox.published")
-        _mark(engine, new, gone)
+        _record(engine, new, gone)
         done += len(new) + len(gone)
 
 
-def _mark(engine: Engine, new: Sequence[Published | Rejected], gone: Sequence[str] = ()) -> None:
+def _record(engine: Engine, new: Sequence[Published | Rejected], gone: Sequence[str] = ()) -> None:
     """Notes that the DLQ has these letters, and those no more."""
     # A mark that a power cut takes back is made again, after the letter has been published again.
     with database.transaction(engine, lasting=False) as connection:
         if new:
             events = [letter.event_id for letter in new]
-            dead_letters.mark_published(
+            dead_letters.record_published(
                 connection, [letter.id for letter in new], events, timestamps.now_text()
             )
         if gone:
-            dead_letters.mark_removed(connection, gone)
+            dead_letters.record_removed(connection, gone)
     reach("outbox.marked")
 
 
@@ -182,6 +182,6 @@ def repair(redis: Redis, engine: Engine) -> int:
     if strange:
         remove(redis, sorted(strange))
     with database.transaction(engine) as connection:
-        dead_letters.mark_removed(connection, sorted(lacking))
+        dead_letters.record_removed(connection, sorted(lacking))
     flush_outbox(redis, engine)
     return len(lacking) + len(strange)

@@ -12,6 +12,7 @@ import orjson
 from store import hashing, timestamps
 from store.errors import InputError
 from store.tables.dead_letters import DeadLetter
+from store.tables.deliveries import Delivery
 from worker.contract import Contract
 from worker.judge.faults import Rejection
 from worker.judge.parse import parse_csv
@@ -96,35 +97,60 @@ def messages(
     `replays`, so that a later replay gives new ones.
     """
     ordered = sorted(ready, key=_batch_key)
-    for _, members in groupby(ordered, key=_batch_key):
-        group = list(members)
-        for start in range(0, len(group), most):
-            yield _message(group[start : start + most], contract, settings)
+    for source, of_source in groupby(ordered, key=lambda each: each.letter.source):
+        letters = list(of_source)
+        delivery = _delivery(source, letters, contract.fingerprint(settings.source(source)))
+        first = 0
+        for _, members in groupby(letters, key=_batch_key):
+            group = list(members)
+            for start in range(0, len(group), most):
+                message = _message(group[start : start + most], delivery, first)
+                first += len(message.records)
+                yield message
+
+
+def _delivery(source: str, letters: Sequence[Replayable], fingerprint: str) -> Delivery:
+    """Letters that are sent back together are one delivery, until a worker processes them."""
+    content = [[each.letter.id, each.letter.replays, _text(each.record)] for each in letters]
+    hashed = hashing.hexdigest(orjson.dumps(content))
+    return Delivery.of("replay", source, "dead_letters", hashed, fingerprint)
+
+
+def _text(record: RawRecord) -> str:
+    return record if isinstance(record, str) else record.content.hex()
 
 
 def _batch_key(each: Replayable) -> tuple[str, str, bytes, str]:
     return each.letter.source, each.format, orjson.dumps(each.header), each.letter.file
 
 
-def _message(group: list[Replayable], contract: Contract, settings: WorkerSettings) -> Message:
+def _message(group: list[Replayable], delivery: Delivery, number: int) -> Message:
     first = group[0]
-    source = first.letter.source
-    fingerprint = contract.fingerprint(settings.source(source))
     records = [each.record for each in group]
-    content = [record if isinstance(record, str) else record.content.hex() for record in records]
-    versions = [[each.letter.id, each.letter.replays] for each in group]
-    identity = ["replay", source, fingerprint, first.format, first.header, versions, content]
+    content = [_text(record) for record in records]
+    attempts = [[each.letter.id, each.letter.replays] for each in group]
+    identity = [
+        "replay",
+        delivery.source,
+        delivery.fingerprint,
+        first.format,
+        first.header,
+        attempts,
+        content,
+    ]
     return Message(
         id=hashing.hexdigest(orjson.dumps(identity)),
         kind="replay",
-        source=source,
+        delivery=delivery,
+        first=number,
+        source=delivery.source,
         file=first.letter.file,
         format="csv" if first.format == "csv" else "json",
         header=first.header["columns"] if first.header else None,
         delimiter=first.header["delimiter"] if first.header else ",",
         records=records,
         lines=[each.letter.line for each in group],
-        fingerprint=fingerprint,
+        fingerprint=delivery.fingerprint,
         letters=[Letter(each.letter.id, each.letter.event_id, each.edited) for each in group],
         size=sum(len(text) for text in content),
     )
@@ -137,5 +163,5 @@ def dry_run(sent: Sequence[Message], contract: Contract, settings: WorkerSetting
         judge = judge_for(contract, settings.source(message.source), settings.max_future_skew)
         judged = judge_batch(message, judge, None, timestamps.now())
         verdicts |= {letter.id: None for letter in message.letters}
-        verdicts |= {message.letters[bad.place].id: bad.faults[0].reason for bad in judged.bad}
+        verdicts |= {message.letters[bad.position].id: bad.faults[0].reason for bad in judged.bad}
     return verdicts

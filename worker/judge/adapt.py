@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from store.text import storable_name
 from worker.contract import Contract
-from worker.judge.faults import Rejection, invalid
+from worker.judge.faults import Rejection, invalid, missing
 from worker.judge.functions import call, load_function
+from worker.judge.parse import Unusable
 from worker.settings import SourceSettings
 
 Getter = Callable[[dict[str, Any]], Any]
@@ -41,6 +44,11 @@ class Adapter:
         self._function = load_function(source.adapter) if source.adapter else None
         self.changes_records = bool(self._getters or self._constants or self._defaults or self._function)
         self.read_time = time_reader(source)
+        self.below_microseconds = digits_reader(source)
+        self.read_sequence = sequence_reader(source.sequence) if source.sequence else None
+        self.read_besides = frozenset(
+            roots(jmespath.compile(source.sequence).parsed) if source.sequence else ()
+        )
         self.reads_iso = not source.ts_unit and not source.ts_format
 
     def adapt(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +59,9 @@ class Adapter:
         if not self.changes_records:
             return raw
         if self._function:
+            refuse_unusable(raw, raw)
             return call(self._function, raw)
+        refuse_unusable(raw, self._consumed)
         adapted = {name: value for name, value in raw.items() if name not in self._consumed}
         for name, get in self._getters:
             value = get(raw)
@@ -63,6 +73,31 @@ class Adapter:
             if adapted.get(name) in (None, ""):
                 adapted[name] = value
         return adapted | self._constants
+
+
+def refuse_unusable(raw: dict[str, Any], names: Iterable[str]) -> None:
+    """Raises Rejection where one of these fields holds what is no value: no mapping or adapter gets to see it."""
+    for name in names:
+        value = raw.get(name)
+        kind = type(value)
+        if (kind is Unusable or kind is dict or kind is list) and (why := unusable_within(value)):
+            raise Rejection(invalid(storable_name(name), why))
+
+
+def holds_decimal(value: Any) -> bool:
+    """Whether a number that was read exactly is in a value: JMESPath would bend it, or take it for a text."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        return any(holds_decimal(inner) for inner in (value.values() if kind is dict else value))
+    return kind is Decimal
+
+
+def unusable_within(value: Any) -> str | None:
+    """Why a value, or one in it, is none; None where all are."""
+    if type(value) is Unusable:
+        return value.why
+    inner = value.values() if type(value) is dict else value if type(value) is list else ()
+    return next((why for each in inner if (why := unusable_within(each))), None)
 
 
 # Of these nodes of an expression all children look at the record; of any other the first alone does.
@@ -99,8 +134,11 @@ def getter(expression: str, field: str) -> Getter:
     """
     if not PLAIN_PATH.fullmatch(expression):
         compiled = jmespath.compile(expression)
+        read = tuple(roots(compiled.parsed))
 
         def search(raw: dict[str, Any]) -> Any:
+            if any(holds_decimal(raw.get(name)) for name in read):
+                raise Rejection(invalid(field, "an expression cannot read a number of so many digits"))
             try:
                 return compiled.search(raw)
             except (JMESPathError, ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -132,6 +170,57 @@ def time_reader(source: SourceSettings) -> Callable[[Any], datetime]:
     if layout := source.ts_format:
         return lambda value: from_layout(value, layout, zone)
     return lambda value: from_iso(value, zone)
+
+
+BELOW_MICROSECONDS = re.compile(r"[.,][0-9]{6}([0-9]{1,12})")
+INTEGER = re.compile(r"\s*[+-]?\d{1,30}\s*")
+INT64 = 2**63
+
+
+def digits_reader(source: SourceSettings) -> Callable[[Any], int]:
+    """A function from a raw `ts` to what it has below microseconds: it orders versions of one time."""
+    if source.ts_unit == "ns":
+        return nanoseconds
+    if source.ts_unit or source.ts_format:  # read to the nearest microsecond, and no closer
+        return lambda _: 0
+    return fraction_below_microseconds
+
+
+def fraction_below_microseconds(value: Any) -> int:
+    """The digits of ISO 8601 text below microseconds, up to 12 of them, as an integer."""
+    if type(value) is not str or len(value) < 27:
+        return 0
+    found = BELOW_MICROSECONDS.search(value)
+    return int(found[1].ljust(12, "0")) if found else 0
+
+
+def nanoseconds(value: Any) -> int:
+    """What an epoch number of nanoseconds has below microseconds."""
+    number = integer_of(value)
+    return 0 if number is None else number % 1000
+
+
+def sequence_reader(expression: str) -> Callable[[dict[str, Any]], int]:
+    """A function from a raw record to its sequence; it raises Rejection for what is no 64-bit integer."""
+    get = getter(expression, "sequence")
+
+    def read(raw: dict[str, Any]) -> int:
+        value = get(raw)
+        if value is None or (type(value) is str and not value.strip()):
+            raise Rejection(missing("sequence"))
+        number = integer_of(value)
+        if number is None or not -INT64 <= number < INT64:
+            raise Rejection(invalid("sequence", "should be an integer of at most 64 bits"))
+        return number
+
+    return read
+
+
+def integer_of(value: Any) -> int | None:
+    """An integer, or the text of one (CSV has nothing else); None for anything else."""
+    if type(value) is str and INTEGER.fullmatch(value):
+        return int(value)
+    return value if type(value) is int else None
 
 
 def zone_of(source: SourceSettings) -> tzinfo | None:

@@ -18,8 +18,9 @@ from pydantic_core import CoreConfig, CoreSchema, SchemaValidator, core_schema
 
 from store import hashing, timestamps
 from worker.contract import Contract
+from worker.judge.columns import SORTED
 from worker.judge.faults import NOT_DATA
-from worker.judge.validate import SORTED, Accepted, Validator
+from worker.judge.validate import Accepted, Validator
 from worker.queue.message import RawRecord
 
 # JSON's own kinds: pydantic takes them alike from text and from what a parser made of it.
@@ -62,17 +63,17 @@ class PlainRecords:
     def judge(
         self, records: Sequence[RawRecord], latest: str
     ) -> tuple[list[tuple[int, Accepted]], list[int]]:
-        """(place and record of those that keep the contract and are no later than `latest`, places of the rest)."""
+        """Those that keep the contract and are no later than `latest`, by position; the positions of the rest."""
         accepted: list[tuple[int, Accepted]] = []
         rest: list[int] = []
         accept, leave, new = accepted.append, rest.append, tuple.__new__
         validate, read, values_of = self._validate, self._validator.read_time, self._values
-        iso = self._validator.reads_iso
+        iso, below = self._validator.reads_iso, self._validator.below_microseconds
         dumps, texts, numbers, width = orjson.dumps, self._texts, self._numbers, len(self._fields)
         odd = self._odd_in(records)
-        for place, record in enumerate(records):
-            if type(record) is not str or (odd and any(mark in record for mark in odd)):
-                leave(place)
+        for position, record in enumerate(records):
+            if type(record) is not str or (odd and any(odd_text in record for odd_text in odd)):
+                leave(position)
                 continue
             try:
                 fields = validate(record)
@@ -86,9 +87,12 @@ class PlainRecords:
                     if fields[name] is not None and not -LIMIT < fields[name] < LIMIT:
                         raise ValueError
                 ts = fields["ts"]
-                ts = fields["ts"] = (
-                    whole_second(ts) if iso and len(ts) == 20 else timestamps.to_text(read(ts))
+                ts, sequence = (
+                    (whole_second(ts), 0)
+                    if iso and len(ts) == 20
+                    else (timestamps.to_text(read(ts)), below(ts))
                 )
+                fields["ts"] = ts
                 if ts > latest:
                     raise ValueError
                 values = values_of(fields)
@@ -98,23 +102,25 @@ class PlainRecords:
                     fields = {name: fields[name] for name in self._fields}
                     if beyond:
                         extra = dumps(beyond, option=SORTED).decode()
-                        fields = beyond | fields
+                        fields["extra"] = beyond
                 content = blake2b(dumps(fields, option=SORTED), digest_size=hashing.BYTES).digest()
             except NOT_DATA:
                 raise
             except Exception:
-                leave(place)
+                leave(position)
                 continue
-            accept((place, new(Accepted, (fields["key"], ts, content, extra, values))))
+            accept((position, new(Accepted, (fields["key"], ts, content, extra, values, sequence))))
         return accepted, rest
 
     def _odd_in(self, records: Sequence[RawRecord]) -> list[str]:
-        """Those of the marks that occur in any of the records: mostly none, and none need be looked for then."""
+        """Those of the odd_texts that occur in any of the records: mostly none, and none need be looked for then."""
         everything = ",".join([record for record in records if type(record) is str])
-        marks = [mark for sign, marks in ODD.items() if sign in everything for mark in marks]
+        odd_texts = [
+            odd_text for sign, odd_texts in ODD.items() if sign in everything for odd_text in odd_texts
+        ]
         if self._numbers:
-            marks += BOOLEANS
-        return [mark for mark in marks if mark in everything]
+            odd_texts += BOOLEANS
+        return [odd_text for odd_text in odd_texts if odd_text in everything]
 
 
 def plain_schema(contract: Contract) -> tuple[CoreSchema, CoreConfig] | None:

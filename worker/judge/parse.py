@@ -11,6 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import orjson
@@ -32,7 +33,19 @@ class Unusable:
     why: str
 
 
-def parse_json(text: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How numbers are read that a binary one of 64 bits does not hold."""
+
+    decimals: bool = False  # with all of their digits, as Decimal; else as floats
+    integers: bool = False  # beyond 64 bits as int; else as Unusable
+
+
+AS_FLOATS = Numbers()
+LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|[0-9][eE]")
+
+
+def parse_json(text: str, numbers: Numbers = AS_FLOATS) -> dict[str, Any]:
     """One JSON object. Raises Rejection: malformed_json, not_an_object, duplicate_field, too_deep.
 
     A value that JSON can write and no column can hold comes back as Unusable: the field's fault alone.
@@ -40,14 +53,14 @@ def parse_json(text: str) -> dict[str, Any]:
     try:
         raw = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return parse_exactly(text)
+        return parse_exactly(text, numbers)
     if type(raw) is not dict:
         raise Rejection(Fault("not_an_object", None, f"a record is a JSON object, not {_json_type(raw)}"))
-    if may_repeat_a_field(text, raw):
-        return parse_exactly(text)
+    if may_repeat_a_field(text, raw) or (numbers.decimals and LONG_NUMBER.search(text)):
+        return parse_exactly(text, numbers)
     for value in raw.values():
         if type(value) is not str and needs_exactness(value):
-            return parse_exactly(text)
+            return parse_exactly(text, numbers)
     return raw
 
 
@@ -81,7 +94,7 @@ def needs_exactness(value: Any) -> bool:
     return False
 
 
-def parse_exactly(text: str) -> dict[str, Any]:
+def parse_exactly(text: str, numbers: Numbers = AS_FLOATS) -> dict[str, Any]:
     """As `parse_json`, with the standard library: ten times as slow, and nothing is bent."""
     if depth(text) > MAX_DEPTH:
         raise Rejection(TOO_DEEP)
@@ -89,8 +102,8 @@ def parse_exactly(text: str) -> dict[str, Any]:
         raw = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
+            parse_int=_any_integer if numbers.integers else _integer,
+            parse_float=_decimal if numbers.decimals else _float,
             parse_constant=lambda name: Unusable(f"{name} is no number"),
         )
     except ValueError as error:
@@ -124,7 +137,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        repeated = next(name for place, name in enumerate(names) if name in names[:place])
+        repeated = next(name for position, name in enumerate(names) if name in names[:position])
         raise Rejection(Fault("duplicate_field", storable_name(repeated), "the field stands twice"))
     return found
 
@@ -136,15 +149,30 @@ def _integer(digits: str) -> int | Unusable:
     return value
 
 
+MOST_DIGITS = 1000
+
+
+def _any_integer(digits: str) -> int | Unusable:
+    return int(digits) if len(digits) <= MOST_DIGITS else Unusable("the integer does not fit into 64 bits")
+
+
+def _decimal(text: str) -> Decimal | float | Unusable:
+    value = float(text)
+    if not math.isfinite(value):
+        return Unusable("the number is infinite")
+    exact = Decimal(text)
+    return value if Decimal(repr(value)) == exact else exact
+
+
 def _float(text: str) -> float | Unusable:
     value = float(text)
     return value if math.isfinite(value) else Unusable("the number is infinite")
 
 
 def _malformed(error: ValueError) -> NoReturn:
-    place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-    said = error.msg if isinstance(error, json.JSONDecodeError) else "not JSON"
-    raise Rejection(Fault("malformed_json", None, f"{said}{place}")) from None
+    position = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+    reported = error.msg if isinstance(error, json.JSONDecodeError) else "not JSON"
+    raise Rejection(Fault("malformed_json", None, f"{reported}{position}")) from None
 
 
 def _json_type(value: Any) -> str:
@@ -163,7 +191,7 @@ def parse_csv(text: str, header: list[str], delimiter: str) -> dict[str, Any]:
         cells = len(rows[0]) if rows else 0
         raise Rejection(Fault("malformed_csv", None, f"{cells} cells under {len(header)} column names"))
     if len(set(header)) != len(header):
-        repeated = next(name for place, name in enumerate(header) if name in header[:place])
+        repeated = next(name for position, name in enumerate(header) if name in header[:position])
         raise Rejection(
             Fault("duplicate_field", storable_name(repeated), "the column stands twice in the header")
         )

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from store import hashing, timestamps
 from store.text import error_message, storable_name
 from worker.contract import IDENTITY, Contract
+from worker.judge.columns import (
+    READERS,
+    SORTED,
+    by_value,
+    canonical,
+    decimal_columns,
+    fitting,
+    is_blank,
+    is_no_number,
+    stored,
+)
 from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, missing
-from worker.judge.parse import INT64_MAX, INT64_MIN, UNSTORABLE, Unusable, bad_text, check_extra
-
-SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
+from worker.judge.parse import UNSTORABLE, Unusable, bad_text, check_extra
 
 
 class Accepted(NamedTuple):
@@ -28,25 +37,36 @@ class Accepted(NamedTuple):
     content_hash: bytes  # 16 bytes
     extra: str | None  # JSON: the fields beyond the contract
     values: tuple[Any, ...]  # the contract's columns, in their order
+    sequence: int = 0  # orders versions of one time
 
 
 class Validator:
     """The contract, applied to one source's records."""
 
     def __init__(
-        self, contract: Contract, extra: str, read_time: Callable[[Any], datetime], *, reads_iso: bool = False
+        self,
+        contract: Contract,
+        extra: str,
+        read_time: Callable[[Any], datetime],
+        below_microseconds: Callable[[Any], int],
+        *,
+        reads_iso: bool = False,
+        read_besides: frozenset[str] = frozenset(),
     ) -> None:
         self._contract = contract
+        self._read_besides = read_besides  # fields beyond the contract that the source's settings name
+        self.exactly = contract.has_decimals  # numbers of many digits come as Decimal
         self._extra = extra
         self.read_time = read_time
+        self.below_microseconds = below_microseconds
         self.reads_iso = reads_iso  # and nothing else
         self._validate = contract.model.__pydantic_validator__.validate_python
         self._inputs = contract.inputs
         self._ts_input = next(given for given, field in contract.inputs.items() if field == "ts")
         self._numbers = [
-            given for given, field in contract.inputs.items() if contract.kinds[field] in ("real", "integer")
+            given for given, field in contract.inputs.items() if contract.kinds[field] in READERS
         ]
-        self._columns = [(column.name, column.kind) for column in contract.columns]
+        self._columns = [(field, kind) for field, kind in contract.kinds.items() if field not in IDENTITY]
 
     def validate(self, raw: dict[str, Any]) -> Accepted:
         """The record as it is stored. Raises Rejection with all that is wrong with it.
@@ -57,10 +77,10 @@ class Validator:
         try:
             given[self._ts_input] = self.read_time(given[self._ts_input])
             for name in self._numbers:
-                if type(given.get(name)) is bool:
+                if is_no_number(given.get(name)):
                     raise ValueError
             for name in self._contract.required:
-                if _is_blank(given[name]):
+                if is_blank(given[name]):
                     raise ValueError
             model = self._validate(given)
         except NOT_DATA:
@@ -68,7 +88,7 @@ class Validator:
         except Exception as error:
             raise self._rejection(raw, error) from None
         extra = self.extras(raw) if len(raw) > len(given) else None
-        return self._accept(model.__dict__, extra)
+        return self._accept(model.__dict__, extra, self.below_microseconds(raw[self._ts_input]))
 
     def accept_unvalidated(self, raw: dict[str, Any]) -> Accepted:
         """The record with nothing checked but what the tables need: a key, a time, values their columns hold.
@@ -76,18 +96,19 @@ class Validator:
         Raises Rejection.
         """
         given = {field: raw.get(name) for name, field in self._inputs.items()}
-        faults = [missing(field) for field in IDENTITY if _is_blank(given[field])]
+        faults = [missing(field) for field in IDENTITY if is_blank(given[field])]
         if not faults and not isinstance(given["key"], str):
             faults = [invalid("key", "should be text")]
         if faults:
             raise Rejection(*faults)
+        sequence = self.below_microseconds(given["ts"])
         try:
             given["ts"] = self.read_time(given["ts"])
         except ValueError as error:
             raise Rejection(invalid("ts", str(error))) from None
         for field, kind in self._columns:
             given[field] = fitting(field, given[field], kind)
-        return self._accept(given, self.extras(raw))
+        return self._accept(given, self.extras(raw), sequence)
 
     def _rejection(self, raw: dict[str, Any], first: Exception) -> Rejection:
         """Everything that is wrong with a record that is; `first` is what was noticed first.
@@ -104,20 +125,20 @@ class Validator:
             faults += rejection.faults
         if not faults:
             return Rejection(Fault("invalid_record", None, error_message(first)))
-        return Rejection(*sorted(faults, key=self._place))
+        return Rejection(*sorted(faults, key=self._field_order))
 
     def _all_faults(self, raw: dict[str, Any], first: Exception) -> tuple[list[Fault], Exception]:
         """What is wrong with the contract's fields, and the error to tell of where that is nothing."""
         given = {name: raw[name] for name in self._inputs if name in raw}
         faults = [
-            missing(self._inputs[name]) for name in self._contract.required if _is_blank(given.get(name))
+            missing(self._inputs[name]) for name in self._contract.required if is_blank(given.get(name))
         ]
         faults += [
-            invalid(self._inputs[name], "true and false are no numbers")
+            invalid(self._inputs[name], why)
             for name in self._numbers
-            if type(given.get(name)) is bool
+            if (why := is_no_number(given.get(name)))
         ]
-        if not _is_blank(given.get(self._ts_input)):
+        if not is_blank(given.get(self._ts_input)):
             try:
                 given[self._ts_input] = self.read_time(given[self._ts_input])
             except ValueError as error:
@@ -137,11 +158,12 @@ class Validator:
         beyond = {
             name: value for name, value in raw.items() if name not in self._inputs and value is not None
         }
-        if beyond and self._extra == "forbid":
+        beyond = {name: without_decimals(value) for name, value in beyond.items()} if self.exactly else beyond
+        if self._extra == "forbid" and (unexpected := sorted(beyond.keys() - self._read_besides)):
             raise Rejection(
                 *(
                     Fault("unexpected_field", storable_name(name), "not in the contract")
-                    for name in sorted(beyond)
+                    for name in unexpected
                 )
             )
         if self._extra != "keep":
@@ -169,101 +191,43 @@ class Validator:
                 )
         return list(found.values())
 
-    def _place(self, fault: Fault) -> tuple[bool, int]:
+    def _field_order(self, fault: Fault) -> tuple[bool, int]:
         """Faults in the contract's order of fields, those of other fields last."""
         fields = list(self._contract.kinds)
         return (True, 0) if fault.field not in fields else (False, fields.index(fault.field))
 
-    def _accept(self, fields: dict[str, Any], extra: dict[str, Any] | None) -> Accepted:
+    def _accept(self, fields: dict[str, Any], extra: dict[str, Any] | None, sequence: int) -> Accepted:
         key, ts = fields["key"], timestamps.to_text(fields["ts"])
         if type(key) is not str:  # a contract may have numbers or UUIDs for keys; the column is text
             key = str(to_jsonable_python(key))
         if why := bad_text(key):
             raise Rejection(invalid("key", why))
-        values = []
+        values: list[Any] = []
         for name, kind in self._columns:
             value = fields[name]
             if type(value) is str and kind == "text" and not UNSTORABLE.search(value):
                 values.append(value)
+            elif kind == "decimal":
+                number, digits = decimal_columns(name, value)
+                values += (number, digits) if name in self._contract.exact else (number,)
             else:
                 values.append(stored(name, value, kind))
-        body = {**extra, **fields, "ts": ts} if extra else {**fields, "ts": ts}
-        kept = orjson.dumps(extra, option=SORTED).decode() if extra else None
-        return Accepted(key, ts, hashing.digest(canonical(body)), kept, tuple(values))
+        body = {**fields, "ts": ts, "extra": extra} if extra else {**fields, "ts": ts}
+        stored_one = orjson.dumps(extra, option=SORTED).decode() if extra else None
+        return Accepted(
+            key, ts, hashing.digest(canonical(body, by_value)), stored_one, tuple(values), sequence
+        )
 
 
-def fitting(name: str, value: Any, kind: str) -> Any:
-    """A value nobody validated, as its column can hold it. Raises Rejection."""
-    if _is_blank(value):
-        return None
-    if kind in ("real", "integer") and isinstance(value, str):
-        try:
-            value = float(value) if kind == "real" else int(value)
-        except ValueError:
-            raise Rejection(invalid(name, "should be a number")) from None
-    expected: Any = {"real": (int, float), "integer": int, "boolean": bool, "text": str}.get(kind, object)
-    if not isinstance(value, expected) or (isinstance(value, bool) and kind in ("real", "integer")):
-        raise Rejection(invalid(name, f"should be {kind}"))
-    return float(value) if kind == "real" else value
-
-
-def stored(name: str, value: Any, kind: str) -> Any:
-    """A field's value as its column holds it. Raises Rejection for what no column can hold."""
-    python_type = type(value)
-    if python_type is str:
-        if why := bad_text(value):
-            raise Rejection(invalid(name, why))
-    elif python_type is float:
-        if not math.isfinite(value):
-            raise Rejection(invalid(name, "should be a finite number"))
-    elif python_type is int:
-        if not INT64_MIN <= value <= INT64_MAX:
-            raise Rejection(invalid(name, "the integer does not fit into 64 bits"))
-    elif value is None or python_type is bool:
-        pass
-    else:
-        return stored_structure(name, value, kind)
-    return orjson.dumps(value).decode() if kind == "json" and value is not None else value
-
-
-def stored_structure(name: str, value: Any, kind: str) -> Any:
-    """As `stored`, for what is no simple value: dates, decimals, enumerations, lists, models."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return timestamps.to_text(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    try:
-        text = canonical(value).decode()
-    except orjson.JSONEncodeError as error:
-        raise Rejection(invalid(name, f"cannot be stored: {error.__cause__ or error}")) from None
-    bare = orjson.loads(text)
-    check_extra(name, bare)
-    if kind == "json" or isinstance(bare, dict | list):
-        return text
-    return bare if kind != "text" else str(bare)
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys: the same value is the same bytes on every machine."""
-    try:
-        return orjson.dumps(value, default=plain, option=SORTED)
-    except orjson.JSONEncodeError:  # a contract may have dictionaries whose keys are numbers or dates
-        return orjson.dumps(value, default=plain, option=SORTED | orjson.OPT_NON_STR_KEYS)
-
-
-def plain(value: Any) -> Any:
-    """What orjson cannot write by itself, for it to write; a set in one order, on every machine."""
-    if isinstance(value, set | frozenset):
-        return [orjson.loads(each) for each in sorted(map(canonical, value))]
-    if isinstance(value, BaseModel):
-        return {**value.__dict__, **(value.__pydantic_extra__ or {})}
-    if isinstance(value, Unusable):
-        raise ValueError(value.why)
-    return to_jsonable_python(value)
-
-
-def _is_blank(value: Any) -> bool:
-    return value is None or (type(value) is str and (not value or value.isspace()))
+def without_decimals(value: Any) -> Any:
+    """A field beyond the contract as JSON has it: a number of many digits was read exactly for the contract's sake."""
+    if type(value) is Decimal:
+        return float(value)
+    if type(value) is dict:
+        return {name: without_decimals(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [without_decimals(inner) for inner in value]
+    return value
 
 
 def content_of(raw: dict[str, Any]) -> str:
@@ -271,8 +235,8 @@ def content_of(raw: dict[str, Any]) -> str:
 
     Cells are text and JSON has types, so values are compared as text, and blanks count as absent.
     """
-    said = {_as_text(name): _as_text(value) for name, value in raw.items() if not _is_blank(value)}
-    canonical = orjson.dumps(sorted(said.items()), default=str)
+    reported = {_as_text(name): _as_text(value) for name, value in raw.items() if not is_blank(value)}
+    canonical = orjson.dumps(sorted(reported.items()), default=str)
     return hashing.hexdigest(canonical)
 
 

@@ -51,7 +51,7 @@ class GaveUp(SluiceError):
 
 
 @dataclass
-class Kept:
+class Supervised:
     """Something that is kept running: started again when it dies, later each time."""
 
     name: str
@@ -78,7 +78,7 @@ class Kept:
 
 
 @dataclass
-class Child(Kept):
+class Child(Supervised):
     """A child process."""
 
     run: Callable[[], None]
@@ -110,7 +110,7 @@ class Child(Kept):
 
 
 @dataclass
-class PrivateRedis(Kept):
+class PrivateRedis(Supervised):
     """The private redis-server, no child of ours: other commands share it, and it outlives us."""
 
     home: Path
@@ -175,11 +175,11 @@ class Supervisor:
         self._workers = workers
         self._stopping = False
         self._loaded_at = time.monotonic()
-        self.place = jobs.workplace()
+        self.workplace = jobs.workplace()
 
     def up(self) -> None:
         """Runs workers, loader and cron, and a Redis of our own, until SIGTERM or Ctrl-C. Raises GaveUp."""
-        store, settings = self.place.store, self.place.worker
+        store, settings = self.workplace.store, self.workplace.worker
         client.connect(settings, store.home).close()
         names = [f"worker {number}" for number in range(1, self._workers + 1)]
         children = [
@@ -207,8 +207,8 @@ class Supervisor:
     def burst(self) -> Burst:
         """Processes all that is queued, loads it, and returns what it did."""
         with self._signals():
-            redis = client.connect(self.place.worker, self.place.store.home)
-            queue = Broker(redis, self.place.worker)
+            redis = client.connect(self.workplace.worker, self.workplace.store.home)
+            queue = Broker(redis, self.workplace.worker)
             before = self._counts(queue)
             children = [
                 Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
@@ -216,7 +216,7 @@ class Supervisor:
             ]
             try:
                 while not self._stopping and queue.is_unfinished():
-                    maintain(redis, queue.queue(), self.place.worker.abandoned_after_seconds)
+                    maintain(redis, queue.queue(), self.workplace.worker.abandoned_after_seconds)
                     if queue.waiting() and all(child.is_due for child in children):
                         self._burst_round(children)
                     else:  # retries wait for their time, or a worker elsewhere has the rest in hand
@@ -230,7 +230,7 @@ class Supervisor:
 
     def _counts(self, queue: Broker) -> dict[str, int]:
         """What a burst adds to."""
-        with self.place.database() as engine, database.reading(engine) as connection:
+        with self.workplace.database() as engine, database.reading(engine) as connection:
             totals, loads = conservation.totals(connection), load_runs.totals(connection)
             return {
                 "failed_batches": queue.failed_count(),
@@ -255,30 +255,35 @@ class Supervisor:
     def _load_now_and_then(self) -> None:
         """In a burst, as often as the periodic loader, or sooner where there is much to load."""
         if (
-            time.monotonic() - self._loaded_at > self.place.worker.load_every_seconds
+            time.monotonic() - self._loaded_at > self.workplace.worker.load_every_seconds
             or self._much_is_staged()
         ):
             self._load(once=True)
             self._loaded_at = time.monotonic()
 
     def _much_is_staged(self) -> bool:
-        with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine, database.reading(engine) as connection:
-            return staging.holds(connection, self.place.worker.load_when_staged)
+        with (
+            self.workplace.database(jobs.LOADER_PAGE_CACHE_MB) as engine,
+            database.reading(engine) as connection,
+        ):
+            return staging.holds(connection, self.workplace.worker.load_when_staged)
 
     def _load(self, *, once: bool = False) -> None:
         """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""
-        redis = client.connect(self.place.worker, self.place.store.home)
-        has_said = False
-        with self.place.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
+        redis = client.connect(self.workplace.worker, self.workplace.store.home)
+        has_reported = False
+        with self.workplace.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
             while not self._stopping:
                 try:
-                    run = loader.load(engine, self.place.worker, idle_after=self.place.store.idle_after)
+                    run = loader.load(
+                        engine, self.workplace.worker, idle_after=self.workplace.store.idle_after
+                    )
                 except LockHeld as held:
                     if once:
                         log.info("%s: this load is left to it", held)
                         return
-                    if not has_said:
-                        has_said = True
+                    if not has_reported:
+                        has_reported = True
                         log.info("%s: waiting for it", held)
                     time.sleep(POLL_SECONDS)
                     continue

@@ -69,12 +69,12 @@ def translated(url: str = "") -> Iterator[None]:
         ) from error
     except NoPermissionError as error:
         raise QueueUnavailable(
-            f"Redis{place(url)} does not let the user of REDIS_URL do what is needed ({_brief(error)}): "
+            f"Redis{at_address(url)} does not let the user of REDIS_URL do what is needed ({_brief(error)}): "
             "give it the rights that docs/operations.md lists"
         ) from error
     except (AuthenticationError, AuthorizationError) as error:
         raise QueueUnavailable(
-            f"Redis{place(url)} refused the login: check the user and password in REDIS_URL"
+            f"Redis{at_address(url)} refused the login: check the user and password in REDIS_URL"
         ) from error
     except (ConnectionError, OSError, RedisError) as error:
         if (
@@ -84,7 +84,7 @@ def translated(url: str = "") -> Iterator[None]:
         ):
             raise
         raise QueueUnavailable(
-            f"Redis{place(url)} cannot be reached ({_brief(error)}): start it, or correct REDIS_URL; "
+            f"Redis{at_address(url)} cannot be reached ({_brief(error)}): start it, or correct REDIS_URL; "
             "unset REDIS_URL for a private one"
         ) from error
     except ValueError as error:
@@ -93,7 +93,7 @@ def translated(url: str = "") -> Iterator[None]:
         ) from error
 
 
-def place(url: str) -> str:
+def at_address(url: str) -> str:
     """` at host:port` of a URL, with neither user nor password."""
     rest, _, options = url.partition("://")[2].partition("?")
     # Options may hold a password too; and one with a `?` in it would look like the beginning of options.

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from store import hashing
+from store.database.schema import RECORD_BITS
 from store.errors import MessageError
+from store.tables.deliveries import Delivery
 
-VERSION = 1
+VERSION = 2
 MAX_LINE = 2**62  # the greatest that fits into the database's column
 HEAD_BYTES = 4096
 DIGEST_BYTES = 16
@@ -61,6 +63,8 @@ class Message:
 
     id: str  # content-addressed, 32 hex digits; also the RQ job's id
     kind: Literal["file", "replay"]
+    delivery: Delivery
+    first: int  # number of its first record in the delivery, from 0
     source: str
     file: str
     format: Literal["json", "csv"]
@@ -81,6 +85,8 @@ class Message:
             "v": VERSION,
             "id": self.id,
             "kind": self.kind,
+            "delivery": [self.delivery.id, self.delivery.kind, self.delivery.content, self.delivery.again],
+            "first": self.first,
             "source": self.source,
             "file": self.file,
             "format": self.format,
@@ -113,6 +119,8 @@ class Message:
             message = cls(
                 id=wire["id"],
                 kind=wire["kind"],
+                delivery=_delivery(wire),
+                first=wire["first"],
                 source=wire["source"],
                 file=wire["file"],
                 format=wire["format"],
@@ -137,6 +145,8 @@ class Message:
         texts = (self.id, self.source, self.file, self.delimiter, self.fingerprint)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("id, source, file, delimiter and fingerprint must be text")
+        if type(self.first) is not int or not 0 <= self.first < 1 << RECORD_BITS:
+            raise ValueError("first must be the number of a record in its delivery")
         if self.kind not in ("file", "replay") or self.format not in ("json", "csv"):
             raise ValueError("kind must be file or replay, format json or csv")
         if not self.records or len(self.lines) != len(self.records) or not all_are(int, self.lines):
@@ -154,6 +164,15 @@ class Message:
             raise ValueError("a letter must be its id, its entry and whether it was edited")
         if type(self.size) is not int or not (self.part_of is None or isinstance(self.part_of, str)):
             raise ValueError("size must be a number, part_of an id")
+
+
+def _delivery(wire: dict[str, Any]) -> Delivery:
+    id, kind, content, again = wire["delivery"]
+    if not (isinstance(id, str) and kind in ("file", "stream", "replay") and type(again) is int):
+        raise ValueError("a delivery must be its id, its kind, its content and how often it was sent anew")
+    if not (content is None or isinstance(content, str)):
+        raise ValueError("a delivery's content must be a hash or nothing")
+    return Delivery(id, kind, wire["source"], wire["file"], content, wire["fingerprint"], again)
 
 
 def all_are(kind: type, values: Sequence[object]) -> bool:
@@ -192,6 +211,7 @@ def _part(message: Message, id: str, piece: slice) -> Message:
         records=records,
         lines=message.lines[piece],
         letters=message.letters[piece],
+        first=message.first + (piece.start or 0),
         size=message.size * len(records) // len(message.records),
         part_of=message.id,
     )

@@ -136,8 +136,8 @@ def _run(server: Path, folder: Path, socket: Path, life: int) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise QueueUnavailable(f"{server} does not start: {error}") from error
     if done.returncode != 0:
-        said = done.stdout.decode(errors="replace").strip().splitlines()
-        raise _failure(f"{server} does not start", folder, said)
+        reported = done.stdout.decode(errors="replace").strip().splitlines()
+        raise _failure(f"{server} does not start", folder, reported)
 
 
 def _becomes_ready(folder: Path, socket: Path) -> bool:
@@ -291,11 +291,11 @@ def _unusable(path: Path, error: OSError) -> QueueUnavailable:
     )
 
 
-def _failure(what: str, folder: Path, said: list[str] | None = None) -> QueueUnavailable:
+def _failure(what: str, folder: Path, reported: list[str] | None = None) -> QueueUnavailable:
     log = folder / "redis.log"
     with suppress(OSError):  # no log to read from: the message says so
-        said = said or log.read_text(errors="replace").strip().splitlines()
-    last = said[-1].strip() if said else "nothing"
+        reported = reported or log.read_text(errors="replace").strip().splitlines()
+    last = reported[-1].strip() if reported else "nothing"
     return QueueUnavailable(f"{what}. Its last word: {last} (log: {log})")
 
 

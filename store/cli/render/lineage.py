@@ -98,8 +98,13 @@ def _headline(facts: Facts, key: str) -> str:
     if not holds:
         return f"Key {key} of source {facts['source']}: the target holds no row."
     values = ", ".join(f"{name} {value}" for name, value in holds["values"].items() if value is not None)
+    if holds["deleted"]:
+        return f"Key {key} of source {facts['source']}: deleted by the record of {moment(holds['ts'])}."
     record = f"the record of {moment(holds['ts'])}" + (f": {values}" if values else "")
     return f"Key {key} of source {facts['source']}: the target holds {record}."
+
+
+LATER_WINS = "the greater sequence is loaded, then the later delivery and line"
 
 
 def _story(facts: Facts) -> Iterator[str]:
@@ -113,12 +118,9 @@ def _story(facts: Facts) -> Iterator[str]:
         yield f"Its origin is unknown: lineage has no {holds['id']}. `store check --lineage` shows what is missing."
     for older in replaced[1:]:
         yield f"Before that, the target held {_version(older)}; a newer record replaced it."
-    for older in facts["superseded_at_load"]:
-        why = _why_superseded(older, holds)
-        yield f"{_capital(_version(older))} was superseded at load, in run {older['run']}: {why}."
-    for older in facts["superseded_at_stage"]:
-        newer = _version(older["by"]) if older["by"] else "the record"
-        yield f"The record of {_at(older)} was superseded at stage by {newer} that the target already held."
+    for older in facts["superseded"]:
+        by = f" by {_version(older['by'])}" if older["by"] else ""
+        yield f"{_capital(_version(older))} was superseded{by}, in run {older['run']}: {_why_superseded(older)}."
     for waiting in facts["pending"]:
         yield f"{_capital(_version(waiting))} is staged and waits for the loader: `worker load`."
     yield from _not_staged(facts)
@@ -139,13 +141,13 @@ def _why_loaded(holds: Facts, replaced: list[Facts]) -> str:
     if holds["outcome"] == "inserted" or not replaced:
         return "the target had no row of this key"
     if holds["ts"] == replaced[0]["ts"]:
-        return f"it has the time of {_version(replaced[0])}, and of equal times the greater content hash is loaded"
+        return f"it has the time of {_version(replaced[0])}, and of equal times {LATER_WINS}"
     return f"it is newer than {_version(replaced[0])} that the target held"
 
 
-def _why_superseded(older: Facts, holds: Facts | None) -> str:
-    if holds and older["ts"] == holds["ts"]:
-        return "its time is the same, and of equal times the greater content hash is loaded"
+def _why_superseded(older: Facts) -> str:
+    if older["by"] and older["ts"] == older["by"]["ts"]:
+        return f"its time is the same, and of equal times {LATER_WINS}"
     return "it is older"
 
 

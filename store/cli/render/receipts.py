@@ -9,7 +9,7 @@ from store.terminal import counted
 from store.text import shortened
 
 EMPTY = "Nothing has been sent yet. Send a file with `producer enqueue FILE`, then run `worker up --burst`."
-TITLES = {"runs": "Loader runs", "batches": "Batches", "enqueues": "Enqueues"}
+TITLES = {"runs": "Loader runs", "batches": "Batches", "deliveries": "Deliveries"}
 KINDS = {"load": "run", "file": "batch", "replay": "batch, a replay,", "split": "batch, split in two,"}
 MAX_LINE = 400
 

@@ -25,10 +25,10 @@ from store.payload import to_bytes
 from store.text import MAX_CELL, printable, shortened
 
 MAX_PAYLOAD = 4096
-COUNTERS = ("received", "staged", "duplicates", "superseded", "rejected", "skipped")
+COUNTERS = ("received", "staged", "rejected", "skipped", "duplicates", "superseded")
 COUNTER_COLUMNS: Mapping[str, Kind] = dict.fromkeys(COUNTERS, "number")
-TOTALS = ("input_records", "staged", "duplicates", "superseded", "rejected", "skipped", "loaded",
-          "pending", "target_rows", "dead_letters", "lineage_entries")  # fmt: skip
+TOTALS = ("input_records", "staged", "rejected", "skipped", "loaded", "duplicates", "superseded",
+          "conflicts", "pending", "target_rows", "dead_letters", "lineage_entries")  # fmt: skip
 NO_RUNS = "The loader has not run yet. `worker up --burst` processes what is queued and loads it."
 
 
@@ -49,10 +49,12 @@ def _totals(found: dict[str, Any]) -> Listing:
     times = ("late", "stale", "fresh") if found["stale"] else ("late",) if found["late"] else ()
     notes = {
         "input_records": ", ".join(f"{found[name]:,} {name}" for name in times),
-        "duplicates": f"{found['dedupe']['hit_rate']:.1%} of valid records",
+        "duplicates": f"{found['dedupe']['hit_rate']:.1%} of loaded records",
+        "conflicts": "equal time and sequence, other content" if found["conflicts"] else "",
         "rejected": f"{found['dead_letters']:,} dead letters open, {found['replayed']:,} sent back",
         "loaded": f"{found['inserted']:,} inserted, {found['updated']:,} updated, "
-        f"{found['superseded_at_load']:,} superseded",
+        f"{found['duplicates']:,} duplicates, {found['superseded']:,} superseded",
+        "target_rows": f"{found['deleted_rows']:,} deleted" if found["deleted_rows"] else "",
         "pending": "`worker load` loads them" if found["pending"] else "",
     }
     columns: dict[str, Kind] = {"records": "text", "number": "number", "": "text"}
@@ -86,7 +88,7 @@ def batches(found: list[dict[str, Any]]) -> list[Any]:
             each["source"],
             file_and_lines(each["file"], f"{each['first_line']}-{each['last_line']}"),
             each["records_in"],
-            *each["outcomes"].values(),
+            *(each["outcomes"][counter] for counter in COUNTERS[1:]),
             second(each["finished_at"]),
         ]
         for each in found
@@ -100,7 +102,7 @@ def runs(found: list[dict[str, Any]]) -> list[Any]:
         return [NO_RUNS]
     columns: dict[str, Kind] = {"run": "number", "status": "fixed", "started": "fixed", "duration": "number",
                                 "rows": "number", "inserted": "number", "updated": "number",
-                                "superseded": "number", "watermark after": "fixed"}  # fmt: skip
+                                "duplicates": "number", "superseded": "number", "watermark after": "fixed"}  # fmt: skip
     rows = (
         [
             each["id"],

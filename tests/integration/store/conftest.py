@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +16,15 @@ from sqlalchemy import Engine, text
 
 from store import database, hashing, timestamps
 from store.checks import conservation
-from store.database import install, schema
-from store.database.schema import ContractColumn, event_id, staged_id
-from store.load import merge
+from store.database import install, records, schema
+from store.database.records import ContractColumn
+from store.database.schema import event_id, staged_id
+from store.load import chunk, merge
 from store.settings import StoreSettings
-from store.tables import batches, dead_letters, lineage, load_runs, staging, target, watermarks
+from store.tables import batches, dead_letters, deliveries, lineage, load_runs, staging, watermarks
 from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
+from store.tables.deliveries import Delivery
 
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
 
@@ -37,6 +40,7 @@ class Record(NamedTuple):
     ts: str
     name: str = "pump"
     value: float = 1.0
+    sequence: int = 0
 
     @property
     def stored_ts(self) -> str:
@@ -44,7 +48,7 @@ class Record(NamedTuple):
 
     @property
     def content_hash(self) -> bytes:
-        return hashing.digest(orjson.dumps(list(self)))
+        return hashing.digest(orjson.dumps(list(self[:4])))
 
 
 class Bad(NamedTuple):
@@ -55,20 +59,25 @@ class Bad(NamedTuple):
     key: str | None = None
 
 
+def a_delivery(id: str = "d1", source: str = "shop", file: str = "a.json") -> Delivery:
+    """A delivery of a file."""
+    return Delivery(id, "file", source, file, hashing.hexdigest(id.encode()), "f")
+
+
 def a_batch(id: str = "b1", **changed: Any) -> Batch:
     """A receipt in which everything is nothing but what is given."""
     empty = Batch(
         id=id,
         kind="file",
+        delivery_seq=1,
         source="shop",
         file="a.json",
+        first_record=0,
         first_line=1,
         last_line=1,
         fingerprint="f",
         received=0,
         staged=0,
-        duplicates=0,
-        superseded=0,
         rejected=0,
         skipped=0,
         late=0,
@@ -77,7 +86,7 @@ def a_batch(id: str = "b1", **changed: Any) -> Batch:
         seconds={},
         watermark_before=None,
         processed_at=timestamps.now_text(),
-        stages_run=["dedupe"],
+        stages_run=["validate"],
     )
     return replace(empty, **changed)
 
@@ -98,133 +107,89 @@ class Ledger:
         id: str | None = None,
         parents: Sequence[int | None] = (),
         kind: str = "file",
+        delivery: str | None = None,
+        first_record: int = 0,
+        version: int | None = None,
     ) -> int:
-        """One batch in one transaction; its number."""
+        """One batch in one transaction; its number. It is a delivery of its own unless one is named.
+
+        Its records have the version of their delivery, unless one is given: 0 where hashes decide ties.
+        """
         parents = parents or [None] * len(records)
-        valid = [(place, each) for place, each in enumerate(records) if isinstance(each, Record)]
-        bad = [(place, each) for place, each in enumerate(records) if isinstance(each, Bad)]
-        keys = [each.key for _, each in valid]
+        valid = [(position, each) for position, each in enumerate(records) if isinstance(each, Record)]
+        bad = [(position, each) for position, each in enumerate(records) if isinstance(each, Bad)]
         with database.transaction(self.engine) as connection:
-            held = target.current(connection, source, keys)
-            seen = staging.contents(connection, source, keys)
-            fresh, repeats, superseded = [], [], 0
-            for place, each in valid:
-                version = (each.stored_ts, each.content_hash)
-                content = (each.key, each.content_hash)
-                *current, of = held.get(each.key, ("", b"", 0))
-                if content in seen or tuple(current) == version:
-                    repeats.append((place, each, "duplicate", seen.get(content, of)))
-                elif tuple(current) > version:
-                    superseded += 1
-                    repeats.append((place, each, "superseded", of))
-                else:
-                    seen[content] = -1 - place  # of this batch, whose number is not known yet
-                    fresh.append((place, each))
             batch = a_batch(
                 id or os.urandom(8).hex(),
+                delivery_seq=deliveries.begin(
+                    connection, a_delivery(delivery or os.urandom(8).hex(), source, file)
+                ),
                 source=source,
                 file=file,
                 kind=kind,
+                first_record=first_record,
                 first_line=first_line,
                 last_line=first_line + len(records) - 1,
                 received=len(records),
-                staged=len(fresh),
-                duplicates=len(valid) - len(fresh) - superseded,
-                superseded=superseded,
+                staged=len(valid),
                 rejected=len(bad),
             )
             number = batches.record(connection, batch)
             assert number is not None
+            names = (
+                "id",
+                "source",
+                "key",
+                "ts",
+                "sequence",
+                "content_hash",
+                "line",
+                "parent_id",
+                "version",
+                "name",
+                "value",
+            )
             staging.add(
                 connection,
-                (
-                    "id",
-                    "source",
-                    "key",
-                    "ts",
-                    "content_hash",
-                    "extra",
-                    "line",
-                    "flags",
-                    "parent_id",
-                    "name",
-                    "value",
-                ),
+                names,
                 [
                     (
-                        staged_id(number, place),
-                        source,
-                        each.key,
-                        each.stored_ts,
-                        each.content_hash,
-                        None,
-                        first_line + place,
-                        0,
-                        parents[place],
-                        each.name,
-                        each.value,
+                        staged_id(number, position), source, each.key, each.stored_ts, each.sequence,
+                        each.content_hash, first_line + position, parents[position], version, each.name, each.value,
                     )
-                    for place, each in fresh
+                    for position, each in valid
                 ],
-            )
+            )  # fmt: skip
             rows = [
-                rejected(each, source, number, place, file, first_line + place, batch.processed_at)
-                for place, each in bad
+                rejected(each, source, number, position, file, first_line + position, batch.processed_at)
+                for position, each in bad
             ]
             dead_letters.keep(connection, rows)
-            lineage.add_events(
-                connection,
-                [
-                    (
-                        row.event_id,
-                        "reject",
-                        source,
-                        row.record_key,
-                        row.id,
-                        row.reason,
-                        number,
-                        row.line,
-                        None,
-                        None,
-                    )
-                    for row in rows
-                ],
-            )
-            lineage.add_events(
-                connection,
-                [
-                    (
-                        event_id(number, place, "skip"),
-                        "skip",
-                        source,
-                        each.key,
-                        None,
-                        detail,
-                        number,
-                        first_line + place,
-                        parents[place],
-                        staged_id(number, -1 - of) if of < 0 else of,
-                    )
-                    for place, each, detail, of in repeats
-                ],
-            )
+            events = [
+                (row.event_id, "reject", source, row.record_key, row.id, row.reason, number, row.line, None)
+                for row in rows
+            ]
+            lineage.add_events(connection, events)
         return number
 
-    def load(self, size: int = 1000) -> int:
+    def load(self, size: int = 1000, dedupe: float = 1.0) -> int:
         """One run of the loader, in chunks of `size`; its number."""
+        conflicts: Counter[str] = Counter()
         with database.transaction(self.engine) as connection:
             run = load_runs.start(connection, "host:1:00", None)
         while True:
             with database.transaction(self.engine) as connection:
-                marks = watermarks.stored(connection)
-                chunk = merge.take_chunk(connection, COLUMNS, size)
-                if chunk is None:
+                watermarks_by_source = watermarks.stored(connection)
+                taken = chunk.take(connection, install.contract_columns(connection), size, dedupe=dedupe)
+                if taken is None:
                     break
-                merged = merge.merge_chunk(connection, chunk, run)
+                merged = merge.merge_chunk(connection, taken, run)
                 for move in merged.newest:
-                    if watermarks.advance(connection, move, marks.get(move.source), run):
-                        marks[move.source] = move.value
-                load_runs.add_chunk(connection, run, merged.outcomes, watermarks.pipeline(marks), 0.1)
+                    if watermarks.advance(connection, move, watermarks_by_source.get(move.source), run):
+                        watermarks_by_source[move.source] = move.value
+                conflicts.update(merged.conflicts)
+                watermark = watermarks.pipeline(watermarks_by_source)
+                load_runs.add_chunk(connection, run, merged.outcomes, watermark, 0.1, conflicts=conflicts)
         with database.transaction(self.engine) as connection:
             load_runs.finish(connection, run)
         return run
@@ -255,12 +220,12 @@ class Ledger:
         """Back to an empty store, for hypothesis: quicker than a new one."""
         own = [table for table in reversed(schema.metadata.sorted_tables) if table.name != "contract_columns"]
         with database.transaction(self.engine) as connection:
-            for table in (*own, schema.record_tables().staging, schema.record_tables().target):
+            for table in (*own, records.record_tables().staging, records.record_tables().target):
                 connection.execute(table.delete())
 
 
 def rejected(
-    bad: Bad, source: str = "shop", number: int = 1, place: int = 0, file: str = "a.json", line: int = 1,
+    bad: Bad, source: str = "shop", number: int = 1, position: int = 0, file: str = "a.json", line: int = 1,
     at: str | None = None,
 ) -> Rejected:  # fmt: skip
     """The row of a rejection."""
@@ -280,7 +245,8 @@ def rejected(
         file=file,
         line=line,
         batch_seq=number,
-        event_id=event_id(number, place, "reject"),
+        version=number,
+        event_id=event_id(number, position, "reject"),
         seen_at=at or timestamps.now_text(),
     )
 

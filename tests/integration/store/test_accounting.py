@@ -32,18 +32,18 @@ def test_the_laws_hold_in_an_empty_store(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("law", "tampering", "said"),
+    ("law", "tampering", "reported"),
     [
         (0, "UPDATE batches SET received = 4 WHERE id = 'first'", "batch 1 (first): received 4, but 3"),
-        (0, "UPDATE batches SET duplicates = 1 WHERE id = 'second'", "batch 2 (second): received 3, but 4"),
+        (0, "UPDATE batches SET skipped = 2 WHERE id = 'second'", "batch 2 (second): received 3, but 4"),
         (0, "DELETE FROM lineage_events WHERE batch_seq = 1", "batch 1 (first): 1 rejected, but 0"),
-        (0, "DELETE FROM lineage_events WHERE step = 'skip'", "1 skipped, duplicate or superseded, but 0"),
+        (0, "DELETE FROM lineage_events WHERE step = 'skip'", "batch 2 (second): 1 skipped, but 0"),
         (0, "DELETE FROM dead_letters WHERE payload = '['", "batch 2 (second): the dead letters of 1"),
         (1, "DELETE FROM staging", "batch 2 (second): 1 staged, but 0 are in staging or loaded"),
         (
             1,
             "DELETE FROM staging",
-            "in total: staged 3, but 2 inserted + 0 updated + 0 superseded + 0 pending",
+            "in total: staged 3, but 2 inserted + 0 updated + 0 duplicates + 0 superseded + 0 pending",
         ),
         (1, "DELETE FROM target WHERE key = 'a'", "batch 1 (first): 2 staged, but 1"),
         (1, "DELETE FROM target WHERE key = 'a'", "run 1: logged 2 inserted, but lineage has 1"),
@@ -54,12 +54,12 @@ def test_the_laws_hold_in_an_empty_store(ledger: Ledger) -> None:
     ],
 )
 def test_a_law_that_is_broken_is_reported_where_it_is(
-    full: Ledger, law: int, tampering: str, said: str
+    full: Ledger, law: int, tampering: str, reported: str
 ) -> None:
     full.tamper(tampering)
     with database.reading(full.engine) as connection:
         found = conservation.laws(connection)
-    assert any(said in violation for violation in found[law].violations), found
+    assert any(reported in violation for violation in found[law].violations), found
     assert not found[law].holds
     assert found[1 - law].holds
 

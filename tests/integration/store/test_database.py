@@ -15,8 +15,8 @@ from sqlalchemy import Engine, MetaData, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from store import database
-from store.database import install, schema
-from store.database.schema import ContractColumn
+from store.database import install, records, schema
+from store.database.records import ContractColumn
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 
@@ -35,7 +35,7 @@ def url(path: Path) -> str:
 def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> None:
     engine = install.prepare(settings)
     declared = MetaData()
-    for table in (*schema.metadata.tables.values(), *vars(schema.record_tables()).values()):
+    for table in (*schema.metadata.tables.values(), *vars(records.record_tables()).values()):
         if not isinstance(table, tuple):
             table.to_metadata(declared)
     with database.reading(engine) as connection:
@@ -82,8 +82,8 @@ def test_many_may_prepare_a_new_database_at_once(own_environment: None, tmp_path
         )
         for _ in range(4)
     ]  # fmt: skip
-    said = [process.communicate(timeout=300)[0].strip() for process in processes]
-    assert said == [schema.SCHEMA_REVISION] * 4
+    reported = [process.communicate(timeout=300)[0].strip() for process in processes]
+    assert reported == [schema.SCHEMA_REVISION] * 4
 
 
 def test_the_file_is_its_owners_alone(own_environment: None, tmp_path: Path) -> None:
@@ -106,13 +106,6 @@ def test_tables_of_another_are_refused_and_left_as_they_were(own_environment: No
     assert ForeignDatabase.exit_code == 2
 
 
-def test_a_database_of_a_later_version_is_refused(engine: Engine, settings: StoreSettings) -> None:
-    with database.transaction(engine) as connection:
-        connection.execute(text("UPDATE sluice_schema SET version_num = '9999'"))
-    with pytest.raises(ForeignDatabase, match="another version"):
-        install.prepare(settings)
-
-
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(
     own_environment: None, tmp_path: Path
 ) -> None:
@@ -123,7 +116,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(
     assert path.read_text() == "Buy milk. " * 200
 
 
-def test_a_folder_that_cannot_be_written_is_said(own_environment: None, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(own_environment: None, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match=r"cannot be written.*set database_url"):
         prepare(database_url=url(tmp_path / "file" / "sluice.db"))
@@ -193,8 +186,8 @@ def test_a_transaction_that_fails_leaves_nothing_and_shows_the_first_error(engin
     "statement",
     [
         "INSERT INTO dead_letters (id) VALUES ('x')",
-        "INSERT INTO run_log (status, holder, started_at, chunks, inserted, updated, superseded, seconds) "
-        "VALUES ('asleep', 'h', 't', 0, 0, 0, 0, 0)",
+        "INSERT INTO run_log (status, holder, started_at, chunks, inserted, updated, duplicates, superseded, seconds) "
+        "VALUES ('asleep', 'h', 't', 0, 0, 0, 0, 0, 0)",
         "INSERT INTO lineage_events (id, step, source, detail, batch_seq, line) "
         "VALUES (1, 'skip', 's', '', 99, 1)",
     ],
@@ -270,7 +263,7 @@ def test_a_lock_is_waited_for_as_long_as_the_setting_says_and_no_longer(
     impatient.dispose()
 
 
-def test_what_is_wrong_when_a_transaction_begins_is_told_like_what_is_wrong_within_one(
+def test_what_is_wrong_when_a_transaction_begins_is_reported_like_what_is_wrong_within_one(
     settings: StoreSettings, engine: Engine
 ) -> None:
     with engine.connect() as connection:

@@ -31,12 +31,12 @@ def resolve(ledger: Ledger, *ids: str) -> None:
 def publish(ledger: Ledger, *ids: str) -> None:
     events = [letter.event_id for letter in select(ledger, status=None)]
     with database.transaction(ledger.engine) as connection:
-        dead_letters.mark_published(connection, ids, events, AT)
+        dead_letters.record_published(connection, ids, events, AT)
 
 
 def remove(ledger: Ledger, *ids: str) -> None:
     with database.transaction(ledger.engine) as connection:
-        dead_letters.mark_removed(connection, ids)
+        dead_letters.record_removed(connection, ids)
 
 
 def unpublished(ledger: Ledger) -> set[str]:
@@ -49,7 +49,7 @@ def unremoved(ledger: Ledger) -> set[str]:
         return set(dead_letters.unremoved(connection, 10))
 
 
-def test_a_rejection_is_kept_with_everything_it_takes_to_mend_it(ledger: Ledger) -> None:
+def test_a_rejection_is_stored_with_everything_it_takes_to_mend_it(ledger: Ledger) -> None:
     ledger.receive([Record("ok", AT), Bad("{ nonsense", key="k")], file="orders.json", first_line=11)
     letter = the_letter(ledger)
     assert (letter.file, letter.line, letter.record_key) == ("orders.json", 12, "k")
@@ -178,7 +178,7 @@ def test_a_letter_rejected_again_while_it_was_published_is_published_again(ledge
     letter = the_letter(ledger)
     ledger.receive([Bad("{")])
     with database.transaction(ledger.engine) as connection:
-        dead_letters.mark_published(connection, [letter.id], [letter.event_id], AT)
+        dead_letters.record_published(connection, [letter.id], [letter.event_id], AT)
     assert unpublished(ledger) == {letter.id}
 
 
@@ -187,7 +187,7 @@ def test_a_letter_resolved_while_it_was_published_is_removed_again(ledger: Ledge
     letter = the_letter(ledger)
     resolve(ledger, letter.id)
     with database.transaction(ledger.engine) as connection:
-        dead_letters.mark_published(connection, [letter.id], [letter.event_id], AT)
+        dead_letters.record_published(connection, [letter.id], [letter.event_id], AT)
     assert unremoved(ledger) == {letter.id}
 
 

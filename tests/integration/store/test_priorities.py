@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 
 from store import database
 from store.database import install
-from store.database.schema import ContractColumn
+from store.database.records import ContractColumn
 from store.errors import ConfigError
 from store.tables import priorities
 from tests.integration.store.conftest import Ledger

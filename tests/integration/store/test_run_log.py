@@ -40,13 +40,13 @@ def test_counts_grow_with_every_chunk_even_if_the_run_fails(engine: Engine) -> N
     number = start(engine)
     for watermark in ("2025-01-02T00:00:00.000000Z", "2025-01-03T00:00:00.000000Z"):
         with database.transaction(engine) as connection:
-            load_runs.add_chunk(
-                connection, number, {"inserted": 2, "updated": 1, "superseded": 3}, watermark, 0.5
-            )
+            counts = {"inserted": 2, "updated": 1, "duplicates": 4, "superseded": 3}
+            load_runs.add_chunk(connection, number, counts, watermark, 0.5)
     with database.transaction(engine) as connection:
         load_runs.finish(connection, number, error="killed")
     row = latest(engine)
-    assert (row["chunks"], row["inserted"], row["updated"], row["superseded"]) == (2, 4, 2, 6)
+    assert (row["chunks"], row["inserted"], row["updated"]) == (2, 4, 2)
+    assert (row["duplicates"], row["superseded"]) == (8, 6)
     assert (row["seconds"], row["watermark_after"]) == (1.0, "2025-01-03T00:00:00.000000Z")
     assert row["watermark_before"] == "2025-01-01T00:00:00.000000Z"
 
@@ -75,9 +75,11 @@ def test_a_finished_run_is_never_interrupted(engine: Engine) -> None:
 
 def test_totals_are_over_all_runs_and_nought_without_any(ledger: Ledger) -> None:
     with database.reading(ledger.engine) as connection:
-        assert load_runs.totals(connection) == {"inserted": 0, "updated": 0, "superseded": 0}
-    for name in ("x", "y"):
-        ledger.receive([Record(name, "2025-01-01")])
+        assert load_runs.totals(connection) == {"inserted": 0, "updated": 0, "duplicates": 0, "superseded": 0}
+    for day in ("02", "03"):
+        ledger.receive([Record("x", f"2025-01-{day}"), Record(day, "2025-01-01")])
+        ledger.load()
+        ledger.receive([Record("x", f"2025-01-{day}"), Record("x", "2025-01-01")])
         ledger.load()
     with database.reading(ledger.engine) as connection:
-        assert load_runs.totals(connection) == {"inserted": 2, "updated": 0, "superseded": 0}
+        assert load_runs.totals(connection) == {"inserted": 3, "updated": 1, "duplicates": 2, "superseded": 2}

@@ -56,7 +56,7 @@ def test_advance_moves_forward_only(moved: Ledger) -> None:
         assert watermarks.advance(connection, Move("shop", NEW[:-2] + "1Z", 1, "a"), NEW, 1)
 
 
-def test_every_move_is_kept_with_its_run_and_record(moved: Ledger) -> None:
+def test_every_move_is_stored_with_its_run_and_record(moved: Ledger) -> None:
     with database.reading(moved.engine) as connection:
         latest, first = watermarks.history(connection, "shop", 10)
         assert watermarks.history(connection, "usgs", 10) == []
@@ -79,7 +79,7 @@ def test_the_pipelines_is_the_least_over_its_sources(moved: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "reported"),
     [
         ("", "no timestamp"),
         ("yesterday", "no timestamp"),
@@ -93,10 +93,10 @@ def test_the_pipelines_is_the_least_over_its_sources(moved: Ledger) -> None:
     ],
 )
 def test_a_corrupt_one_is_refused_naming_the_repair_and_repaired(
-    moved: Ledger, value: str, said: str
+    moved: Ledger, value: str, reported: str
 ) -> None:
     set_watermark(moved, value)
-    with pytest.raises(WatermarkCorrupt, match=said) as refused:
+    with pytest.raises(WatermarkCorrupt, match=reported) as refused:
         read(moved)
     assert "'shop'" in str(refused.value)
     assert "`store watermark repair`" in str(refused.value)
@@ -128,7 +128,7 @@ def test_one_whose_history_lies_too_falls_back_to_what_the_target_holds(moved: L
     assert read(moved) == {"shop": NEW}
 
 
-def test_a_repair_is_a_move_that_is_kept(moved: Ledger) -> None:
+def test_a_repair_is_a_move_that_is_stored(moved: Ledger) -> None:
     set_watermark(moved, "nonsense")
     repair(moved)
     with database.reading(moved.engine) as connection:

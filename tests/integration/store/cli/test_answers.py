@@ -17,7 +17,8 @@ EMPTY_DIGEST = "0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8
 
 def test_the_report_of_the_sample_is_exactly_this(sample: Ledger, store: Command) -> None:
     found = store("report", "--json").json
-    counts = {"received": 7, "staged": 5, "duplicates": 0, "superseded": 0, "rejected": 2, "skipped": 0}
+    counts = {"received": 7, "staged": 5, "rejected": 2, "skipped": 0}
+    loaded = {"inserted": 5, "updated": 0, "duplicates": 0, "superseded": 0, "conflicts": 0}
     assert found == {
         "input_records": 7,
         **{name: number for name, number in counts.items() if name != "received"},
@@ -25,11 +26,10 @@ def test_the_report_of_the_sample_is_exactly_this(sample: Ledger, store: Command
         "stale": 0,
         "fresh": 5,
         "loaded": 5,
-        "inserted": 5,
-        "updated": 0,
-        "superseded_at_load": 0,
+        **loaded,
         "pending": 0,
         "target_rows": 5,
+        "deleted_rows": 0,
         "dead_letters": 2,
         "replayed": 0,
         "lineage_entries": 12,
@@ -39,6 +39,7 @@ def test_the_report_of_the_sample_is_exactly_this(sample: Ledger, store: Command
         "by_source": {
             "shop": {
                 **counts,
+                **loaded,
                 "late": 0,
                 "stale": 0,
                 "fresh": 5,
@@ -54,18 +55,21 @@ def test_the_report_of_the_sample_is_exactly_this(sample: Ledger, store: Command
 def test_the_report_shows_totals_reasons_sources_and_the_watermark(sample: Ledger, store: Command) -> None:
     output = store("report").out
     assert re.search(r"^input records +7$", output, re.M)
-    assert re.search(r"^loaded +5  5 inserted, 0 updated, 0 superseded$", output, re.M)
+    assert re.search(r"^loaded +5  5 inserted, 0 updated, 0 duplicates, 0 superseded$", output, re.M)
     assert re.search(r"^missing_timestamp +1$", output, re.M)
-    assert re.search(r"^shop +2025-01-15 12:00:00 UTC +7 +5 +0 +0 +2 +0 +5$", output, re.M)
+    assert re.search(r"^shop +2025-01-15 12:00:00 UTC +7 +5 +2 +0 +0 +0 +5$", output, re.M)
     assert output.endswith("watermark: 2025-01-15 12:00:00 UTC\n")
 
 
 def test_the_report_counts_what_waits_and_what_was_seen_before(sample: Ledger, store: Command) -> None:
     sample.receive([Record("a", "2025-01-14"), Record("new", "2025-01-14")])
     found = store("report", "--json").json
-    assert (found["pending"], found["duplicates"]) == (1, 1)
-    assert found["dedupe"] == {"hits": 1, "misses": 6, "hit_rate": 1 / 7}
+    assert (found["pending"], found["duplicates"]) == (2, 0)
     assert "`worker load`" in store("report").out
+    sample.load()
+    found = store("report", "--json").json
+    assert (found["pending"], found["duplicates"]) == (0, 1)
+    assert found["dedupe"] == {"hits": 1, "misses": 6, "hit_rate": 1 / 7}
 
 
 def test_init_says_where_the_database_is(store: Command, tmp_path: Path) -> None:
@@ -88,14 +92,14 @@ def test_batches_come_newest_first_and_no_more_than_asked(sample: Ledger, store:
     sample.receive([], id="b2")
     assert [each["id"] for each in store("batches", "--json").json] == ["b2", "b1"]
     assert [each["id"] for each in store("batches", "--limit", "1", "--json").json] == ["b2"]
-    assert re.search(r"^b1 +shop +a\.json:1-7 +7 +5 +0 +0 +2 +0 +\d{4}-", store("batches").out, re.M)
+    assert re.search(r"^b1 +shop +a\.json:1-7 +7 +5 +2 +0 +0 +0 +\d{4}-", store("batches").out, re.M)
 
 
 def test_runs_tell_what_each_did_and_why_it_failed(sample: Ledger, store: Command) -> None:
     sample.tamper("UPDATE run_log SET status = 'failed', error = 'the disk is full'")
     (found,) = store("runs", "--json").json
     assert (found["id"], found["status"], found["records_in"]) == (1, "failed", 5)
-    assert found["outcomes"] == {"inserted": 5, "updated": 0, "superseded": 0}
+    assert found["outcomes"] == {"inserted": 5, "updated": 0, "duplicates": 0, "superseded": 0}
     assert (found["watermark_after"], found["error"]) == ("2025-01-15T12:00:00Z", "the disk is full")
     assert found["duration_seconds"] >= 0
     assert "run 1: the disk is full" in store("runs").out

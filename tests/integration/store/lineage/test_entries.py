@@ -32,7 +32,7 @@ def replay(ledger: Ledger, letter_batch: int, position: int, record: Record) -> 
     (letter,) = ledger.rows("SELECT id FROM dead_letters")[0]
     with database.transaction(ledger.engine) as connection:
         row = (parent, "replay", "shop", None, letter, "sent back", number, 7,
-               event_id(letter_batch, position, "reject"), None)  # fmt: skip
+               event_id(letter_batch, position, "reject"))  # fmt: skip
         lineage.add_events(connection, [row])
         dead_letters.resolve(connection, [letter], "2025-01-15T12:00:00.000000Z")
     return ledger.receive([record], parents=[parent], kind="replay", first_line=7)
@@ -60,13 +60,13 @@ def test_a_load_follows_the_stage_of_its_record(ledger: Ledger) -> None:
     run = ledger.load()
     stage, load = of_key(ledger, "c")
     assert stage == staged
-    assert (stage.step, stage.from_place, stage.to_place, stage.parent_id) == (
+    assert (stage.step, stage.comes_from, stage.goes_to, stage.parent_id) == (
         "stage",
         "file",
         "staging",
         None,
     )
-    assert (load.step, load.from_place, load.to_place, load.parent_id) == (
+    assert (load.step, load.comes_from, load.goes_to, load.parent_id) == (
         "load",
         "staging",
         "target",
@@ -79,11 +79,28 @@ def test_a_load_follows_the_stage_of_its_record(ledger: Ledger) -> None:
     assert ledger.rows("SELECT lineage_id FROM target WHERE key = 'c'") == [(staged_id(number, 2),)]
 
 
-def test_a_superseded_record_does_not_lead_to_the_target(ledger: Ledger) -> None:
-    ledger.receive([Record("a", "2025-01-02"), Record("a", "2025-01-01")])
+def test_a_superseded_record_and_a_duplicate_lead_nowhere_and_name_what_beat_them(ledger: Ledger) -> None:
+    number = ledger.receive([Record("a", "2025-01-02"), Record("a", "2025-01-01"), Record("a", "2025-01-02")])
     ledger.load()
-    ends = {entry.line: entry.to_place for entry in of_key(ledger, "a") if entry.step == "load"}
-    assert ends == {1: "target", 2: "superseded"}
+    won = f"stage-{staged_id(number, 2)}"
+    loads = {entry.line: entry for entry in of_key(ledger, "a") if entry.step == "load"}
+    assert {line: (load.goes_to, load.detail, load.beaten_by) for line, load in loads.items()} == {
+        1: ("nowhere", "duplicate", won),
+        2: ("nowhere", "superseded", won),
+        3: ("target", "inserted", None),
+    }
+
+
+def test_a_load_whose_row_was_replaced_names_what_replaced_it(ledger: Ledger) -> None:
+    ledger.receive([Record("a", "2025-01-01")])
+    ledger.load()
+    number = ledger.receive([Record("a", "2025-01-02")])
+    ledger.load()
+    loads = [entry for entry in of_key(ledger, "a") if entry.step == "load"]
+    assert [(load.detail, load.beaten_by) for load in loads] == [
+        ("inserted", f"stage-{staged_id(number, 0)}"),
+        ("updated", None),
+    ]
 
 
 def test_a_replayed_letter_is_a_chain_from_its_rejection_to_the_target(ledger: Ledger) -> None:
@@ -101,7 +118,7 @@ def test_a_replayed_letter_is_a_chain_from_its_rejection_to_the_target(ledger: L
     assert {entry.step for entry in of_line(ledger, "a.json", 7)} == {"reject", "replay", "stage", "load"}
 
 
-def test_a_key_of_two_sources_has_a_history_for_each(ledger: Ledger) -> None:
+def test_a_key_of_two_sources_is_distinguished_by_its_source(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01")])
     ledger.receive([Record("a", "2025-01-01")], source="usgs")
     ledger.load()
@@ -120,4 +137,4 @@ def test_what_is_unknown_has_no_entries(ledger: Ledger) -> None:
 def test_a_rejected_record_with_a_key_is_found_by_it(ledger: Ledger) -> None:
     ledger.receive([Bad('{"key": "k"}', "missing_timestamp", "k")])
     (entry,) = of_key(ledger, "k")
-    assert (entry.step, entry.detail, entry.to_place) == ("reject", "missing_timestamp", "dead_letters")
+    assert (entry.step, entry.detail, entry.goes_to) == ("reject", "missing_timestamp", "dead_letters")

@@ -52,26 +52,41 @@ def test_an_update_names_what_it_replaced(ledger: Ledger) -> None:
     )
 
 
-def test_of_equal_times_the_greater_content_hash_is_loaded(ledger: Ledger) -> None:
+def test_of_equal_times_the_later_line_is_loaded(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01", "one"), Record("a", "2025-01-01", "two")])
     ledger.load()
-    assert "superseded at load, in run 1: its time is the same, and of equal times the greater" in explained(
-        ledger
+    assert "the target holds the record of 2025-01-01 00:00:00 UTC: name two" in explained(ledger)
+    assert (
+        "The record of 2025-01-01 00:00:00 UTC from a.json:1 was superseded by the record of 2025-01-01 00:00:00 UTC "
+        "from a.json:2, in run 1: its time is the same, and of equal times the greater sequence is loaded, then the "
+        "later delivery and line." in explained(ledger)
     )
 
 
-def test_records_superseded_at_load_and_at_stage_are_named_with_the_newer_record(ledger: Ledger) -> None:
+def test_a_conflict_with_the_target_names_the_delivery_it_lost_against(ledger: Ledger) -> None:
+    ledger.receive([Record("a", "2025-01-01", "draft")], file="day.csv")
+    ledger.load()
+    ledger.receive([Record("a", "2025-01-01", "final")], file="day_v2.csv")
+    ledger.load()
+    assert (
+        "it has the time of the record of 2025-01-01 00:00:00 UTC from day.csv:1, and of equal times"
+        in explained(ledger)
+    )
+
+
+def test_superseded_records_are_named_with_the_newer_record(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-02"), Record("a", "2025-01-01")], file="one.json")
     ledger.load()
     ledger.receive([Record("a", "2025-01-01", "late")], file="two.json")
+    ledger.load()
     (shop,) = facts(ledger)["sources"]
-    assert [(each["file"], each["line"]) for each in shop["superseded_at_load"]] == [("one.json", 2)]
-    (lost,) = shop["superseded_at_stage"]
-    assert (lost["file"], lost["by"]["file"], lost["by"]["ts"]) == (
-        "two.json",
-        "one.json",
-        "2025-01-02T00:00:00Z",
-    )
+    assert [
+        (each["file"], each["line"], each["by"]["file"], each["by"]["line"], each["by"]["ts"])
+        for each in shop["superseded"]
+    ] == [
+        ("one.json", 2, "one.json", 1, "2025-01-02T00:00:00Z"),
+        ("two.json", 1, "one.json", 1, "2025-01-02T00:00:00Z"),
+    ]
 
 
 def test_duplicates_are_counted_and_named_by_file_and_line(ledger: Ledger) -> None:
@@ -79,6 +94,7 @@ def test_duplicates_are_counted_and_named_by_file_and_line(ledger: Ledger) -> No
     ledger.load()
     for number in range(7):
         ledger.receive([Record("a", "2025-01-01")], file=f"{number}.json")
+    ledger.load()
     assert len(facts(ledger)["sources"][0]["duplicates"]) == 7
     named = ", ".join(f"{number}.json:1" for number in range(5))
     assert f"The same content came again 7 times and changed nothing: {named} and 2 more." in explained(

@@ -45,7 +45,7 @@ def send_back(ledger: Ledger, record: Record | Bad, file: str = "a.json", line: 
     number = ledger.receive([record], parents=[above], kind="replay", file=file, first_line=line)
     assert number == last + 1
     with database.transaction(ledger.engine) as connection:
-        row = (above, "replay", "shop", None, id, "edited and sent back", number, line, after, None)
+        row = (above, "replay", "shop", None, id, "edited and sent back", number, line, after)
         lineage.add_events(connection, [row])
         if isinstance(record, Record):
             dead_letters.resolve(connection, [id], "2025-01-15T12:00:00.000000Z")
@@ -55,27 +55,53 @@ def send_back(ledger: Ledger, record: Record | Bad, file: str = "a.json", line: 
     return number
 
 
-def test_a_duplicate_is_listed_with_the_record_it_repeats(ledger: Ledger) -> None:
-    ledger.receive([Record("a", "2025-01-01")], file="first.json")
+@pytest.mark.parametrize("loads", ["apart", "together"])
+def test_a_duplicate_stands_with_what_it_repeats_and_leads_to_the_target(ledger: Ledger, loads: str) -> None:
+    first = ledger.receive([Record("a", "2025-01-01")], file="first.json")
+    if loads == "apart":
+        ledger.load()
+    second = ledger.receive([Record("a", "2025-01-01")], file="again.json", first_line=5)
     ledger.load()
-    ledger.receive([Record("a", "2025-01-01")], file="again.json", first_line=5)
-    found = of_line(ledger, "again.json", 5)
-    assert lines(found) == [("stage", "first.json", 1), ("load", "first.json", 1), ("skip", "again.json", 5)]
-    stage, load, skip = found
-    assert (skip.detail, skip.parent_id, skip.repeats_id, load.to_place) == (
-        "duplicate",
-        stage.id,
-        stage.id,
-        "target",
-    )
+    # Of two in one chunk the later one is inserted, and the earlier one repeats it.
+    won, repeat = (first, second) if loads == "apart" else (second, first)
+    for file, line in (("first.json", 1), ("again.json", 5)):
+        found = of_line(ledger, file, line)
+        assert sorted(lines(found)) == [
+            ("load", "again.json", 5), ("load", "first.json", 1),
+            ("stage", "again.json", 5), ("stage", "first.json", 1),
+        ]  # fmt: skip
+        known = {entry.id: entry for entry in found}
+        load = known[f"load-{staged_id(repeat, 0)}"]
+        assert (load.detail, load.goes_to, load.beaten_by) == (
+            "duplicate",
+            "nowhere",
+            f"stage-{staged_id(won, 0)}",
+        )
+        assert load.parent_id == f"stage-{staged_id(repeat, 0)}"
+        assert known[f"load-{staged_id(won, 0)}"].goes_to == "target"
 
 
-def test_a_superseded_record_names_the_newer_record(ledger: Ledger) -> None:
-    ledger.receive([Record("a", "2025-01-02")], file="newer.json")
+def test_a_superseded_record_stands_with_what_beat_it(ledger: Ledger) -> None:
+    number = ledger.receive([Record("a", "2025-01-02")], file="newer.json")
     ledger.load()
-    number = ledger.receive([Record("a", "2025-01-01")], file="older.json")
-    (skip,) = [entry for entry in of_line(ledger, "older.json", 1) if entry.step == "skip"]
-    assert (skip.detail, skip.repeats_id) == ("superseded", f"stage-{staged_id(number - 1, 0)}")
+    ledger.receive([Record("a", "2025-01-01")], file="older.json")
+    ledger.load()
+    found = of_line(ledger, "older.json", 1)
+    assert {entry.file for entry in found} == {"older.json", "newer.json"}
+    (load,) = [entry for entry in found if entry.step == "load" and entry.file == "older.json"]
+    assert (load.detail, load.beaten_by) == ("superseded", f"stage-{staged_id(number, 0)}")
+
+
+def test_a_record_that_was_replaced_stands_with_what_replaced_it(ledger: Ledger) -> None:
+    ledger.receive([Record("a", "2025-01-01")], file="older.json")
+    ledger.load()
+    number = ledger.receive([Record("a", "2025-01-02")], file="newer.json")
+    ledger.load()
+    for file in ("older.json", "newer.json"):
+        found = of_line(ledger, file, 1)
+        assert {entry.file for entry in found} == {"older.json", "newer.json"}
+        (load,) = [entry for entry in found if entry.step == "load" and entry.file == "older.json"]
+        assert (load.detail, load.beaten_by) == ("inserted", f"stage-{staged_id(number, 0)}")
 
 
 def test_every_entry_of_a_chain_leads_to_the_whole_chain(ledger: Ledger) -> None:
@@ -89,7 +115,7 @@ def test_every_entry_of_a_chain_leads_to_the_whole_chain(ledger: Ledger) -> None
     assert of_id(ledger, letter(ledger)[:6]) == chain
 
 
-def test_a_letter_replayed_under_another_key_is_found_by_both_keys(ledger: Ledger) -> None:
+def test_a_letter_sent_back_under_another_key_is_found_by_both(ledger: Ledger) -> None:
     ledger.receive([Bad('{"key": "a"}', "missing_timestamp", "a")], first_line=7)
     send_back(ledger, Record("b", "2025-01-15"))
     ledger.load()
@@ -107,7 +133,7 @@ def test_a_letter_rejected_twice_before_it_is_accepted_is_one_chain(ledger: Ledg
     assert steps == ["reject", "replay", "reject", "replay", "stage", "load"]
 
 
-def test_lines_with_the_same_rejected_payload_are_followed_through_their_letter(
+def test_a_line_that_was_rejected_like_another_is_followed_through_the_letter_they_share(
     ledger: Ledger,
 ) -> None:
     ledger.receive([Bad("{")], file="a.json", first_line=7)
@@ -122,8 +148,14 @@ def test_lines_with_the_same_rejected_payload_are_followed_through_their_letter(
 
 def test_a_stage_shows_its_duplicates_and_another_key_does_not(ledger: Ledger) -> None:
     number = ledger.receive([Record("a", "2025-01-01"), Record("b", "2025-01-01"), Record("a", "2025-01-01")])
-    assert [entry.step for entry in of_id(ledger, f"stage-{staged_id(number, 0)}")] == ["stage", "skip"]
-    assert [entry.step for entry in of_id(ledger, f"stage-{staged_id(number, 1)}")] == ["stage"]
+    ledger.load()
+    for position in (0, 2):
+        found = of_id(ledger, f"stage-{staged_id(number, position)}")
+        assert sorted((entry.step, entry.line) for entry in found) == [
+            ("load", 1), ("load", 3), ("stage", 1), ("stage", 3),
+        ]  # fmt: skip
+    found = of_id(ledger, f"stage-{staged_id(number, 1)}")
+    assert [(entry.step, entry.line) for entry in found] == [("stage", 2), ("load", 2)]
 
 
 def test_several_records_of_one_line_are_all_found(ledger: Ledger) -> None:
@@ -132,7 +164,7 @@ def test_several_records_of_one_line_are_all_found(ledger: Ledger) -> None:
     assert {entry.key for entry in of_line(ledger, "a.json", 1)} == {"a", "b"}
 
 
-def test_the_same_line_of_two_files_has_two_histories(ledger: Ledger) -> None:
+def test_the_same_line_of_two_files_is_distinguished(ledger: Ledger) -> None:
     ledger.receive([Record("a", "2025-01-01")], file="a.json")
     ledger.receive([Record("b", "2025-01-01")], file="b.json")
     ledger.load()
@@ -152,7 +184,7 @@ def test_an_unknown_id_has_no_entries(ledger: Ledger, id: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["stage-", "stage-x", "event--1", "load-9223372036854775808", "stage-٣"])
-def test_text_that_is_not_an_id_is_a_usage_error(ledger: Ledger, id: str) -> None:
+def test_what_is_no_id_is_a_usage_error(ledger: Ledger, id: str) -> None:
     with pytest.raises(UsageError, match="is not the id of an entry"):
         of_id(ledger, id)
 
@@ -164,7 +196,7 @@ def test_the_beginning_of_two_letters_is_a_usage_error(ledger: Ledger) -> None:
         of_id(ledger, "a")
 
 
-def test_no_entry_comes_before_its_parent_even_if_the_clock_was_set_back(ledger: Ledger) -> None:
+def test_no_entry_stands_before_the_one_it_follows_though_the_clock_ran_backwards(ledger: Ledger) -> None:
     ledger.receive([Bad("{", key="b")], file="a.json", first_line=7)
     send_back(ledger, Record("b", "2025-01-01"))
     ledger.receive([Record("b", "2025-01-01")], file="again.json")
@@ -173,7 +205,11 @@ def test_no_entry_comes_before_its_parent_even_if_the_clock_was_set_back(ledger:
     ledger.tamper("UPDATE batches SET processed_at = '2002-01-01T00:00:00.000000Z' WHERE seq = 3")
     ledger.tamper("UPDATE batches SET processed_at = '2003-01-01T00:00:00.000000Z' WHERE kind = 'replay'")
     found = walk(ledger, trace.of_key, "b")
-    assert [entry.step for entry in found] == ["reject", "replay", "stage", "load", "skip"]
+    assert sorted(entry.step for entry in found) == ["load", "load", "reject", "replay", "stage", "stage"]
+    row = {entry.id: number for number, entry in enumerate(found)}
+    parents = [(row[entry.parent_id], row[entry.id]) for entry in found if entry.parent_id]
+    assert len(parents) == 4
+    assert all(parent < child for parent, child in parents)
 
 
 def test_entries_that_follow_each_other_in_a_circle_end_the_walk(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine
 
 from store import database, hashing
-from store.database import install, schema
+from store.database import install, records
 from store.reconcile import compare
 from store.reconcile import runs as reconciliation
 from store.reconcile.runs import Difference, Result
@@ -32,7 +32,7 @@ class Holding(NamedTuple):
 def put(engine: Engine, rows: Sequence[Holding]) -> None:
     """Inserts or replaces rows of the target; the lineage id of a row is its index."""
     with database.transaction(engine) as connection:
-        table = schema.record_tables(install.contract_columns(connection)).target
+        table = records.record_tables(install.contract_columns(connection)).target
         for index, row in enumerate(rows):
             content = hashing.digest(repr(row).encode())
             carried = {"lineage_id": index, "lineage_line": 1, "lineage_run": 1, "lineage_outcome": 1}

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from store import database
 from store.database import install
-from store.database.schema import ContractColumn
+from store.database.records import ContractColumn
 from store.errors import ConfigError, UsageError
 from store.reconcile import compare
 from store.reconcile import runs as reconciliation

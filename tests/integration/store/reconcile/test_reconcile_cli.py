@@ -50,7 +50,7 @@ def run(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def engine(engine: Engine) -> Engine:
     """As the suite's, with a column for the holdings' sizes."""
     from store.database import install
-    from store.database.schema import ContractColumn
+    from store.database.records import ContractColumn
 
     install.add_contract_columns(engine, [ContractColumn("size", "integer")])
     return engine

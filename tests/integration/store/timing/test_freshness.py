@@ -47,8 +47,8 @@ def test_the_newest_record_and_its_age_are_in_the_answer(hourly: Timeline, store
 
 
 def test_fresh_and_stale_are_all_valid_records(line: Timeline, store: Command) -> None:
-    line.arrive([NOON, at("11:00")], received=7, duplicates=2, superseded=1, rejected=2, stale=3)
-    line.arrive([], received=1, duplicates=1, stale=1)
+    line.arrive([NOON, at("11:00")], received=7, staged=5, rejected=2, stale=3)
+    line.arrive([], received=1, skipped=1, stale=1)
     found = shop(store)
     assert (found["records"], found["fresh"], found["stale"]) == (6, 2, 4)
 

@@ -87,8 +87,8 @@ def test_without_idle_after_the_quiet_source_holds_the_pipeline_back(
     assert "held back by quiet\n" in store("watermark").out
 
 
-def test_a_batch_wakes_an_idle_source_even_where_it_is_a_duplicate(two: Timeline, store: Command) -> None:
-    two.arrive([], source="quiet", received=1, duplicates=1)
+def test_a_batch_wakes_an_idle_source_even_where_all_of_it_is_skipped(two: Timeline, store: Command) -> None:
+    two.arrive([], source="quiet", received=1, skipped=1)
     assert store("watermark", "--json").json["held_back_by"] == ["quiet"]
 
 

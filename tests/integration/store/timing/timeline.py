@@ -14,8 +14,8 @@ from store import database, hashing, timestamps
 from store.cli import app
 from store.database import schema
 from store.database.schema import staged_id
-from store.tables import staging, watermarks
-from tests.integration.store.conftest import Ledger
+from store.tables import deliveries, staging, watermarks
+from tests.integration.store.conftest import Ledger, a_delivery
 
 HOUR = timedelta(hours=1)
 NOON = "2025-01-15T12:00:00.000000Z"
@@ -47,8 +47,9 @@ class Timeline:
             before = watermarks.stored(connection).get(source)
             values = {
                 "id": f"{source}-{self._batches}", "kind": "file", "source": source, "file": "a.json", "first_line": 1,
-                "last_line": 1, "fingerprint": "f", "received": len(times), "staged": len(times), "duplicates": 0,
-                "superseded": 0, "rejected": 0, "skipped": 0, "late": 0, "stale": 0, "reasons": "{}", "seconds": "{}",
+                "last_line": 1, "first_record": 0, "fingerprint": "f", "received": len(times), "staged": len(times),
+                "delivery_seq": deliveries.begin(connection, a_delivery(source=source)), "rejected": 0, "skipped": 0,
+                "late": 0, "stale": 0, "reasons": "{}", "seconds": "{}",
                 "stages_run": "[]", "watermark_before": before, "processed_at": processed_at or timestamps.now_text(),
             } | counters  # fmt: skip
             statement = schema.batches.insert().values(values).returning(schema.batches.c.seq)

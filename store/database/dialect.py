@@ -1,0 +1,97 @@
+"""What differs between databases, but for how each is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    TIMESTAMP,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    cast,
+    extract,
+    func,
+    select,
+)
+from sqlalchemy.dialects import sqlite
+
+
+def as_dict(row: RowMapping) -> dict[str, Any]:
+    """A row by column name; SQLAlchemy's own names are a kind of text that JSON does not take."""
+    return {str(name): value for name, value in row.items()}
+
+
+def is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """An INSERT that can say ON CONFLICT, in this database's dialect."""
+    if is_sqlite(connection):
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # slow to import, and seldom needed
+
+    return postgresql.insert(table)
+
+
+def member_of(
+    connection: Connection, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
+) -> ColumnElement[bool]:
+    """`column` is one of `values`, however many, as one bound parameter."""
+    if is_sqlite(connection):
+        each = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column == func.any(list(values))
+
+
+def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The greatest of two or more values of one row."""
+    return func.max(*values) if is_sqlite(connection) else func.greatest(*values)
+
+
+def least(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """The least of two or more values of one row."""
+    return func.min(*values) if is_sqlite(connection) else func.least(*values)
+
+
+def microseconds(connection: Connection, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored timestamp as microseconds since 1970, exactly."""
+    if is_sqlite(connection):
+        seconds = cast(func.strftime("%s", func.substr(stored, 1, 19)), BigInteger)
+        return seconds * 1_000_000 + cast(func.substr(stored, 21, 6), BigInteger)
+    return cast(extract("epoch", cast(stored, TIMESTAMP(timezone=True))) * 1_000_000, BigInteger)
+
+
+def insert_tuples(
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Many rows with one prepared statement; a third of the price of dictionaries per row."""
+    if not rows:
+        return
+    quote = connection.dialect.identifier_preparer.quote
+    parameter = "?" if is_sqlite(connection) else "%s"
+    columns = ", ".join(quote(name) for name in names)
+    values = ", ".join([parameter] * len(names))
+    connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({values})", list(rows))  # noqa: S608
+
+
+def keep_temporary(connection: Connection, megabytes: int) -> None:
+    """Lets so much of this connection's temporary tables stay in memory; once there is one."""
+    if is_sqlite(connection):
+        connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")
+
+
+def earlier(connection: Connection, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:
+    """A stored timestamp moved back by whole seconds, as stored text; null before the beginning of time."""
+    if is_sqlite(connection):
+        moved = func.strftime("%Y-%m-%dT%H:%M:%S", func.substr(stamp, 1, 19), f"-{seconds} seconds")
+    else:
+        at = func.to_timestamp(func.substr(stamp, 1, 19), 'YYYY-MM-DD"T"HH24:MI:SS')
+        moved = func.to_char(at - timedelta(seconds=seconds), 'YYYY-MM-DD"T"HH24:MI:SS')
+    return moved.concat(func.substr(stamp, 20))  # the fraction stays, to the microsecond

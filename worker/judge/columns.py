@@ -1,0 +1,142 @@
+"""A validated value as its column holds it, and the canonical form that is hashed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from store import timestamps
+from worker.judge.faults import Rejection, invalid
+from worker.judge.parse import INT64_MAX, INT64_MIN, Unusable, bad_text, check_extra
+
+READERS: dict[str, Callable[[str], Any]] = {"real": float, "integer": int, "decimal": Decimal}
+SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def is_blank(value: Any) -> bool:
+    return value is None or (type(value) is str and (not value or value.isspace()))
+
+
+def is_no_number(value: Any) -> str | None:
+    """Why a value is no number for a column, where pydantic would take it for one."""
+    kind = type(value)
+    if kind is bool:
+        return "true and false are no numbers"
+    if kind is int and not INT64_MIN <= value <= INT64_MAX:
+        return "the integer does not fit into 64 bits"
+    return None
+
+
+def fitting(name: str, value: Any, kind: str) -> Any:
+    """A value nobody validated, as its column can hold it. Raises Rejection."""
+    if is_blank(value):
+        return None
+    if kind in READERS and isinstance(value, str):
+        try:
+            value = READERS[kind](value)
+        except (ValueError, ArithmeticError):
+            raise Rejection(invalid(name, "should be a number")) from None
+    expected: Any = {
+        "real": (int, float),
+        "integer": int,
+        "decimal": (int, float, Decimal),
+        "boolean": bool,
+        "text": str,
+    }.get(kind, object)
+    if not isinstance(value, expected) or (isinstance(value, bool) and kind in READERS):
+        raise Rejection(invalid(name, f"should be {kind}"))
+    if kind == "decimal":
+        return Decimal(str(value))
+    return float(value) if kind == "real" else value
+
+
+def decimal_columns(name: str, value: Any) -> tuple[float | None, str | None]:
+    """A decimal as a number to compare and sum, and its digits where that number is another.
+
+    Raises Rejection for what is no finite number, or beyond what a column can hold.
+    """
+    if value is None:
+        return None, None
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Rejection(invalid(name, "should be a finite number below 1.8e308"))
+    return number, None if Decimal(repr(number)) == value else plain_digits(value)
+
+
+def plain_digits(value: Decimal) -> str:
+    """A decimal's digits, the same for equal values: 10.10 is 10.1, and 1E+2 is 100."""
+    digits = format(value, "f")
+    if "." in digits:
+        digits = digits.rstrip("0").rstrip(".")
+    return "0" if digits in ("-0", "") else digits
+
+
+def stored(name: str, value: Any, kind: str) -> Any:
+    """A field's value as its column holds it. Raises Rejection for what no column can hold."""
+    python_type = type(value)
+    if python_type is str:
+        if why := bad_text(value):
+            raise Rejection(invalid(name, why))
+    elif python_type is float:
+        if not math.isfinite(value):
+            raise Rejection(invalid(name, "should be a finite number"))
+    elif python_type is int:
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise Rejection(invalid(name, "the integer does not fit into 64 bits"))
+    elif value is None or python_type is bool:
+        pass
+    else:
+        return stored_structure(name, value, kind)
+    return orjson.dumps(value).decode() if kind == "json" and value is not None else value
+
+
+def stored_structure(name: str, value: Any, kind: str) -> Any:
+    """As `stored`, for what is no simple value: dates, decimals, enumerations, lists, models."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return timestamps.to_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    try:
+        text = canonical(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise Rejection(invalid(name, f"cannot be stored: {error.__cause__ or error}")) from None
+    bare = orjson.loads(text)
+    check_extra(name, bare)
+    if kind == "json" or isinstance(bare, dict | list):
+        return text
+    return bare if kind != "text" else str(bare)
+
+
+def canonical(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """JSON with sorted keys: the same value is the same bytes on every machine."""
+    default = default or plain
+    try:
+        return orjson.dumps(value, default=default, option=SORTED)
+    except orjson.JSONEncodeError:  # a contract may have dictionaries whose keys are numbers or dates
+        return orjson.dumps(value, default=default, option=SORTED | orjson.OPT_NON_STR_KEYS)
+
+
+def by_value(value: Any) -> Any:
+    """As `plain`, with equal decimals alike."""
+    return plain_digits(value) if isinstance(value, Decimal) and value.is_finite() else plain(value)
+
+
+def plain(value: Any) -> Any:
+    """What orjson cannot write by itself, for it to write; a set in one order, on every machine."""
+    if isinstance(value, set | frozenset):
+        return [orjson.loads(each) for each in sorted(canonical(each) for each in value)]
+    if isinstance(value, BaseModel):
+        return {**value.__dict__, **(value.__pydantic_extra__ or {})}
+    if isinstance(value, Unusable):
+        raise ValueError(value.why)
+    return to_jsonable_python(value)
