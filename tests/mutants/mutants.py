@@ -168,8 +168,28 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "plain records: a repeated field is not noticed",
-        ("worker/judge/fast_path.py", "if record.count('\":') != len(fields):", "if False:"),
+        "quick way: a repeated field is not noticed",
+        (
+            "worker/judge/tables.py",
+            "if not is_flat and orjson.dumps(objects).count(b'\":') != names:",
+            "if False:",
+        ),
+    ),
+    mutant(
+        "quick way: text that no column can hold is accepted",
+        (
+            "worker/judge/contents.py",
+            "return {row for row, text in enumerate(column) if bad_text(text)}",
+            "return set()",
+        ),
+    ),
+    mutant(
+        "quick way: commas in text are taken for the end of a value",
+        (
+            "worker/judge/contents.py",
+            '    if b\'"\' not in whole and b"{" not in whole and b"[" not in whole[1:]:',
+            "    if True:",
+        ),
     ),
     mutant(
         "fencing: the lease is not renewed",

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from store import timestamps
 from worker.contract import load_contract
-from worker.judge.adapt import Adapter, digits_reader, sequence_reader, time_reader
+from worker.judge.adapt import Adapter, sequence_reader
 from worker.judge.faults import Rejection
 from worker.judge.parse import Unusable
+from worker.judge.times import digits_reader, time_reader
 from worker.settings import SourceSettings, WorkerSettings
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))

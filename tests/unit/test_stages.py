@@ -39,7 +39,7 @@ def outcome(ts: str, **source: Any) -> str | int:
     found = judged(at(ts), **source)
     if found.bad:
         return found.bad[0].faults[0].reason
-    return "skipped" if found.skipped else found.valid[0].flags
+    return "skipped" if found.skipped else found.valid.flags[0]
 
 
 def test_the_future_begins_one_microsecond_after_the_skew() -> None:

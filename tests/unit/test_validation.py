@@ -12,8 +12,9 @@ from worker.contract import load_contract
 from worker.judge.columns import canonical
 from worker.judge.faults import Rejection
 from worker.judge.parse import Unusable, parse_csv, parse_json
+from worker.judge.records import Accepted
 from worker.judge.stages import judge_for
-from worker.judge.validate import Accepted, content_of
+from worker.judge.validate import content_of
 from worker.settings import SourceSettings, WorkerSettings
 
 GOOD = {"key": "a", "name": "n", "value": 1, "ts": "2025-01-15T12:00:00Z"}

@@ -19,7 +19,8 @@ from store.tables import batches, dead_letters, deliveries, flags, lineage, stag
 from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
 from worker.judge import stages
-from worker.judge.stages import Bad, Judge, Judged, Valid
+from worker.judge.records import Records, Valid
+from worker.judge.stages import Bad, Judge, Judged
 from worker.queue.message import Message
 
 
@@ -147,10 +148,9 @@ def _write(
     if replaying:
         versions = _versions_of_letters(connection, message)
         _write_replays(connection, message, number)
-        accepted = [*judged.valid, *judged.skipped]
-        dead_letters.resolve(
-            connection, [message.letters[each.position].id for each in accepted], batch.processed_at
-        )
+        accepted = [*judged.valid.positions, *judged.skipped.positions]
+        letters = [message.letters[position].id for position in accepted]
+        dead_letters.resolve(connection, letters, batch.processed_at)
     if rows:
         rows.add(connection, number, parents, versions)
     reach("batch.staged")
@@ -187,24 +187,25 @@ class StagedRows:
     by_hash: bool  # the content hash alone decides between versions of one time
 
     @classmethod
-    def of(cls, message: Message, judge: Judge, valid: Sequence[Valid]) -> StagedRows:
+    def of(cls, message: Message, judge: Judge, valid: Records) -> StagedRows:
         """The rows of these records."""
-        positions = [each.position for each in valid]
-        keys, stamps, contents, extras, values, sequences = zip(*[each.record for each in valid], strict=True)
-        # A bytearray is bound as it is; for bytes the driver looks for an adapter first, each time.
+        lines = [message.lines[position] for position in valid.positions]
         columns: list[Sequence[Any]] = [
-            [message.source] * len(positions), keys, stamps, [bytearray(content) for content in contents],
-            [message.lines[position] for position in positions], *zip(*values, strict=True),
-        ]  # fmt: skip
+            [message.source] * len(valid),
+            valid.keys,
+            valid.times,
+            valid.contents,
+            lines,
+            *valid.values,
+        ]
         names = (*staging.PLAIN_COLUMNS[1:], *(column.name for column in judge.contract.columns))
-        flags = [each.flags for each in valid]
-        if any(flags) or any(extras):
-            columns += [extras, flags]
+        if any(valid.flags) or any(valid.extras):
+            columns += [valid.extras, valid.flags]
             names += ("extra", "flags")
-        if any(sequences):
-            columns.append(sequences)
+        if any(valid.sequences):
+            columns.append(valid.sequences)
             names += ("sequence",)
-        return cls(names, positions, columns, judge.source.ties == "hash")
+        return cls(names, valid.positions, columns, judge.source.ties == "hash")
 
     def add(
         self, connection: Connection, number: int, parents: dict[int, int], versions: dict[int, int]

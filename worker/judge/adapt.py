@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -17,12 +15,12 @@ from worker.contract import Contract
 from worker.judge.faults import Rejection, invalid, missing
 from worker.judge.functions import call, load_function
 from worker.judge.parse import Unusable
+from worker.judge.times import digits_reader, integer_of, time_reader
 from worker.settings import SourceSettings
 
 Getter = Callable[[dict[str, Any]], Any]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+INT64 = 2**63
 PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
@@ -31,20 +29,24 @@ class Adapter:
 
     def __init__(self, source: SourceSettings, contract: Contract) -> None:
         inputs = {field: given for given, field in contract.inputs.items()}
-        named = {inputs.get(name, name): expression for name, expression in source.fields.items()}
+        self.expressions = {inputs.get(name, name): path for name, path in source.fields.items()}
         # What the mapping looks at is taken apart; the rest of the record stays as it is.
-        self._consumed = {
-            root for expression in named.values() for root in roots(jmespath.compile(expression).parsed)
+        self.consumed = {
+            root
+            for expression in self.expressions.values()
+            for root in roots(jmespath.compile(expression).parsed)
         }
-        self._getters = [
-            (name, getter(expression, contract.inputs.get(name, name))) for name, expression in named.items()
+        self.getters = [
+            (name, getter(expression, contract.inputs.get(name, name)))
+            for name, expression in self.expressions.items()
         ]
-        self._constants = {inputs.get(name, name): value for name, value in source.constants.items()}
-        self._defaults = {inputs.get(name, name): value for name, value in source.defaults.items()}
-        self._function = load_function(source.adapter) if source.adapter else None
-        self.changes_records = bool(self._getters or self._constants or self._defaults or self._function)
+        self.constants = {inputs.get(name, name): value for name, value in source.constants.items()}
+        self.defaults = {inputs.get(name, name): value for name, value in source.defaults.items()}
+        self.function = load_function(source.adapter) if source.adapter else None
+        self.changes_records = bool(self.getters or self.constants or self.defaults or self.function)
         self.read_time = time_reader(source)
         self.below_microseconds = digits_reader(source)
+        self.sequence = source.sequence
         self.read_sequence = sequence_reader(source.sequence) if source.sequence else None
         self.read_besides = frozenset(
             roots(jmespath.compile(source.sequence).parsed) if source.sequence else ()
@@ -58,21 +60,21 @@ class Adapter:
         """
         if not self.changes_records:
             return raw
-        if self._function:
+        if self.function:
             refuse_unusable(raw, raw)
-            return call(self._function, raw)
-        refuse_unusable(raw, self._consumed)
-        adapted = {name: value for name, value in raw.items() if name not in self._consumed}
-        for name, get in self._getters:
+            return call(self.function, raw)
+        refuse_unusable(raw, self.consumed)
+        adapted = {name: value for name, value in raw.items() if name not in self.consumed}
+        for name, get in self.getters:
             value = get(raw)
             if value is None:
                 adapted.pop(name, None)
             else:
                 adapted[name] = value
-        for name, value in self._defaults.items():
+        for name, value in self.defaults.items():
             if adapted.get(name) in (None, ""):
                 adapted[name] = value
-        return adapted | self._constants
+        return adapted | self.constants
 
 
 def refuse_unusable(raw: dict[str, Any], names: Iterable[str]) -> None:
@@ -161,45 +163,6 @@ def getter(expression: str, field: str) -> Getter:
     return walk
 
 
-def time_reader(source: SourceSettings) -> Callable[[Any], datetime]:
-    """A function from a raw `ts` to an aware datetime; it raises ValueError with what is wrong."""
-    if source.ts_unit:
-        per_second = UNITS_PER_SECOND[source.ts_unit]
-        return lambda value: from_epoch(value, per_second)
-    zone = zone_of(source)
-    if layout := source.ts_format:
-        return lambda value: from_layout(value, layout, zone)
-    return lambda value: from_iso(value, zone)
-
-
-BELOW_MICROSECONDS = re.compile(r"[.,][0-9]{6}([0-9]{1,12})")
-INTEGER = re.compile(r"\s*[+-]?\d{1,30}\s*")
-INT64 = 2**63
-
-
-def digits_reader(source: SourceSettings) -> Callable[[Any], int]:
-    """A function from a raw `ts` to what it has below microseconds: it orders versions of one time."""
-    if source.ts_unit == "ns":
-        return nanoseconds
-    if source.ts_unit or source.ts_format:  # read to the nearest microsecond, and no closer
-        return lambda _: 0
-    return fraction_below_microseconds
-
-
-def fraction_below_microseconds(value: Any) -> int:
-    """The digits of ISO 8601 text below microseconds, up to 12 of them, as an integer."""
-    if type(value) is not str or len(value) < 27:
-        return 0
-    found = BELOW_MICROSECONDS.search(value)
-    return int(found[1].ljust(12, "0")) if found else 0
-
-
-def nanoseconds(value: Any) -> int:
-    """What an epoch number of nanoseconds has below microseconds."""
-    number = integer_of(value)
-    return 0 if number is None else number % 1000
-
-
 def sequence_reader(expression: str) -> Callable[[dict[str, Any]], int]:
     """A function from a raw record to its sequence; it raises Rejection for what is no 64-bit integer."""
     get = getter(expression, "sequence")
@@ -214,71 +177,3 @@ def sequence_reader(expression: str) -> Callable[[dict[str, Any]], int]:
         return number
 
     return read
-
-
-def integer_of(value: Any) -> int | None:
-    """An integer, or the text of one (CSV has nothing else); None for anything else."""
-    if type(value) is str and INTEGER.fullmatch(value):
-        return int(value)
-    return value if type(value) is int else None
-
-
-def zone_of(source: SourceSettings) -> tzinfo | None:
-    """The zone of a ts without offset; None where that is refused."""
-    if source.assume_tz == "reject":
-        return None
-    return UTC if source.assume_tz == "UTC" else ZoneInfo(source.assume_tz)
-
-
-def from_epoch(value: Any, per_second: int) -> datetime:
-    """A number of units since 1970, exactly; text that is a number is one (CSV has nothing else)."""
-    if isinstance(value, str):
-        try:
-            value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
-        except ValueError:
-            raise ValueError("should be a number since 1970, as this source's ts_unit says") from None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("should be a number since 1970, as this source's ts_unit says")
-    try:
-        # Whole units are kept exact: a float of nanoseconds would be off by hundreds.
-        micros = value * 10**6 // per_second if isinstance(value, int) else round(value * 10**6 / per_second)
-        return EPOCH + timedelta(microseconds=micros)
-    except (OverflowError, ValueError):
-        raise ValueError("lies outside the years 1 to 9999: is ts_unit right?") from None
-
-
-def from_iso(value: Any, zone: tzinfo | None) -> datetime:
-    """ISO 8601 / RFC 3339 text; without an offset it is read in `zone`, or refused where that is None."""
-    if not isinstance(value, str):
-        raise ValueError("should be ISO 8601 text; name ts_unit for a source that sends epoch numbers")
-    # fromisoformat would take digits alone for a basic-format date, and any character for the T.
-    if value[4:5] != "-" or (len(value) > 10 and value[10] not in "Tt "):
-        raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z")
-    try:
-        moment = datetime.fromisoformat(value[:-1] + "Z" if value[-1] == "z" else value)
-    except ValueError:
-        raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z") from None
-    return in_utc(moment, zone)
-
-
-def from_layout(value: Any, layout: str, zone: tzinfo | None) -> datetime:
-    """Text in strptime's `layout`; one without an offset is read in `zone`."""
-    if not isinstance(value, str):
-        raise ValueError(f"should be text like {layout}")
-    try:
-        moment = datetime.strptime(value, layout)
-    except ValueError:
-        raise ValueError(f"should be text like {layout}") from None
-    return in_utc(moment, zone)
-
-
-def in_utc(moment: datetime, zone: tzinfo | None) -> datetime:
-    """A moment with its offset honoured, or read in `zone`, or refused where that is None."""
-    if moment.tzinfo is None:
-        if zone is None:
-            raise ValueError("has no offset, and this source's assume_tz is reject")
-        moment = moment.replace(tzinfo=zone)
-    try:
-        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("lies outside the years 1 to 9999") from None

@@ -90,6 +90,7 @@ def stored(name: str, value: Any, kind: str) -> Any:
     elif python_type is float:
         if not math.isfinite(value):
             raise Rejection(invalid(name, "should be a finite number"))
+        value += 0.0  # -0.0 is 0.0, as SQLite holds it
     elif python_type is int:
         if not INT64_MIN <= value <= INT64_MAX:
             raise Rejection(invalid(name, "the integer does not fit into 64 bits"))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from store import timestamps
 from store.tables.staging import LATE, STALE
 from worker.judge.faults import Fault, Rejection
-from worker.judge.validate import Accepted
+from worker.judge.records import Accepted
 from worker.settings import SourceSettings
 
 
@@ -49,18 +49,16 @@ class Clock:
             raise Rejection(Fault("future_timestamp", "ts", "later than now and max_future_skew"))
         return record
 
-    def flags(self, record: Accepted) -> int:
+    def flags(self, ts: str) -> int:
         """LATE and STALE. Raises Rejection for what time alone makes a dead letter."""
         flags = 0
-        if self.late_before and (
-            record.ts < self.late_before or (self.late_includes and record.ts == self.late_before)
-        ):
+        if self.late_before and (ts < self.late_before or (self.late_includes and ts == self.late_before)):
             if self.late_rejects:
                 raise Rejection(
                     Fault("late", "ts", "older than the source's watermark minus allowed_lateness")
                 )
             flags |= LATE
-        if self.stale_before and record.ts < self.stale_before:
+        if self.stale_before and ts < self.stale_before:
             if self.stale_rejects:
                 raise Rejection(Fault("stale", "ts", "older than the source's max_age"))
             flags |= STALE

@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -58,10 +59,7 @@ def parse_json(text: str, numbers: Numbers = AS_FLOATS) -> dict[str, Any]:
         raise Rejection(Fault("not_an_object", None, f"a record is a JSON object, not {_json_type(raw)}"))
     if may_repeat_a_field(text, raw) or (numbers.decimals and LONG_NUMBER.search(text)):
         return parse_exactly(text, numbers)
-    for value in raw.values():
-        if type(value) is not str and needs_exactness(value):
-            return parse_exactly(text, numbers)
-    return raw
+    return parse_exactly(text, numbers) if needs_exactness(raw.values()) else raw
 
 
 def may_repeat_a_field(text: str, raw: dict[str, Any]) -> bool:
@@ -82,15 +80,17 @@ def count_fields(value: Any, level: int = 1) -> int:
     return found
 
 
-def needs_exactness(value: Any) -> bool:
-    """Whether orjson may have bent an integer: those beyond 64 bits come back as floats."""
-    kind = type(value)
-    if kind is float or kind is int:
-        return not INT64_MIN < value <= INT64_MAX  # -2**63 may be the float of a lesser integer
-    if kind is dict:
-        return any(needs_exactness(inner) for inner in value.values())
-    if kind is list:
-        return any(needs_exactness(inner) for inner in value)
+def needs_exactness(values: Iterable[Any]) -> bool:
+    """Whether orjson may have bent an integer among these: those beyond 64 bits come back as floats."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            continue
+        if kind is float or kind is int:
+            if not INT64_MIN < value <= INT64_MAX:  # -2**63 may be the float of a lesser integer
+                return True
+        elif (kind is dict and needs_exactness(value.values())) or (kind is list and needs_exactness(value)):
+            return True
     return False
 
 

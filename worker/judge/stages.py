@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from store import hashing, payload
 from store.tables.staging import LATE, STALE
 from worker.contract import Contract
 from worker.judge.adapt import Adapter
-from worker.judge.fast_path import PlainRecords
 from worker.judge.faults import Fault, Rejection
 from worker.judge.freshness import Clock
 from worker.judge.parse import AS_FLOATS, Numbers, parse_csv, parse_json
-from worker.judge.validate import Accepted, Validator, content_of
+from worker.judge.quick import Quick, QuickVerdict
+from worker.judge.records import Records
+from worker.judge.validate import Validator, content_of
 from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings
 
@@ -35,7 +35,7 @@ class Judge:
     source: SourceSettings
     adapter: Adapter
     validator: Validator
-    plain: PlainRecords | None  # the quick way, where records come as they are
+    quick: Quick | None  # the quick way; without it, all records are judged one by one
     max_future_skew: timedelta
 
 
@@ -50,17 +50,8 @@ def judge_for(contract: Contract, source: SourceSettings, max_future_skew: timed
         reads_iso=adapter.reads_iso,
         read_besides=adapter.read_besides,
     )
-    is_plain = not adapter.changes_records and adapter.read_sequence is None
-    plain = PlainRecords.of(contract, validator) if is_plain else None
-    return Judge(contract, source, adapter, validator, plain, max_future_skew)
-
-
-class Valid(NamedTuple):
-    """A record that keeps its contract, and where in its batch it stands (from 0)."""
-
-    position: int
-    record: Accepted
-    flags: int  # LATE, STALE
+    quick = Quick(contract, source, adapter)
+    return Judge(contract, source, adapter, validator, quick, max_future_skew)
 
 
 class Bad(NamedTuple):
@@ -76,9 +67,9 @@ class Bad(NamedTuple):
 class Judged:
     """A batch after the stages that need no database."""
 
-    valid: list[Valid] = field(default_factory=list)
+    valid: Records = field(default_factory=lambda: Records.empty(0))
     bad: list[Bad] = field(default_factory=list)
-    skipped: list[Valid] = field(default_factory=list)
+    skipped: Records = field(default_factory=lambda: Records.empty(0))
     late: int = 0
     stale: int = 0
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds; one that was off is absent
@@ -137,8 +128,8 @@ class Passage:
                 self.reject(position, rejection, item)
         return passed
 
-    def reject(self, position: int, rejection: Rejection, item: object) -> None:
-        key = _key(item) if isinstance(item, dict) else item.key if isinstance(item, Accepted) else None
+    def reject(self, position: int, rejection: Rejection, item: object, key: str | None = None) -> None:
+        key = _key(item) if isinstance(item, dict) else key
         # A list may have been changed by a contract's own validator, and is read anew.
         flat = isinstance(item, dict) and STRUCTURES.isdisjoint(map(type, item.values()))
         if isinstance(item, dict) and flat and self.items_are_parsed:
@@ -166,10 +157,8 @@ def judge_batch(
     passage = Passage(message, shares, adapting=judge.adapter.changes_records)
     clock = Clock.at(judge.source, judge.max_future_skew, watermark, now)
     judged = passage.judged
-    started = time.perf_counter()
-    quick, positions = _quickly(message, judge, clock, shares)
-    quick_seconds = time.perf_counter() - started
-    records = [(position, message.records[position]) for position in positions]
+    quick = _quickly(message, judge, clock, shares)
+    records = [(position, message.records[position]) for position in quick.rest]
     numbers = Numbers(judge.contract.has_decimals, judge.adapter.changes_records)
     raw = passage.stage("parse", records, lambda each: parse(each, message, numbers), _never)
     sequences: dict[int, int] = {}
@@ -186,41 +175,58 @@ def judge_batch(
         lambda each: clock.not_later(check.validate(each)),
         lambda each: clock.not_later(check.accept_unvalidated(each)),
     )
-    if "validate" in judged.seconds:
-        judged.seconds["validate"] = round(judged.seconds["validate"] + quick_seconds, 6)
-    if sequences:
-        valid = [(position, each._replace(sequence=sequences[position])) for position, each in valid]
-    valid = sorted([*quick, *valid], key=itemgetter(0)) if valid else quick
-    _flag(passage, clock, judge, valid)
+    for name in quick.seconds.keys() & judged.seconds.keys():
+        judged.seconds[name] = round(judged.seconds[name] + quick.seconds[name], 6)
+    accepted = quick.accepted
+    for position, record in valid:
+        accepted.append(position, record._replace(sequence=sequences.get(position, record.sequence)))
+    _flag(passage, clock, judge, accepted.in_order() if valid else accepted)
     judged.bad.sort(key=lambda bad: bad.position)
     return judged
 
 
-def _quickly(
-    message: Message, judge: Judge, clock: Clock, shares: Mapping[str, float]
-) -> tuple[Positioned[Accepted], Sequence[int]]:
-    """Plain records, accepted, and the positions of those that the stages look at one by one."""
+def _quickly(message: Message, judge: Judge, clock: Clock, shares: Mapping[str, float]) -> QuickVerdict:
+    """What the quick way accepts, and the positions of the records that the stages judge one by one."""
     whole = shares.get("adapt", 1.0) == shares.get("validate", 1.0) == 1.0
-    if judge.plain is None or message.format != "json" or not whole:
-        return [], range(len(message.records))
-    return judge.plain.judge(message.records, clock.latest)
+    if judge.quick and whole:
+        return judge.quick.judge(message, clock.latest)
+    return QuickVerdict(Records.empty(len(judge.contract.columns)), list(range(len(message.records))))
 
 
-def _flag(passage: Passage, clock: Clock, judge: Judge, valid: Positioned[Accepted]) -> None:
+def _flag(passage: Passage, clock: Clock, judge: Judge, accepted: Records) -> None:
     """The stage freshness, for the records that are old enough to be late or stale; mostly none is."""
-    limit, judged = clock.oldest_untouched, passage.judged
-    old = [each for each in valid if each[1].ts <= limit] if limit else []
-    flagged = passage.stage("freshness", old, lambda each: (each, clock.flags(each)), lambda each: (each, 0))
-    new = tuple.__new__
-    young = [each for each in valid if each[1].ts > limit] if old else valid
-    judged.valid = [new(Valid, (position, record, 0)) for position, record in young]
-    for position, (record, flags) in flagged:
+    started = time.perf_counter()
+    judged, share = passage.judged, passage.shares.get("freshness", 1.0)
+    rejected, skipped = set(), []
+    for row in _old(accepted.times, clock.oldest_untouched):
+        position = accepted.positions[row]
+        if not falls_in(share, passage.message.records[position]):
+            continue
+        try:
+            flags = clock.flags(accepted.times[row])
+        except Rejection as rejection:
+            passage.reject(position, rejection, None, accepted.keys[row])
+            rejected.add(row)
+            continue
+        accepted.flags[row] = flags
         judged.late += bool(flags & LATE)
         judged.stale += bool(flags & STALE)
-        skips = flags & LATE and judge.source.late == "skip"
-        (judged.skipped if skips else judged.valid).append(Valid(position, record, flags))
-    if old:
-        judged.valid.sort(key=itemgetter(0))
+        if flags & LATE and judge.source.late == "skip":
+            skipped.append(row)
+    if share:
+        judged.seconds["freshness"] = round(time.perf_counter() - started, 6)
+    gone = rejected.union(skipped)
+    judged.skipped = accepted.take(skipped)
+    judged.valid = (
+        accepted.take([row for row in range(len(accepted)) if row not in gone]) if gone else accepted
+    )
+
+
+def _old(times: Sequence[str], limit: str) -> list[int]:
+    """The rows that are not later than the limit."""
+    if not limit or not times or min(times) > limit:
+        return []
+    return [row for row, ts in enumerate(times) if ts <= limit]
 
 
 def _as_it_is(raw: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -27,17 +27,7 @@ from worker.judge.columns import (
 )
 from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, missing
 from worker.judge.parse import UNSTORABLE, Unusable, bad_text, check_extra
-
-
-class Accepted(NamedTuple):
-    """A record that keeps its contract, in the form it is stored."""
-
-    key: str
-    ts: str  # 27 characters: see store.timestamps
-    content_hash: bytes  # 16 bytes
-    extra: str | None  # JSON: the fields beyond the contract
-    values: tuple[Any, ...]  # the contract's columns, in their order
-    sequence: int = 0  # orders versions of one time
+from worker.judge.records import Accepted
 
 
 class Validator:
@@ -203,6 +193,7 @@ class Validator:
         if why := bad_text(key):
             raise Rejection(invalid("key", why))
         values: list[Any] = []
+        body = {**fields, "ts": ts}
         for name, kind in self._columns:
             value = fields[name]
             if type(value) is str and kind == "text" and not UNSTORABLE.search(value):
@@ -211,8 +202,12 @@ class Validator:
                 number, digits = decimal_columns(name, value)
                 values += (number, digits) if name in self._contract.exact else (number,)
             else:
-                values.append(stored(name, value, kind))
-        body = {**fields, "ts": ts, "extra": extra} if extra else {**fields, "ts": ts}
+                held = stored(name, value, kind)
+                values.append(held)
+                if kind != "json":  # two values that the column holds alike are one content
+                    body[name] = held
+        if extra:
+            body["extra"] = extra
         stored_one = orjson.dumps(extra, option=SORTED).decode() if extra else None
         return Accepted(
             key, ts, hashing.digest(canonical(body, by_value)), stored_one, tuple(values), sequence

@@ -1,0 +1,365 @@
+"""The quick way accepts what the careful way accepts, to the same effect, and leaves the rest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from store.csv_reader import csv_reader
+from worker import contract as contracts
+from worker.contract import Contract, Event, Record
+from worker.judge import functions, quick
+from worker.judge.stages import Judge, judge_batch, judge_for
+from worker.queue.message import Opaque, RawRecord
+from worker.settings import SourceSettings
+
+from . import shapes
+from .shapes import (
+    MAPPING,
+    MODELS,
+    NOW,
+    SKEW,
+    Order,
+    Reading,
+    Strict,
+    lines,
+    mapped_lines,
+    message,
+    rows,
+)  # fmt: skip
+
+EVENT = ("key", "ts", "name", "value")
+GOOD = '{"key":"a","name":"n","value":%s,"ts":"2025-01-15T08:00:00Z"}'
+ORDER = '{"key":"a","amount":%s,"status":"open","day":"2025-01-15","ts":"2025-01-15T08:00:00Z"}'
+
+
+def contract_of(model: type[Record]) -> Contract:
+    contracts._load.cache_clear()
+    return contracts._load(f"{__name__}:{model.__name__}", None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable() -> Iterator[None]:
+    """The contracts and the adapter of these tests, by name."""
+    original, load = contracts._import, functions.load_attribute
+    models = {f"{__name__}:{model.__name__}": model for model in MODELS}
+    contracts._import = lambda name: models[name]
+    functions.load_attribute = lambda *_: adapter
+    yield
+    contracts._import, functions.load_attribute = original, load
+    contracts._load.cache_clear()
+
+
+def adapter(raw: dict[str, Any]) -> dict[str, Any]:
+    if raw.get("name") == "pump":
+        raise KeyError("no pumps")
+    return {
+        **raw,
+        "value": raw["value"] * 2,
+        "seen": ["x\0" if raw.get("note") else 10 ** raw.get("count", 0)],
+    }
+
+
+def judges(model: type[Record], **source: Any) -> tuple[Judge, Judge]:
+    """One that may take the quick way, and one that may not."""
+    judge = judge_for(contract_of(model), SourceSettings(**source), SKEW)
+    return judge, replace(judge, quick=None)
+
+
+def outcome(judge: Judge, records: list[RawRecord], header: list[str] | None = None) -> str:
+    """All that becomes of a batch, types and all."""
+    judged = judge_batch(message(records, header), judge, None, NOW)
+    judged.seconds = dict.fromkeys(judged.seconds, 0.0)
+    return repr(judged)
+
+
+def assert_alike(
+    pair: tuple[Judge, Judge], records: list[RawRecord], header: list[str] | None = None
+) -> None:
+    quickly, carefully = pair
+    assert outcome(quickly, records, header) == outcome(carefully, records, header)
+
+
+def names_of(model: type[Record]) -> list[str]:
+    return list(contract_of(model).inputs)
+
+
+PLAIN = [
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key" :"b"}',
+    '{"key":"a\\":","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key" :"b"}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key":"b"}',
+    '{"key":"a\\u0000","name":"n","value":1,"ts":"2025-01-15T08:00:00Z"}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T24:00:00Z"}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T13:00:01Z"}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","x":100000000000000000000}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","x":null,"y":[1e400]}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","x":{"y":1,"y":2,"z":"\\u0022:"}}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","x":{"y":1,"y":2,"z":"\\"\\u003a"}}',
+    '{"key":"a","name":"\\",","value":1,"ts":"2025-01-15T08:00:00Z"}',
+    '{"key":"\\",\\"","name":",","value":1,"ts":"2025-01-15T08:00:00Z"}',
+    GOOD % "1e30", GOOD % "1000000000000000000000000", GOOD % "true", GOOD % '"inf"', GOOD % "[]", GOOD % "1e-400",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_both_ways_come_to_the_same_on_json(model: type[Record], data: st.DataObject) -> None:
+    records: list[RawRecord] = data.draw(st.lists(lines(names_of(model)), min_size=1, max_size=8))
+    assert_alike(judges(model), records)
+
+
+@pytest.mark.parametrize("record", PLAIN)
+@pytest.mark.parametrize("model", [Event, Order])
+def test_both_ways_come_to_the_same_on_each_oddity_among_good_records(
+    model: type[Record], record: str
+) -> None:
+    good = [GOOD % "1", GOOD % "2.5"]
+    assert_alike(judges(model), [good[0], record, good[1]])
+    assert_alike(judges(model), [record, *good, record])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_both_ways_come_to_the_same_on_csv(model: type[Record], data: st.DataObject) -> None:
+    more = data.draw(st.lists(st.sampled_from(["note", "unit", "version", "key"]), max_size=1))
+    header = data.draw(st.permutations([*names_of(model), *more]))
+    records: list[RawRecord] = data.draw(st.lists(rows(header), min_size=1, max_size=8))
+    assert_alike(judges(model), records, header)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"fields": MAPPING},
+        {"fields": MAPPING, "extra": "ignore"},
+        {"fields": MAPPING, "extra": "forbid"},
+        {"fields": MAPPING | {"value": "data.values[0]", "depth": "count", "both": "[id, data.value]"}},
+        {"fields": {"key": "id", "name": "join('-', [data.label, id])", "value": "to_number(data.value)"}},
+        {"fields": {"key": "to_string(id)", "name": "data.label", "value": "sum(data.values)"}},
+        {
+            "fields": MAPPING,
+            "constants": {"name": "fixed", "origin": 7},
+            "defaults": {"value": 5, "count": 1},
+        },
+        {"constants": {"value": 3.5}, "defaults": {"name": "unnamed"}},
+        {"fields": {"note": "data.label"}, "sequence": "version"},
+        {"fields": MAPPING, "sequence": "data.values[0]"},
+        {"adapter": "made:up"},
+    ],
+)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_both_ways_come_to_the_same_on_mapped_records(source: dict[str, Any], data: st.DataObject) -> None:
+    model = data.draw(st.sampled_from([Event, Reading]))
+    names = [*names_of(model), "count", "note", "version"]
+    records: list[RawRecord] = data.draw(
+        st.lists(st.one_of(mapped_lines(names), lines(names)), min_size=1, max_size=8)
+    )
+    assert_alike(judges(model, **source), records)
+    header = data.draw(st.permutations(["id", "data", "version", *EVENT]))
+    table: list[RawRecord] = data.draw(st.lists(rows_of_any(header), min_size=1, max_size=4))
+    assert_alike(judges(model, **source), table, header)
+
+
+def rows_of_any(header: list[str]) -> st.SearchStrategy[str]:
+    known = ["key" if name in ("id", "data") else name for name in header]
+    return rows(known)
+
+
+@pytest.mark.parametrize("model", [Order, shapes.CheckedOrder])
+@settings(max_examples=40)
+@given(data=st.data())
+def test_both_ways_come_to_the_same_on_mapped_decimals(model: type[Record], data: st.DataObject) -> None:
+    fields = {"key": "id", "amount": "data.value", "details": "data", "price": "count || price"}
+    names = [*names_of(model), "count", "value"]
+    records: list[RawRecord] = data.draw(st.lists(mapped_lines(names), min_size=1, max_size=8))
+    assert_alike(judges(model, fields=fields), records)
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ["10.10", "0.1000000000000000055511151231257827", "12345678901234567.89", "1e-400", "-1E-0400", "0.0", "-0.0",
+     "1e15", "1.5e300", "123456789012345", "12345678901234567890", " 12345678901234567.89", "-12345678901234567.89",
+     "\n\t12345678901234567.89", '"12345678901234567.89"', "1e400", "0.00000000000000000"],
+)  # fmt: skip
+@pytest.mark.parametrize("model", [Order, shapes.CheckedOrder])
+def test_decimals_have_the_digits_of_their_text_on_both_ways(model: type[Record], amount: str) -> None:
+    record = ORDER % amount
+    nested = record[:-1] + f',"details":{{"a":[{amount}]}},"lines":[{{"name":"n","amount":{amount}}}]}}'
+    assert_alike(judges(model), [record, ORDER % "1", nested])
+    in_list = record[:-1] + f',"more":[[1,{amount}],{amount}]}}'
+    assert_alike(judges(model), [in_list])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{"ts_unit": "s"}, {"ts_unit": "ms"}, {"ts_unit": "us"}, {"ts_unit": "ns"}, {"ts_format": "%d.%m.%Y %H:%M"},
+     {"assume_tz": "reject"}, {"assume_tz": "Europe/Vienna"}, {"sequence": "version"},
+     {"sequence": "version", "extra": "forbid"}, {"extra": "forbid"}, {"extra": "ignore"}],
+)  # fmt: skip
+@settings(max_examples=40)
+@given(data=st.data())
+def test_both_ways_come_to_the_same_whatever_the_source_says(
+    source: dict[str, Any], data: st.DataObject
+) -> None:
+    names = [*EVENT, *(["version"] if "sequence" in source else [])]
+    records: list[RawRecord] = data.draw(st.lists(lines(names), min_size=1, max_size=8))
+    assert_alike(judges(Event, **source), records)
+    table: list[RawRecord] = data.draw(st.lists(rows(names), min_size=1, max_size=8))
+    assert_alike(judges(Event, **source), table, names)
+
+
+@settings(max_examples=150)
+@given(
+    times=st.lists(st.one_of(shapes.times, st.integers(-(10**18), 10**19)), min_size=1, max_size=3),
+    source=st.sampled_from([{}, {"ts_unit": "ms"}, {"ts_unit": "ns"}, {"assume_tz": "reject"}]),
+)
+@example(times=["2025-01-15T08:00:00Z", "2025-01-15T08:00:00Z,2025-01-15T08:00:00Z"], source={})
+@example(times=["2025-01-15T08:00:00", "2025-01-15 08:00:00"], source={})
+@example(times=["2025-01-15T08:00:00", "2025-01-15 08:00:00"], source={"assume_tz": "reject"})
+@example(times=["2025-01-15T08:00:00.123Z", "2025-01-15T08:00:00.123+00:00"], source={})
+@example(times=["2024-02-29T08:00:00Z"], source={})
+def test_both_ways_read_the_same_times(times: list[Any], source: dict[str, Any]) -> None:
+    records: list[RawRecord] = [
+        orjson.dumps({"key": "a", "name": "n", "value": 1, "ts": ts}, default=str).decode()
+        for ts in times
+        if not (isinstance(ts, str) and "\ud800" in ts)
+        and not (isinstance(ts, int) and not -(2**63) <= ts < 2**64)
+    ]
+    assert_alike(judges(Event, **source), records)
+
+
+@pytest.mark.parametrize("quickly", [True, False])
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ('"2025-01-15T09:00:00+01:00"', '"2025-01-15T08:00:00Z"', True),
+        ('"2025-01-15T08:00:00"', '"2025-01-15T08:00:00Z"', False),  # the column holds them apart
+        ('"2025-01-15T08:00:00.000"', '"2025-01-15T08:00:00"', True),
+    ],
+)
+def test_times_that_a_column_holds_alike_are_one_content(
+    one: str, other: str, alike: bool, quickly: bool
+) -> None:
+    records: list[RawRecord] = [ORDER[:-1] % 1 + f',"at":{at}}}' for at in (one, other)]
+    held = judge_batch(message(records), judges(Order)[0 if quickly else 1], None, NOW).valid
+    column = held.values[[each.name for each in contract_of(Order).columns].index("at")]
+    assert (column[0] == column[1], held.contents[0] == held.contents[1]) == (alike, alike)
+
+
+@pytest.mark.parametrize("quickly", [True, False])
+def test_minus_zero_is_zero(quickly: bool) -> None:
+    records: list[RawRecord] = [GOOD % "-0.0", GOOD % "0", GOOD % "0.0"]
+    held = judge_batch(message(records), judges(Event)[0 if quickly else 1], None, NOW).valid
+    assert list(map(str, held.values[1])) == ["0.0"] * 3
+    assert held.contents[0] == held.contents[1] == held.contents[2]
+
+
+# What is good takes the quick way, whatever its shape
+
+
+def taken(
+    model: type[Record], records: list[RawRecord], header: list[str] | None = None, **source: Any
+) -> list[int]:
+    """The positions that the quick way leaves."""
+    judge = judges(model, **source)[0]
+    assert judge.quick
+    found = judge.quick.judge(message(records, header), "9999")
+    assert sorted([*found.rest, *found.accepted.positions]) == list(range(len(records)))
+    return found.rest
+
+
+GOOD_ORDER = {
+    "key": "a", "amount": 10.25, "price": 3, "status": "open", "level": 1, "day": "2025-01-15",
+    "at": "2025-01-15T08:00:00+01:00", "uid": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+    "lines": [{"name": "n", "amount": 1.5}], "details": {"a": {"b": [1, None]}}, "ts": "2025-01-15T08:00:00Z",
+}  # fmt: skip
+GOOD_READING = {
+    "key": "k",
+    "name": "é",
+    "value": 0.5,
+    "ts": "2025-01-15T08:00:00Z",
+    "count": 1,
+    "ok": True,
+    "note": None,
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_good_json_takes_the_quick_way(model: type[Record]) -> None:
+    record = {
+        **GOOD_READING,
+        "val": 1.0,
+        **GOOD_ORDER,
+        "key": "12",
+        "name": "valve",
+        "value": 3.5,
+        "note": "a",
+    }
+    known = {name: record[name] for name in names_of(model) if name in record}
+    texts: list[RawRecord] = [
+        orjson.dumps(known | {"count": 1}).decode() if model is Strict else orjson.dumps(known).decode()
+    ] * 3
+    assert taken(model, texts) == []
+    assert taken(model, [*texts, "{", Opaque(b"\xff", 1, None), *texts]) == [3, 4]
+
+
+def test_good_csv_takes_the_quick_way() -> None:
+    header = ["key", "name", "value", "ts", "more"]
+    good: list[RawRecord] = ["a,n,1.5,2025-01-15 08:00:00,x", 'b,"x, ""y""\nz",2,2025-01-15 08:00:00,']
+    assert taken(Event, good, header) == []
+    assert taken(Event, [*good, '"', *good, "a", *good], header) == [2, 5]
+    assert list(csv_reader([str(good[1])])) == [["b", 'x, "y"\nz', "2", "2025-01-15 08:00:00", ""]]
+    assert (
+        taken(
+            Order, ["a,10.10,open,2025-01-15,2025-01-15T08:00:00Z"], ["key", "amount", "status", "day", "ts"]
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{"fields": MAPPING}, {"fields": MAPPING | {"value": "data.values[0]"}}, {"fields": MAPPING, "sequence": "version"},
+     {"fields": MAPPING, "constants": {"origin": 1}, "defaults": {"value": 1}}, {"adapter": "made:up"}],
+)  # fmt: skip
+def test_good_mapped_records_take_the_quick_way(source: dict[str, Any]) -> None:
+    raw = {
+        "id": "a",
+        "key": "b",
+        "name": "n",
+        "value": 2,
+        "data": {"label": "l", "value": 1, "values": [1]},
+        "version": 3,
+    }
+    text = orjson.dumps(raw | {"ts": "2025-01-15T08:00:00Z"}).decode()
+    assert taken(Event, [text, text], **source) == []
+
+
+def test_batches_of_more_than_a_slice_keep_their_order() -> None:
+    size = 2 * quick.SLICE + 7
+    records: list[RawRecord] = [GOOD % n for n in range(size)]
+    records[5] = records[quick.SLICE] = "{"
+    records[7] = GOOD.replace("08:00:00Z", "08:00:00,5Z") % 7  # read by the careful way, and accepted
+    judged = judge_batch(message(records), judges(Event)[0], None, NOW)
+    assert [bad.position for bad in judged.bad] == [5, quick.SLICE]
+    assert judged.valid.positions == [n for n in range(size) if n not in (5, quick.SLICE)]
+    assert judged.valid.values[1] == [float(n) for n in judged.valid.positions]
+
+
+def test_a_failure_that_says_nothing_of_a_record_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    judge = judges(Event)[0]
+    monkeypatch.setattr(judge.quick, "_slice", fail)
+    with pytest.raises(MemoryError):
+        judge_batch(message([GOOD % 1]), judge, None, NOW)
