@@ -182,6 +182,7 @@ def digest(as_json: Json = False) -> None:
 app.add_typer(watermarks.app)
 app.command(epilog=lineage.LINEAGE_EXAMPLES)(lineage.lineage)
 app.command(epilog=lineage.EXPLAIN_EXAMPLES)(lineage.explain)
+app.command(epilog=lineage.CONFLICTS_EXAMPLES)(lineage.conflicts)
 app.command(epilog=lineage.OPENLINEAGE_EXAMPLES)(lineage.openlineage)
 app.command(epilog=timing.FRESHNESS_EXAMPLES)(timing.freshness)
 app.command(epilog=timing.LATENESS_EXAMPLES)(timing.lateness)

@@ -1,4 +1,4 @@
-"""`store lineage`, `explain` and `openlineage`: the history of a record, the reasons, the runs as events."""
+"""`store lineage`, `explain`, `conflicts`, `openlineage`: a record's history, the reasons, ties, runs as events."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ LINEAGE_EXAMPLES = examples(
     "store lineage --by-step",
 )
 EXPLAIN_EXAMPLES = examples("store explain ci37868143", "store explain order-17 --source shop --json")
+CONFLICTS_EXAMPLES = examples(
+    "store conflicts",
+    "store conflicts --source shop --key order-17",
+    "store conflicts --run 3 --limit 500 --json",
+)
 OPENLINEAGE_EXAMPLES = examples(
     "store openlineage --run 3",
     "store openlineage --since-run 10 --file runs.ndjson",
@@ -72,6 +77,37 @@ def explain(
     with reading() as connection:
         found = reasons.explain(connection, key, source)
     show(found, as_json, lineage_tables.explanation)
+
+
+def conflicts(
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    run: Annotated[int | None, typer.Option(help="Only those that this run found.", min=1)] = None,
+    key: Annotated[str | None, typer.Option(help="Only of this key.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 50,
+    as_json: Json = False,
+) -> None:
+    """List conflicts: equal time and sequence, other content. With the file and line of both records.
+
+    A conflict is two records of a key with the same time and sequence and different content: the later delivery
+    wins, and within one file the later line. With `ties = "hash"` the greater content hash wins.
+    """
+    from store.cli.render import conflicts as conflict_tables
+    from store.cli.render.elements import EMPTY
+    from store.lineage import conflicts as ties
+    from store.tables import batches
+
+    with reading() as connection:
+        found = ties.find(connection, source=source, run=run, key=key, limit=limit)
+        matching = len(found)
+        if matching == limit and not as_json:
+            matching = ties.count(connection, source=source, run=run, key=key)
+        is_empty = not found and batches.count(connection) == 0
+    is_filtered = (source, run, key) != (None, None, None)
+    show(
+        found,
+        as_json,
+        lambda found: [EMPTY] if is_empty else conflict_tables.conflicts(found, matching, is_filtered),
+    )
 
 
 def openlineage(

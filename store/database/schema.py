@@ -185,7 +185,7 @@ lineage_events = Table(
     ),
 )
 
-CONFLICTS = text("conflict = 1")
+CONFLICTS = text("conflict_run IS NOT NULL")
 
 past_lineage = Table(
     "past_lineage",
@@ -201,9 +201,15 @@ past_lineage = Table(
     Column("parent_id", BigInteger),  # the `replay` entry, where it came from a dead letter
     Column("version", BigInteger),  # null: that of its batch's delivery
     Column("beaten_by", BigInteger, nullable=False),  # id of the record that it repeats, or that replaced it
-    Column("conflict", Integer, nullable=False),  # 1: that one has the same time and sequence, other content
+    # The run that found that one to have the same time and sequence and other content; null: it has not.
+    Column("conflict_run", BigInteger),
     CheckConstraint("outcome BETWEEN 1 AND 4", name="past_lineage_outcome"),  # see `lineage.OUTCOMES`
-    Index("past_lineage_conflicts", "source", sqlite_where=CONFLICTS, postgresql_where=CONFLICTS),
+    Index(
+        "past_lineage_conflicts",
+        text("conflict_run DESC"),
+        sqlite_where=CONFLICTS,
+        postgresql_where=CONFLICTS,
+    ),
     sqlite_with_rowid=False,
 )
 

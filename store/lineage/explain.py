@@ -12,7 +12,7 @@ from store.database import install
 from store.database.records import CARRIED, record_tables
 from store.database.schema import dead_letters, lineage_events, source_priorities
 from store.errors import SluiceError
-from store.lineage import trace
+from store.lineage import conflicts, trace
 from store.tables import batches
 from store.tables.lineage import Entry
 
@@ -32,7 +32,7 @@ def explain(connection: Connection, key: str, source: str | None = None) -> Fact
 
 def _of_source(connection: Connection, key: str, source: str, entries: list[Entry]) -> Facts:
     own = [entry for entry in entries if entry.source == source]
-    versions = _versions(own, key)
+    versions = _with_conflicts(connection, _versions(own, key), key, source)
     held = _held(connection, key, source)
     holds = {**versions.get(held["id"], {}), **held} if held else None
     loaded = [each for each in versions.values() if each["outcome"] in ("inserted", "updated")]
@@ -91,6 +91,17 @@ def _versions(entries: list[Entry], key: str) -> dict[str, Facts]:
                 "replayed": _replay(entry, known),
             }
     return found
+
+
+def _with_conflicts(
+    connection: Connection, versions: dict[str, Facts], key: str, source: str
+) -> dict[str, Facts]:
+    """The records, each with the conflict that it lost; None where it lost none."""
+    ties = {
+        each["loser"]["id"]: {name: each[name] for name in ("decided_by", "winner", "loser")}
+        for each in conflicts.find(connection, source=source, key=key)
+    }
+    return {id: {**each, "conflict": ties.get(id)} for id, each in versions.items()}
 
 
 def _origin(entry: Entry) -> Facts:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, literal, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, select, update
 
 from store import database
 from store.crash_points import reach
@@ -77,19 +77,20 @@ def _keep_past(connection: Connection, chunk: Chunk, run_seq: int) -> None:
     columns = [column.name for column in past_lineage.columns]
     rows, held, outcomes = chunk.table, chunk.tables.target, chunk.outcomes
     outcome = rows.c["_outcome"]
+    conflict_run = case((rows.c["_conflict"] == 1, literal(run_seq)))
     if outcomes["superseded"] or outcomes["duplicates"]:
         given: dict[str, ColumnElement[Any]] = {
             "run_seq": literal(run_seq),
             "outcome": outcome,
             "beaten_by": rows.c["_rival"],
-            "conflict": rows.c["_conflict"],
+            "conflict_run": conflict_run,
         }
         lost = select(*(given[name] if name in given else rows.c[name] for name in columns))
         lost = lost.where(outcome.in_((SUPERSEDED, DUPLICATE))).order_by(rows.c["_position"])
         connection.execute(past_lineage.insert().from_select(columns, lost))
     if outcomes["updated"]:
         carried = {theirs: ours for ours, theirs in CARRIED.items()}
-        given = {"beaten_by": rows.c.id, "conflict": rows.c["_conflict"]}
+        given = {"beaten_by": rows.c.id, "conflict_run": conflict_run}
         old = select(*(given[name] if name in given else held.c[carried.get(name, name)] for name in columns))
         replaced = old.select_from(rows.join(held, _same_key(chunk))).where(outcome == UPDATED)
         connection.execute(past_lineage.insert().from_select(columns, replaced.order_by(rows.c["_position"])))

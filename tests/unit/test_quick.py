@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -50,7 +51,7 @@ def importable() -> Iterator[None]:
     original, load = contracts._import, functions.load_attribute
     models = {f"{__name__}:{model.__name__}": model for model in MODELS}
     contracts._import = lambda name: models[name]
-    functions.load_attribute = lambda *_: adapter
+    functions.load_attribute = lambda _, name, __: {"made:up": adapter, "made:exact": exact_adapter}[name]
     yield
     contracts._import, functions.load_attribute = original, load
     contracts._load.cache_clear()
@@ -64,6 +65,10 @@ def adapter(raw: dict[str, Any]) -> dict[str, Any]:
         "value": raw["value"] * 2,
         "seen": ["x\0" if raw.get("note") else 10 ** raw.get("count", 0)],
     }
+
+
+def exact_adapter(raw: dict[str, Any]) -> dict[str, Any]:
+    return {**raw, "amount": Decimal(str(raw["amount"])) + Decimal("1e-20"), "more": [Decimal("1.5")]}
 
 
 def judges(model: type[Record], **source: Any) -> tuple[Judge, Judge]:
@@ -195,6 +200,7 @@ def test_decimals_have_the_digits_of_their_text_on_both_ways(model: type[Record]
     record = ORDER % amount
     nested = record[:-1] + f',"details":{{"a":[{amount}]}},"lines":[{{"name":"n","amount":{amount}}}]}}'
     assert_alike(judges(model), [record, ORDER % "1", nested])
+    assert_alike(judges(model, adapter="made:exact"), [record, ORDER % "1", nested])
     in_list = record[:-1] + f',"more":[[1,{amount}],{amount}]}}'
     assert_alike(judges(model), [in_list])
 

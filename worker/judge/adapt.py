@@ -43,6 +43,7 @@ class Adapter:
         self.constants = {inputs.get(name, name): value for name, value in source.constants.items()}
         self.defaults = {inputs.get(name, name): value for name, value in source.defaults.items()}
         self.function = load_function(source.adapter) if source.adapter else None
+        self.has_decimals = contract.has_decimals
         self.changes_records = bool(self.getters or self.constants or self.defaults or self.function)
         self.read_time = time_reader(source)
         self.below_microseconds = digits_reader(source)
@@ -62,7 +63,7 @@ class Adapter:
             return raw
         if self.function:
             refuse_unusable(raw, raw)
-            return call(self.function, raw)
+            return call(self.function, raw, self.has_decimals)
         refuse_unusable(raw, self.consumed)
         adapted = {name: value for name, value in raw.items() if name not in self.consumed}
         for name, get in self.getters:

@@ -74,7 +74,7 @@ class Mapping:
         if self._sequence:
             own["sequence"] = _sequences(self._sequence(table, odd), odd)
         if function := self._adapter.function:
-            table = called(function, table, odd)
+            table = called(function, table, odd, decimals=self._adapter.has_decimals)
         given = {name: self._column(table, name, odd) for name in self._inputs}
         if self._extra != "ignore" and (beyond := self._beyond(table, odd)):
             own["extra"] = self._written(beyond, odd)
@@ -140,7 +140,7 @@ class Mapping:
         return not needs_exactness(fields.values())
 
 
-def called(function: Function, table: Table, odd: set[int]) -> JsonTable:
+def called(function: Function, table: Table, odd: set[int], *, decimals: bool) -> JsonTable:
     """What a source's own function makes of the records."""
     adapted: list[dict[str, Any]] = []
     for row, raw in enumerate(table.rows()):
@@ -149,7 +149,7 @@ def called(function: Function, table: Table, odd: set[int]) -> JsonTable:
             if needs_exactness(raw.values()):
                 odd.add(row)
             else:
-                made = call(function, raw)
+                made = call(function, raw, decimals)
         except Rejection:
             odd.add(row)
         adapted.append(made)

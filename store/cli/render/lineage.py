@@ -104,9 +104,6 @@ def _headline(facts: Facts, key: str) -> str:
     return f"Key {key} of source {facts['source']}: the target holds {record}."
 
 
-LATER_WINS = "the greater sequence is loaded, then the later delivery and line"
-
-
 def _story(facts: Facts) -> Iterator[str]:
     holds, replaced = facts["holds"], facts["replaced"]
     if holds and "file" in holds:
@@ -117,7 +114,7 @@ def _story(facts: Facts) -> Iterator[str]:
     elif holds:
         yield f"Its origin is unknown: lineage has no {holds['id']}. `store check --lineage` shows what is missing."
     for older in replaced[1:]:
-        yield f"Before that, the target held {_version(older)}; a newer record replaced it."
+        yield f"Before that, the target held {_version(older)}; {_why_replaced(older)}."
     for older in facts["superseded"]:
         by = f" by {_version(older['by'])}" if older["by"] else ""
         yield f"{_capital(_version(older))} was superseded{by}, in run {older['run']}: {_why_superseded(older)}."
@@ -140,15 +137,39 @@ def _not_staged(facts: Facts) -> Iterator[str]:
 def _why_loaded(holds: Facts, replaced: list[Facts]) -> str:
     if holds["outcome"] == "inserted" or not replaced:
         return "the target had no row of this key"
+    if replaced[0]["conflict"]:
+        return f"it conflicts with {_version(replaced[0])}: {_decided(replaced[0]['conflict'])}"
     if holds["ts"] == replaced[0]["ts"]:
-        return f"it has the time of {_version(replaced[0])}, and of equal times {LATER_WINS}"
+        return f"it has the time of {_version(replaced[0])}, and its sequence is greater"
     return f"it is newer than {_version(replaced[0])} that the target held"
 
 
 def _why_superseded(older: Facts) -> str:
+    if older["conflict"]:
+        return f"they conflict: {_decided(older['conflict'])}"
     if older["by"] and older["ts"] == older["by"]["ts"]:
-        return f"its time is the same, and of equal times {LATER_WINS}"
+        return "its time is the same, and its sequence is not greater"
     return "it is older"
+
+
+def _why_replaced(older: Facts) -> str:
+    conflict = older["conflict"]
+    if not conflict:
+        return "a newer record replaced it"
+    return (
+        f"the record of {_at(conflict['winner'])} replaced it, with which it conflicts: {_decided(conflict)}"
+    )
+
+
+def _decided(conflict: Facts) -> str:
+    deliveries = f"{conflict['winner']['delivery']} is later than {conflict['loser']['delivery']}"
+    why = {
+        "later delivery": f"delivery {deliveries}",
+        "later line": "in one file the later line wins",
+        "later repeat": "the content that won came again in a later delivery",
+        "content hash": "of this source the greater content hash wins",
+    }
+    return f"time and sequence are equal, the content is not, and {why[conflict['decided_by']]}"
 
 
 def _state(letter: Facts) -> str:

@@ -50,7 +50,9 @@ def _totals(found: dict[str, Any]) -> Listing:
     notes = {
         "input_records": ", ".join(f"{found[name]:,} {name}" for name in times),
         "duplicates": f"{found['dedupe']['hit_rate']:.1%} of loaded records",
-        "conflicts": "equal time and sequence, other content" if found["conflicts"] else "",
+        "conflicts": "equal time and sequence, other content: `store conflicts`"
+        if found["conflicts"]
+        else "",
         "rejected": f"{found['dead_letters']:,} dead letters open, {found['replayed']:,} sent back",
         "loaded": f"{found['inserted']:,} inserted, {found['updated']:,} updated, "
         f"{found['duplicates']:,} duplicates, {found['superseded']:,} superseded",

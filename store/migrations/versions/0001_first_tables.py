@@ -13,9 +13,9 @@ RECORD_LINEAGE_VIEW = """
 CREATE VIEW record_lineage AS
 SELECT source, key, lineage_id AS id, ts, sequence, lineage_line AS line, lineage_run AS run_seq,
        lineage_outcome AS outcome, lineage_parent AS parent_id, lineage_version AS version,
-       CAST(NULL AS BIGINT) AS beaten_by, 0 AS conflict FROM target
+       CAST(NULL AS BIGINT) AS beaten_by, CAST(NULL AS BIGINT) AS conflict_run FROM target
 UNION ALL
-SELECT source, key, id, ts, sequence, line, run_seq, outcome, parent_id, version, beaten_by, conflict
+SELECT source, key, id, ts, sequence, line, run_seq, outcome, parent_id, version, beaten_by, conflict_run
   FROM past_lineage
 """
 
@@ -145,7 +145,7 @@ def upgrade() -> None:
         sa.Column("parent_id", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=True),
         sa.Column("beaten_by", sa.BigInteger(), nullable=False),
-        sa.Column("conflict", sa.Integer(), nullable=False),
+        sa.Column("conflict_run", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("outcome BETWEEN 1 AND 4", name="past_lineage_outcome"),
         sa.PrimaryKeyConstraint("source", "key", "id"),
         sqlite_with_rowid=False,
@@ -153,10 +153,10 @@ def upgrade() -> None:
     op.create_index(
         "past_lineage_conflicts",
         "past_lineage",
-        ["source"],
+        [sa.text("conflict_run DESC")],
         unique=False,
-        sqlite_where=sa.text("conflict = 1"),
-        postgresql_where=sa.text("conflict = 1"),
+        sqlite_where=sa.text("conflict_run IS NOT NULL"),
+        postgresql_where=sa.text("conflict_run IS NOT NULL"),
     )
     op.create_table(
         "reconciliations",

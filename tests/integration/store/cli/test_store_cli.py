@@ -19,6 +19,7 @@ LOOKS = [
     ("lineage", "--file", "a.json", "--line", "6"),
     ("lineage", "--id", "stage-1048576"),
     ("explain", "a"),
+    ("conflicts",),
     ("runs", "--detail"),
     ("check", "--lineage"),
     ("dead-letters",),
@@ -37,6 +38,7 @@ NEXT_STEPS = {
     ("report",): "producer enqueue FILE",
     ("batches",): "producer enqueue FILE",
     ("dead-letters",): "producer enqueue FILE",
+    ("conflicts",): "producer enqueue FILE",
     ("lineage", "--by-step"): "producer enqueue FILE",
     ("runs",): "worker up --burst",
     ("watermark",): "worker up --burst",
@@ -45,7 +47,8 @@ NEXT_STEPS = {
 }
 
 
-@pytest.mark.parametrize("arguments", LOOKS, ids=" ".join)
+# The sample has no conflicts: `store conflicts` has its own test of the same.
+@pytest.mark.parametrize("arguments", [look for look in LOOKS if look != ("conflicts",)], ids=" ".join)
 def test_every_command_speaks_json_and_people(
     sample: Ledger, store: Command, arguments: Sequence[str]
 ) -> None:
@@ -89,6 +92,8 @@ def test_every_next_step_is_tested() -> None:
         ("report", "--nosuch"),
         ("runs", "--limit", "0"),
         ("runs", "--limit", "many"),
+        ("conflicts", "--limit", "0"),
+        ("conflicts", "--run", "0"),
         ("dead-letters", "--status", "lost"),
         ("dead-letters", "--id", "ab", "--source", "shop"),
         ("lineage",),

@@ -16,7 +16,7 @@ from tests.integration.store.timing.timeline import Command
 RENDER = Path(elements.__file__).parent
 LONG = "a-supplier-with-a-name-of-sixty-characters-{}-of-the-northern-region"
 COMMANDS = (
-    "report", "batches", "runs", "lineage --by-step", "dead-letters", "watermark", "watermark history",
+    "report", "batches", "runs", "lineage --by-step", "dead-letters", "conflicts", "watermark", "watermark history",
     "freshness", "lateness", "reconcile --keep", "reconcile --history",
 )  # fmt: skip
 
@@ -28,7 +28,8 @@ def tables(ledger: Ledger, store: Command, monkeypatch: pytest.MonkeyPatch) -> d
     for number in (1, 2):
         good = Record(key, f"2025-01-0{number}T10:00:00.123456Z", "n" * 70, 1e300 / number)
         bad = Bad("{" * 70, "unexpected_field", key)
-        ledger.receive([good, bad], source=LONG.format(number), file=f"{'long/' * 12}{number}.json")
+        other = good._replace(name="m" * 70)
+        ledger.receive([good, other, bad], source=LONG.format(number), file=f"{'long/' * 12}{number}.json")
         ledger.load()
     ledger.tamper("UPDATE batches SET received = 1234567, staged = 1234567, duplicates = 1234567")
     ledger.tamper("UPDATE run_log SET inserted = 123456789, updated = 123456789, status = 'interrupted'")

@@ -10,6 +10,7 @@ from store.errors import SluiceError
 from store.lineage import explain
 from tests.integration.store.conftest import Bad, Ledger, Record
 from tests.integration.store.lineage.test_trace import send_back
+from tests.integration.store.test_versions import begin
 
 
 def facts(ledger: Ledger, key: str = "a", source: str | None = None) -> dict[str, Any]:
@@ -58,20 +59,60 @@ def test_of_equal_times_the_later_line_is_loaded(ledger: Ledger) -> None:
     assert "the target holds the record of 2025-01-01 00:00:00 UTC: name two" in explained(ledger)
     assert (
         "The record of 2025-01-01 00:00:00 UTC from a.json:1 was superseded by the record of 2025-01-01 00:00:00 UTC "
-        "from a.json:2, in run 1: its time is the same, and of equal times the greater sequence is loaded, then the "
-        "later delivery and line." in explained(ledger)
+        "from a.json:2, in run 1: they conflict: time and sequence are equal, the content is not, and in one file the "
+        "later line wins." in explained(ledger)
     )
 
 
-def test_a_conflict_with_the_target_names_the_delivery_it_lost_against(ledger: Ledger) -> None:
-    ledger.receive([Record("a", "2025-01-01", "draft")], file="day.csv")
-    ledger.load()
-    ledger.receive([Record("a", "2025-01-01", "final")], file="day_v2.csv")
-    ledger.load()
+EQUAL = "time and sequence are equal, the content is not, and"
+
+
+def test_a_conflict_that_the_later_delivery_won_names_both_records(ledger: Ledger) -> None:
+    for number, name in enumerate(("draft", "better", "final"), 1):
+        ledger.receive([Record("a", "2025-01-01", name)], file=f"{number}.csv")
+        ledger.load()
+    found = explained(ledger)
+    assert "the target holds the record of 2025-01-01 00:00:00 UTC: name final" in found
     assert (
-        "it has the time of the record of 2025-01-01 00:00:00 UTC from day.csv:1, and of equal times"
-        in explained(ledger)
+        "Run 3 updated it: it conflicts with the record of 2025-01-01 00:00:00 UTC from 2.csv:1: "
+        f"{EQUAL} delivery 3 is later than 2." in found
     )
+    assert (
+        "Before that, the target held the record of 2025-01-01 00:00:00 UTC from 1.csv:1; the record of 2.csv:1 "
+        f"replaced it, with which it conflicts: {EQUAL} delivery 2 is later than 1." in found
+    )
+
+
+def test_a_conflict_with_a_record_that_came_again_says_so(ledger: Ledger) -> None:
+    names = begin(ledger, 3)
+    for position, name in ((0, "draft"), (2, "draft"), (1, "final")):
+        ledger.receive(
+            [Record("a", "2025-01-01", name)], delivery=names[position], file=f"{position + 1}.csv"
+        )
+        ledger.load()
+    assert (
+        "from 2.csv:1 was superseded by the record of 2025-01-01 00:00:00 UTC from 1.csv:1, in run 3: they conflict: "
+        f"{EQUAL} the content that won came again in a later delivery." in explained(ledger)
+    )
+
+
+def test_a_conflict_that_hashes_decide_says_so(ledger: Ledger) -> None:
+    for name in ("one", "two"):
+        ledger.receive([Record("a", "2025-01-01", name)], file=f"{name}.csv", version=0)
+    ledger.load()
+    assert f"they conflict: {EQUAL} of this source the greater content hash wins." in explained(ledger)
+
+
+def test_of_equal_times_the_sequence_is_the_reason_where_it_differs(ledger: Ledger) -> None:
+    for sequence in (1, 3, 2):
+        ledger.receive([Record("a", "2025-01-01", sequence=sequence)], file=f"{sequence}.csv")
+        ledger.load()
+    found = explained(ledger)
+    assert (
+        "Run 2 updated it: it has the time of the record of 2025-01-01 00:00:00 UTC from 1.csv:1, "
+        "and its sequence is greater." in found
+    )
+    assert "in run 3: its time is the same, and its sequence is not greater." in found
 
 
 def test_superseded_records_are_named_with_the_newer_record(ledger: Ledger) -> None:
