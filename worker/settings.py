@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -45,6 +46,9 @@ class SourceSettings(BaseModel):
     sequence: str | None = Field(
         default=None, description="JMESPath of an integer that orders versions of one time"
     )
+    deleted: str | None = Field(
+        default=None, description="JMESPath that is true for a record that says that its key was deleted"
+    )
     ties: Literal["delivery", "hash"] = Field(
         default="delivery", description="what decides between versions of one time and sequence"
     )
@@ -68,11 +72,11 @@ class SourceSettings(BaseModel):
             check_expression(f"fields.{name}", expression)
         return fields
 
-    @field_validator("sequence")
+    @field_validator("sequence", "deleted")
     @classmethod
-    def sequence_parses(cls, expression: str | None) -> str | None:
+    def expression_parses(cls, expression: str | None, info: ValidationInfo) -> str | None:
         if expression is not None:
-            check_expression("sequence", expression)
+            check_expression(str(info.field_name), expression)
         return expression
 
     @model_validator(mode="after")

@@ -157,6 +157,8 @@ def test_both_ways_come_to_the_same_on_csv(model: type[Record], data: st.DataObj
         {"constants": {"value": 3.5}, "defaults": {"name": "unnamed"}},
         {"fields": {"note": "data.label"}, "sequence": "version"},
         {"fields": MAPPING, "sequence": "data.values[0]"},
+        {"fields": MAPPING, "deleted": "ok"},
+        {"deleted": "data.value > `0`", "sequence": "version", "extra": "forbid"},
         {"adapter": "made:up"},
     ],
 )
@@ -209,7 +211,8 @@ def test_decimals_have_the_digits_of_their_text_on_both_ways(model: type[Record]
     "source",
     [{"ts_unit": "s"}, {"ts_unit": "ms"}, {"ts_unit": "us"}, {"ts_unit": "ns"}, {"ts_format": "%d.%m.%Y %H:%M"},
      {"assume_tz": "reject"}, {"assume_tz": "Europe/Vienna"}, {"sequence": "version"},
-     {"sequence": "version", "extra": "forbid"}, {"extra": "forbid"}, {"extra": "ignore"}],
+     {"sequence": "version", "extra": "forbid"}, {"extra": "forbid"}, {"extra": "ignore"},
+     {"deleted": "version"}, {"deleted": "name"}],
 )  # fmt: skip
 @settings(max_examples=40)
 @given(data=st.data())

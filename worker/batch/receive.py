@@ -205,6 +205,9 @@ class StagedRows:
         if any(valid.sequences):
             columns.append(valid.sequences)
             names += ("sequence",)
+        if valid.tombstones:
+            columns.append([position in valid.tombstones for position in valid.positions])
+            names += ("deleted",)
         return cls(names, valid.positions, columns, judge.source.ties == "hash")
 
     def add(

@@ -49,8 +49,10 @@ class Adapter:
         self.below_microseconds = digits_reader(source)
         self.sequence = source.sequence
         self.read_sequence = sequence_reader(source.sequence) if source.sequence else None
+        self.deleted = source.deleted
+        besides = [expression for expression in (source.sequence, source.deleted) if expression]
         self.read_besides = frozenset(
-            roots(jmespath.compile(source.sequence).parsed) if source.sequence else ()
+            root for expression in besides for root in roots(jmespath.compile(expression).parsed)
         )
         self.reads_iso = not source.ts_unit and not source.ts_format
 

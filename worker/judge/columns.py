@@ -17,11 +17,22 @@ from worker.judge.faults import Rejection, invalid
 from worker.judge.parse import INT64_MAX, INT64_MIN, Unusable, bad_text, check_extra
 
 READERS: dict[str, Callable[[str], Any]] = {"real": float, "integer": int, "decimal": Decimal}
+YES, NO = frozenset({"true", "t", "yes", "y", "on", "1"}), frozenset({"false", "f", "no", "n", "off", "0"})
 SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def is_blank(value: Any) -> bool:
     return value is None or (type(value) is str and (not value or value.isspace()))
+
+
+def is_true(value: Any) -> bool:
+    """True and false, as JSON, CSV and databases write them; absent and blank are false. Raises Rejection."""
+    if value is None or type(value) is bool:
+        return bool(value)
+    text = value.strip().lower() if type(value) is str else str(value) if type(value) is int else "?"
+    if text in YES or text in NO or not text:
+        return text in YES
+    raise Rejection(invalid("deleted", "should be true or false"))
 
 
 def is_no_number(value: Any) -> str | None:

@@ -12,7 +12,7 @@ import orjson
 
 from worker.contract import Contract
 from worker.judge.adapt import INT64, PLAIN_PATH, Adapter, Getter, getter, roots
-from worker.judge.columns import SORTED
+from worker.judge.columns import SORTED, is_true
 from worker.judge.faults import Rejection
 from worker.judge.functions import Function, call
 from worker.judge.parse import Unusable, check_extra, needs_exactness
@@ -66,6 +66,8 @@ class Mapping:
         self._is_from_text = adapter.function is None and not self._named_beyond
         expression = adapter.sequence
         self._sequence = _reader(expression, getter(expression, "sequence")) if expression else None
+        expression = adapter.deleted
+        self._deleted = _reader(expression, getter(expression, "deleted")) if expression else None
 
     def slice(self, table: Table, positions: list[int]) -> Slice:
         """The table's records under the contract's names, without those that are odd."""
@@ -73,6 +75,8 @@ class Mapping:
         own: dict[str, list[Any]] = {}
         if self._sequence:
             own["sequence"] = _sequences(self._sequence(table, odd), odd)
+        if self._deleted:  # what is deleted, or may be, is left to the careful way
+            odd |= _not_alive(self._deleted(table, odd))
         if function := self._adapter.function:
             table = called(function, table, odd, decimals=self._adapter.has_decimals)
         given = {name: self._column(table, name, odd) for name in self._inputs}
@@ -184,6 +188,18 @@ def _reader(expression: str, get: Getter) -> Reader:
         return column
 
     return search
+
+
+def _not_alive(column: list[Any]) -> set[int]:
+    """The rows that are deleted, or say neither."""
+    rows: set[int] = set()
+    for row, value in enumerate(column):
+        try:
+            if value is not False and value is not ABSENT and is_true(value):
+                rows.add(row)
+        except Rejection:
+            rows.add(row)
+    return rows
 
 
 def _sequences(column: list[Any], odd: set[int]) -> list[int]:

@@ -16,6 +16,7 @@ class Accepted(NamedTuple):
     extra: str | None  # JSON: the fields beyond the contract
     values: tuple[Any, ...]  # the contract's columns, in their order
     sequence: int = 0  # orders versions of one time
+    deleted: bool = False  # a tombstone: all but key and time is None
 
 
 class Valid(NamedTuple):
@@ -42,6 +43,7 @@ class Records:
     extras: list[str | None] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
     flags: list[int] = field(default_factory=list)
+    tombstones: set[int] = field(default_factory=set)  # their positions in the batch
 
     @classmethod
     def empty(cls, width: int) -> Records:
@@ -60,16 +62,20 @@ class Records:
         )
         for column, value in zip(self._columns(), (*row, *record.values), strict=True):
             column.append(value)
+        if record.deleted:
+            self.tombstones.add(position)
 
     def extend(self, others: Records) -> None:
         for column, more in zip(self._columns(), others._columns(), strict=True):
             column.extend(more)
+        self.tombstones |= others.tombstones
 
     def take(self, rows: Sequence[int]) -> Records:
         """These rows alone, in this order."""
         taken = Records.empty(len(self.values))
         for column, values in zip(taken._columns(), self._columns(), strict=True):
             column.extend([values[row] for row in rows])
+        taken.tombstones = self.tombstones.intersection(taken.positions)
         return taken
 
     def in_order(self) -> Records:
@@ -95,4 +101,5 @@ class Records:
     def __iter__(self) -> Iterator[Valid]:
         """Record by record: for the few of which more than a row is written."""
         for position, key, ts, content, extra, sequence, flags, *values in zip(*self._columns(), strict=True):
-            yield Valid(position, Accepted(key, ts, content, extra, tuple(values), sequence), flags)
+            deleted = position in self.tombstones
+            yield Valid(position, Accepted(key, ts, content, extra, tuple(values), sequence, deleted), flags)

@@ -21,7 +21,8 @@ from worker.judge.faults import Fault, Rejection
 from worker.judge.freshness import Clock
 from worker.judge.parse import AS_FLOATS, Numbers, parse_csv, parse_json
 from worker.judge.quick import Quick, QuickVerdict
-from worker.judge.records import Records
+from worker.judge.records import Accepted, Records
+from worker.judge.tombstones import Tombstones
 from worker.judge.validate import Validator, content_of
 from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings
@@ -35,6 +36,7 @@ class Judge:
     source: SourceSettings
     adapter: Adapter
     validator: Validator
+    tombstones: Tombstones | None  # for a source that says which keys are deleted
     quick: Quick | None  # the quick way; without it, all records are judged one by one
     max_future_skew: timedelta
 
@@ -50,8 +52,9 @@ def judge_for(contract: Contract, source: SourceSettings, max_future_skew: timed
         reads_iso=adapter.reads_iso,
         read_besides=adapter.read_besides,
     )
+    tombstones = Tombstones(source, contract, validator) if source.deleted else None
     quick = Quick(contract, source, adapter)
-    return Judge(contract, source, adapter, validator, quick, max_future_skew)
+    return Judge(contract, source, adapter, validator, tombstones, quick, max_future_skew)
 
 
 class Bad(NamedTuple):
@@ -109,16 +112,14 @@ class Passage:
             except Rejection as rejection:
                 self.reject(position, rejection, item)
         if share:
-            self.judged.seconds[name] = round(time.perf_counter() - started, 6)
+            spent = self.judged.seconds.get(name, 0.0) + time.perf_counter() - started
+            self.judged.seconds[name] = round(spent, 6)
         return passed
 
-    def read_sequences(
-        self,
-        items: Positioned[dict[str, Any]],
-        read: Callable[[dict[str, Any]], int],
-        found: dict[int, int],
+    def read(
+        self, items: Positioned[dict[str, Any]], read: Callable[[dict[str, Any]], T], found: dict[int, T]
     ) -> Positioned[dict[str, Any]]:
-        """Reads each record's sequence into `found`, by position; records without one leave."""
+        """Reads what each raw record says into `found`, by position; records that do not say it leave."""
         passed: Positioned[dict[str, Any]] = []
         for position, item in items:
             try:
@@ -163,13 +164,26 @@ def judge_batch(
     raw = passage.stage("parse", records, lambda each: parse(each, message, numbers), _never)
     sequences: dict[int, int] = {}
     if judge.adapter.read_sequence:
-        raw = passage.read_sequences(raw, judge.adapter.read_sequence, sequences)
+        raw = passage.read(raw, judge.adapter.read_sequence, sequences)
+    valid: Positioned[Accepted] = []
+    if judge.tombstones:
+        deleted: dict[int, bool] = {}
+        raw = passage.read(raw, judge.tombstones.is_one, deleted)
+        dead = [item for item in raw if deleted[item[0]]]
+        raw = [item for item in raw if not deleted[item[0]]]
+        accept = judge.tombstones.accept
+        valid += passage.stage(
+            "validate",
+            dead,
+            lambda each: clock.not_later(accept(each)),
+            lambda each: clock.not_later(accept(each)),
+        )
     if judge.adapter.changes_records:
         raw = passage.stage("adapt", raw, judge.adapter.adapt, _as_it_is)
     elif shares.get("adapt", 1.0):
         judged.seconds["adapt"] = 0.0
     check = judge.validator
-    valid = passage.stage(
+    valid += passage.stage(
         "validate",
         raw,
         lambda each: clock.not_later(check.validate(each)),

@@ -106,7 +106,7 @@ class Validator:
         A contract's own validator that raises anything else than ValueError is `invalid_record`.
         """
         if isinstance(first, ValidationError):  # all that is looked at before was in order
-            faults = self._faults(first, set())
+            faults = self.faults(first, set())
         else:
             faults, first = self._all_faults(raw, first)
         try:
@@ -136,7 +136,7 @@ class Validator:
         try:
             self._validate(given)
         except ValidationError as error:
-            faults += self._faults(error, {fault.field for fault in faults})
+            faults += self.faults(error, {fault.field for fault in faults})
         except NOT_DATA:
             raise
         except Exception as error:
@@ -169,7 +169,7 @@ class Validator:
             raise Rejection(*faults)
         return beyond
 
-    def _faults(self, error: ValidationError, known: set[str | None]) -> list[Fault]:
+    def faults(self, error: ValidationError, known: set[str | None]) -> list[Fault]:
         """pydantic's errors in our words, one a field; its messages tell the rule and not the value."""
         found: dict[str, Fault] = {}
         for each in error.errors(include_url=False, include_context=False, include_input=False):
@@ -187,11 +187,7 @@ class Validator:
         return (True, 0) if fault.field not in fields else (False, fields.index(fault.field))
 
     def _accept(self, fields: dict[str, Any], extra: dict[str, Any] | None, sequence: int) -> Accepted:
-        key, ts = fields["key"], timestamps.to_text(fields["ts"])
-        if type(key) is not str:  # a contract may have numbers or UUIDs for keys; the column is text
-            key = str(to_jsonable_python(key))
-        if why := bad_text(key):
-            raise Rejection(invalid("key", why))
+        key, ts = key_text(fields["key"]), timestamps.to_text(fields["ts"])
         values: list[Any] = []
         body = {**fields, "ts": ts}
         for name, kind in self._columns:
@@ -212,6 +208,14 @@ class Validator:
         return Accepted(
             key, ts, hashing.digest(canonical(body, by_value)), stored_one, tuple(values), sequence
         )
+
+
+def key_text(key: Any) -> str:
+    """A key as its column holds it: a contract may have numbers or UUIDs for keys. Raises Rejection."""
+    text = key if type(key) is str else str(to_jsonable_python(key))
+    if why := bad_text(text):
+        raise Rejection(invalid("key", why))
+    return text
 
 
 def without_decimals(value: Any) -> Any:
