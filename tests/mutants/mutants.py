@@ -170,7 +170,7 @@ MUTANTS = (
     mutant(
         "quick way: a repeated field is not noticed",
         (
-            "worker/judge/tables.py",
+            "worker/judge/columnwise/tables.py",
             "if not is_flat and orjson.dumps(objects).count(b'\":') != names:",
             "if False:",
         ),
@@ -178,7 +178,7 @@ MUTANTS = (
     mutant(
         "quick way: text that no column can hold is accepted",
         (
-            "worker/judge/contents.py",
+            "worker/judge/columnwise/contents.py",
             "return {row for row, text in enumerate(column) if bad_text(text)}",
             "return set()",
         ),
@@ -186,7 +186,7 @@ MUTANTS = (
     mutant(
         "quick way: commas in text are taken for the end of a value",
         (
-            "worker/judge/contents.py",
+            "worker/judge/columnwise/contents.py",
             '    if b\'"\' not in whole and b"{" not in whole and b"[" not in whole[1:]:',
             "    if True:",
         ),

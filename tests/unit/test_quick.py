@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from store.csv_reader import csv_reader
 from worker import contract as contracts
 from worker.contract import Contract, Event, Record
-from worker.judge import functions, quick
+from worker.judge import functions
+from worker.judge.columnwise import quick
 from worker.judge.stages import Judge, judge_batch, judge_for
 from worker.queue.message import Opaque, RawRecord
 from worker.settings import SourceSettings

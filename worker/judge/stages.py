@@ -17,10 +17,10 @@ from store import hashing, payload
 from store.tables.staging import LATE, STALE
 from worker.contract import Contract
 from worker.judge.adapt import Adapter
+from worker.judge.columnwise.quick import Quick, QuickVerdict
 from worker.judge.faults import Fault, Rejection
 from worker.judge.freshness import Clock
 from worker.judge.parse import AS_FLOATS, Numbers, parse_csv, parse_json
-from worker.judge.quick import Quick, QuickVerdict
 from worker.judge.records import Accepted, Records
 from worker.judge.tombstones import Tombstones
 from worker.judge.validate import Validator, content_of

@@ -13,10 +13,10 @@ import orjson
 from worker.contract import Contract
 from worker.judge.adapt import INT64, PLAIN_PATH, Adapter, Getter, getter, roots
 from worker.judge.columns import SORTED, is_true
+from worker.judge.columnwise.tables import ABSENT, JsonTable, Table
 from worker.judge.faults import Rejection
 from worker.judge.functions import Function, call
 from worker.judge.parse import Unusable, check_extra, needs_exactness
-from worker.judge.tables import ABSENT, JsonTable, Table
 from worker.judge.times import integer_of
 
 NoneType = type(None)

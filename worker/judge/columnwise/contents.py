@@ -16,8 +16,8 @@ from pydantic_core import to_jsonable_python
 from store import hashing
 from worker.contract import IDENTITY, Contract
 from worker.judge.columns import by_value, canonical, decimal_columns, stored
+from worker.judge.columnwise.mapping import NoneType, Slice
 from worker.judge.faults import Rejection
-from worker.judge.mapping import NoneType, Slice
 from worker.judge.parse import INT64_MAX, INT64_MIN, bad_text
 
 Column = list[Any]

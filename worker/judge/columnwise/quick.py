@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from worker.contract import Contract
 from worker.judge.adapt import Adapter
-from worker.judge.contents import Contents
+from worker.judge.columnwise.contents import Contents
+from worker.judge.columnwise.fields import Fields
+from worker.judge.columnwise.mapping import Mapping
+from worker.judge.columnwise.tables import Table, read_csv, read_json
 from worker.judge.faults import NOT_DATA
-from worker.judge.fields import Fields
-from worker.judge.mapping import Mapping
 from worker.judge.records import Records
-from worker.judge.tables import Table, read_csv, read_json
 from worker.judge.times import Times
 from worker.queue.message import Message
 from worker.settings import SourceSettings

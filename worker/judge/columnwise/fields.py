@@ -17,10 +17,10 @@ from pydantic_core import CoreConfig, SchemaValidator, core_schema
 from store import timestamps
 from worker.contract import Contract
 from worker.judge.columns import READERS, is_blank
+from worker.judge.columnwise.mapping import Slice
+from worker.judge.columnwise.tables import ABSENT, Absent
 from worker.judge.faults import NOT_DATA
-from worker.judge.mapping import Slice
 from worker.judge.parse import Unusable, needs_exactness
-from worker.judge.tables import ABSENT, Absent
 
 LIMIT = 2**63  # less than this a number was not changed by the parser, and is no infinity
 FUNCTIONS = frozenset({"function-before", "function-after", "function-wrap", "function-plain"})
