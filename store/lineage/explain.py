@@ -170,14 +170,14 @@ def golden(connection: Connection, key: str) -> Facts | None:
     """The row that the view `golden` shows for a key, the others in order, and the reason."""
     target, priorities = record_tables().target.alias("t"), source_priorities.alias("p")
     rows = (
-        select(target.c.source, target.c.ts, priorities.c.priority)
+        select(target.c.source, target.c.ts, target.c.sequence, priorities.c.priority)
         .outerjoin(priorities, priorities.c.source == target.c.source)
         .where(target.c.source.in_(batches.sources(connection)), target.c.key == key, ~target.c.deleted)
         .order_by(text(install.GOLDEN_ORDER))
     )
     ranked = [
-        {"source": source, "ts": timestamps.to_iso(ts), "priority": priority}
-        for source, ts, priority in connection.execute(rows)
+        {"source": source, "ts": timestamps.to_iso(ts), "sequence": sequence, "priority": priority}
+        for source, ts, sequence, priority in connection.execute(rows)
     ]
     if not ranked:
         return None
@@ -190,4 +190,6 @@ def _decided_by(ranked: list[Facts]) -> str:
     first, second = ranked[:2]
     if first["priority"] != second["priority"]:
         return "priority"
-    return "newest" if first["ts"] != second["ts"] else "content hash"
+    if first["ts"] != second["ts"]:
+        return "newest"
+    return "sequence" if first["sequence"] != second["sequence"] else "content hash"

@@ -215,6 +215,8 @@ def _golden(found: Facts) -> str:
     why = {
         "priority": f"its priority is {found['priority']}, that of {second['source']} is {priority}",
         "newest": f"it is newer than that of {second['source']} ({moment(second['ts'])}), with equal priority",
-        "content hash": f"priority and time equal those of {second['source']}, and its content hash is greater",
+        "sequence": f"priority and time equal those of {second['source']}, and its sequence is greater",
+        "content hash": f"priority, time and sequence equal those of {second['source']}, and its content hash is "
+        "greater",
     }
     return f"`golden` shows the row of {found['source']}: {why[found['because']]}."

@@ -197,6 +197,16 @@ def test_golden_is_explained_as_the_view_ranks_it(
     assert f"`golden` shows the row of {taken}: " in explained(ledger)
 
 
+def test_golden_is_explained_by_the_sequence_where_that_decides(ledger: Ledger) -> None:
+    two_sources(ledger, (3, 3))
+    ledger.tamper("UPDATE target SET sequence = 1 WHERE source = 'usgs'")
+    golden = facts(ledger)["golden"]
+    assert (golden["source"], golden["because"]) == ("usgs", "sequence")
+    assert "`golden` shows the row of usgs: priority and time equal those of shop, and its sequence is greater" in (
+        explained(ledger)
+    )
+
+
 def test_one_source_alone_is_explained_without_golden(ledger: Ledger) -> None:
     two_sources(ledger, (1, 2))
     found = facts(ledger, "a", "usgs")
