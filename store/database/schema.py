@@ -204,13 +204,14 @@ past_lineage = Table(
     # The run that found that one to have the same time and sequence and other content; null: it has not.
     Column("conflict_run", BigInteger),
     CheckConstraint("outcome BETWEEN 1 AND 4", name="past_lineage_outcome"),  # see `lineage.OUTCOMES`
-    Index(
-        "past_lineage_conflicts",
-        text("conflict_run DESC"),
-        sqlite_where=CONFLICTS,
-        postgresql_where=CONFLICTS,
-    ),
     sqlite_with_rowid=False,
+)
+# Those of the latest run come first.
+Index(
+    "past_lineage_conflicts",
+    past_lineage.c.conflict_run.desc(),
+    sqlite_where=CONFLICTS,
+    postgresql_where=CONFLICTS,
 )
 
 # A view: `past_lineage`, and what the target's rows carry.
