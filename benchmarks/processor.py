@@ -35,8 +35,9 @@ def pipeline_seconds(file: Path) -> float:
     from producer.feed import Feed
     from producer.settings import ProducerSettings
     from worker import jobs, loader
+    from worker.workplace import close_workplace, workplace
 
-    here = jobs.workplace()
+    here = workplace()
     feed = Feed("default", here.worker.source("default"), here.contract, ProducerSettings.load())
     with feed.open(str(file)) as opened:
         wires = [message.to_wire() for message in feed.messages(opened, str(file))]
@@ -51,7 +52,7 @@ def pipeline_seconds(file: Path) -> float:
     try:
         return processor_seconds(process_and_load)
     finally:
-        jobs.close_workplace()
+        close_workplace()
 
 
 def processor_seconds(do: Callable[[], object]) -> float:

@@ -53,5 +53,5 @@ def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
             monkeypatch.delenv(name)
     monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
     yield
-    if jobs := sys.modules.get("worker.jobs"):
-        jobs.close_workplace()
+    if opened := sys.modules.get("worker.workplace"):
+        opened.close_workplace()

@@ -1,44 +1,32 @@
-"""The RQ entry points: what a worker is asked to do, read as a table of contents.
-
-A process builds its `Workplace` once, before it forks job processes: settings, contract and judges are
-shared by all of its jobs; the database is opened by the process that does the jobs, for no connection
-survives a fork.
-"""
+"""The RQ entry points: what a worker is asked to do, read as a table of contents."""
 
 from __future__ import annotations
 
 import faulthandler
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from redis import Redis
-from rq import Retry, get_current_job
+from rq import Retry
 from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
 from store import database, timestamps
 from store.crash_points import reach
-from store.database import install
 from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
-from store.reconcile import compare
 from store.reconcile import runs as reconciliation
-from store.settings import StoreSettings
-from store.tables import flags, priorities
+from store.tables import flags
 from worker import loader
 from worker.batch import poison as attempts
 from worker.batch import receive
-from worker.contract import Contract, load_contract
 from worker.dead_letters import mirror
 from worker.judge import stages
 from worker.queue import client
 from worker.queue.message import Message, halves
 from worker.queue.rq_internals import DONE
-from worker.settings import SourceSettings, WorkerSettings
+from worker.workplace import Workplace, workplace
 
 LOADER_PAGE_CACHE_MB = 28
 
@@ -47,105 +35,6 @@ FOR_EVER = 10**9  # retries: a database that is away is no fault of the batch's
 T = TypeVar("T")
 
 log = logging.getLogger("sluice.jobs")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """An open database, the process that opened it, and the file it is."""
-
-    engine: Engine
-    process: int
-    file: tuple[int, int] | None
-
-    def check(self) -> None:
-        """Raises StoreUnavailable where the path leads to another file, or none."""
-        if database.file_of(self.engine) != self.file:
-            raise StoreUnavailable(
-                f"{self.engine.url.database} was deleted or replaced while in use: restore it, "
-                "or run `store init` for an empty one; the batch is tried again"
-            )
-
-
-@dataclass
-class Workplace:
-    """What the jobs of one process share."""
-
-    store: StoreSettings
-    worker: WorkerSettings
-    contract: Contract
-    judges: dict[str, stages.Judge] = field(default_factory=dict)
-    staged: int = 0  # rows, since this process last woke the loader
-    _opened: Opened | None = None
-
-    @classmethod
-    def open(cls) -> Workplace:
-        """Reads the settings, makes sure of the database and its columns. Raises UsageError, Unavailable."""
-        store, worker = StoreSettings.load(), WorkerSettings.load()
-        here = cls(store, worker, load_contract(worker))
-        kinds = {column.name: column.kind for column in here.contract.columns}
-        compare.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
-        engine = install.prepare(store)
-        install.add_contract_columns(engine, here.contract.columns)
-        here.judges = {name: here._compiled(source) for name, source in worker.sources.items()}
-        with database.transaction(engine) as connection:
-            ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
-            priorities.replace(connection, ranked)
-        engine.dispose()
-        return here
-
-    def judge(self, source: str) -> stages.Judge:
-        """The judge of one source's records, compiled once."""
-        if source not in self.judges:
-            self.judges[source] = self._compiled(self.worker.source(source))
-        return self.judges[source]
-
-    def _compiled(self, source: SourceSettings) -> stages.Judge:
-        """Raises ConfigError for an adapter that cannot be imported: at the start, not per record."""
-        return stages.judge_for(self.contract, source, self.worker.max_future_skew)
-
-    @contextmanager
-    def database(self, page_cache_mb: int = 16) -> Iterator[Engine]:
-        """The database, opened once a process. Raises StoreUnavailable where its file was taken away.
-
-        What is committed to a deleted file is gone with it, so the file is looked at before and after.
-        """
-        if self._opened is None or self._opened.process != os.getpid():
-            engine = database.existing(self.store, page_cache_mb=page_cache_mb)
-            self._opened = Opened(engine, os.getpid(), database.file_of(engine))
-        opened = self._opened
-        try:
-            opened.check()
-            yield opened.engine
-            opened.check()
-        except Exception:
-            # A connection that failed may be stale; the next job opens its own.
-            self._opened = None
-            opened.engine.dispose()
-            raise
-
-    def redis(self) -> Redis:
-        """The job's own connection; outside a job, a new one."""
-        job = get_current_job()
-        return job.connection if job else client.connect(self.worker, self.store.home)
-
-
-_workplace: Workplace | None = None
-
-
-def workplace() -> Workplace:
-    """This process' workplace, opened on first use."""
-    global _workplace  # noqa: PLW0603 - one a process: RQ calls jobs by name and hands them nothing
-    if _workplace is None:
-        _workplace = Workplace.open()
-    return _workplace
-
-
-def close_workplace() -> None:
-    """Forgets this process' workplace: the next use reads the settings again."""
-    global _workplace  # noqa: PLW0603
-    if _workplace and _workplace._opened:
-        _workplace._opened.engine.dispose()
-    _workplace = None
 
 
 def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
@@ -179,14 +68,14 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
             suspect = attempts.is_suspect(message, deaths)
             if suspect and len(message.records) > 1:
                 return _split(here, engine, redis, message)
-            judge = here.judge(message.source)
+            judge = here.judges.judge(message.source)
             verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
             stored = receive.store(engine, message, judge, verdict)
             if stored:
                 batch = stored.batch
                 mirror.publish_new(redis, engine, stored.letters)
         mirror.flush_outbox(redis, engine)
-    _wake_loader(here, redis, batch.staged if batch else 0)
+    here.load_requests.count(batch.staged if batch else 0, client.Broker(redis, here.worker))
     if batch is None:
         log.info("batch %s was processed before: nothing to do", message.id)
         return {"batch": message.id, "processed_before": True}
@@ -195,17 +84,6 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
         batch.id, batch.source, batch.received, batch.staged, batch.rejected,
     )  # fmt: skip
     return {"batch": batch.id, "received": batch.received, "staged": batch.staged, "rejected": batch.rejected}
-
-
-def _wake_loader(here: Workplace, redis: Redis, staged: int) -> None:
-    """Asks for a load before its time where much is staged, or, if so set, where nothing is left to stage."""
-    here.staged += staged
-    queue = client.Broker(redis, here.worker)
-    if here.staged and (
-        here.staged >= here.worker.load_when_staged or (here.worker.load_on_idle and queue.waiting() == 0)
-    ):
-        queue.ask_for_load()
-        here.staged = 0
 
 
 def _judge(
@@ -218,8 +96,8 @@ def _judge(
     poison: bool,
 ) -> receive.Verdict:
     """Judges the batch's records; a single one that killed its judges is not judged again, but poison."""
-    judge = here.judge(message.source)
-    if message.fingerprint != judge.contract.fingerprint(judge.source):
+    judge = here.judges.judge(message.source)
+    if message.fingerprint != judge.fingerprint:
         log.warning("batch %s was sent for another contract or mapping; it is judged by this one", message.id)
     started = time.monotonic()
     limit = here.worker.judge_timeout_seconds + here.worker.judge_timeout_per_record_seconds * len(

@@ -27,7 +27,6 @@ from rq.job import Job
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
 from store.text import printable_lines
-from worker import jobs
 from worker.batch import poison
 from worker.queue import client, maintenance
 from worker.queue.endings import DEATH, Endings, WorkerStuck
@@ -35,6 +34,7 @@ from worker.queue.names import RECORDS_QUEUE
 from worker.queue.rq_internals import HardenedWorker, SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
 from worker.settings import WorkerSettings
+from worker.workplace import workplace
 
 MAINTENANCE_SECONDS = 2
 WORKER_TTL_SECONDS = 30
@@ -51,7 +51,7 @@ class SluiceWorker(HardenedWorker):
             # With several queues RQ gives up LMOVE, and a job popped by a dying worker is lost (rq/rq#1716).
             refuse(UsageError(f"one queue a worker, not {', '.join(names)}: start a worker for each"))
         try:
-            settings = jobs.workplace().worker
+            settings = workplace().worker
             kwargs |= {"job_class": SluiceJob, "queue_class": SluiceQueue, "serializer": JsonSerializer}
             kwargs.pop("default_worker_ttl", None)
             ours = (

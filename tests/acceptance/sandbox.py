@@ -32,8 +32,9 @@ import producer.cli.app
 import store.cli.app
 import worker.cli.app
 from store import terminal
-from worker import contract, jobs
+from worker import contract
 from worker.queue import private_server
+from worker.workplace import close_workplace
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = str(ROOT / "data" / "sample.ndjson")
@@ -224,7 +225,7 @@ class Sandbox:
         finally:
             sys.path[:] = path
             contract._load.cache_clear()
-            jobs.close_workplace()
+            close_workplace()
             for name, module in list(sys.modules.items()):
                 if str(getattr(module, "__file__", None) or "").startswith(f"{self.folder.resolve()}/"):
                     del sys.modules[name]

@@ -55,7 +55,7 @@ def besiege(redis: Redis, touched: str) -> None:
     forge(redis, "posix", call("posix.system", shell))
     forge(redis, "eval", call("builtins.eval", f"__import__('os').system({shell!r})"))
     forge(redis, "spy", call("spy.touch"))
-    forge(redis, "ours-but-another", call("worker.jobs.close_workplace"))
+    forge(redis, "ours-but-another", call("worker.workplace.close_workplace"))
     forge(redis, "instance", call(OURS, {}, instance="x"))
     forge(redis, "nothing", call(None, shell))
     forge(redis, "dictionary", call({"os.system": 1}, shell))

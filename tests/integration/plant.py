@@ -30,7 +30,6 @@ from store.reports import summary
 from store.settings import StoreSettings
 from store.tables import dead_letters, deliveries, lineage
 from store.tables.dead_letters import DeadLetter
-from worker import jobs
 from worker.contract import load_contract
 from worker.dead_letters import mirror, replay
 from worker.dead_letters.replay import Edit
@@ -41,6 +40,7 @@ from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, RECORDS_QUEUE
 from worker.queue.rq_internals import REDIS_WITH_LMOVE, SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
 from worker.settings import WorkerSettings
+from worker.workplace import close_workplace
 
 
 class InProcessWorker(rq.SimpleWorker):
@@ -75,7 +75,7 @@ class Plant:
     def configure(self, toml: str) -> None:
         """Writes sluice.toml; whoever comes next reads it."""
         self.config.write_text(toml)
-        jobs.close_workplace()
+        close_workplace()
 
     @property
     def settings(self) -> WorkerSettings:
@@ -96,7 +96,7 @@ class Plant:
         return Path(StoreSettings.load().url.removeprefix("sqlite:///"))
 
     def close(self) -> None:
-        jobs.close_workplace()
+        close_workplace()
         if self._engine:
             self._engine.dispose()
             self._engine = None
@@ -232,7 +232,7 @@ def opened(home: Path, empty_database: Path) -> Iterator[Plant]:
     shutil.copy(empty_database, home / "sluice.db")
     os.environ["SLUICE_HOME"] = str(home)
     plant = Plant(home, Path(os.environ["SLUICE_CONFIG"]))
-    jobs.close_workplace()
+    close_workplace()
     try:
         yield plant
     finally:

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from store.errors import ConfigError
-from worker import jobs
 from worker.contract import load_contract
+from worker.workplace import workplace
 
 from .plant import Plant, ndjson
 
@@ -229,7 +229,7 @@ def test_a_field_whose_type_changed_is_refused_before_anything_is_done(
     plant.run(given(x=1))
     contract("x: str")
     with pytest.raises(ConfigError, match=r"'x' is text now, but the table holds it as integer"):
-        jobs.workplace()
+        workplace()
 
 
 def test_a_field_added_later_is_null_in_the_rows_before(plant: Plant, contract: Callable[..., None]) -> None:

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker import jobs, loader
-from worker.jobs import Workplace
 from worker.queue.message import Message
+from worker.workplace import Workplace
 
 from .plant import Plant, opened
 

@@ -26,6 +26,7 @@ from worker.queue.maintenance import enqueue_due, recover_popped
 from worker.queue.message import Message, part_ids
 from worker.queue.names import LOADER_QUEUE
 from worker.queue.quarantine import SET_ASIDE_KEY
+from worker.workplace import Workplace, workplace
 
 from .plant import Plant, ndjson, row
 
@@ -39,7 +40,7 @@ def test_a_second_delivery_is_not_judged_again(plant: Plant, monkeypatch: pytest
         raise AssertionError("judged again")
 
     monkeypatch.setattr(stages, "judge_batch", judge)
-    monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
+    monkeypatch.setattr(Workplace, "redis", lambda _: plant.redis)
 
     assert jobs.process_batch(message.to_wire()) == {"batch": message.id, "processed_before": True}
 
@@ -111,7 +112,7 @@ def test_a_repeat_of_the_first_delivery_beats_the_second_in_whatever_order_they_
 def test_a_batch_is_staged_without_a_look_at_what_the_store_holds(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.Workplace, "redis", lambda _: plant.redis)
+    monkeypatch.setattr(Workplace, "redis", lambda _: plant.redis)
     plant.run(ndjson(row("a"), row("b")))
     [message] = plant.messages(plant.file(ndjson(row("a"), row("b"), row("b"), row("c"))))
     reported: list[str] = []
@@ -119,7 +120,7 @@ def test_a_batch_is_staged_without_a_look_at_what_the_store_holds(
     def listen(*args: Any) -> None:
         reported.append(args[2])
 
-    with jobs.workplace().database() as engine:
+    with workplace().database() as engine:
         event.listen(engine, "before_cursor_execute", listen)
         jobs.process_batch(message.to_wire())
         event.remove(engine, "before_cursor_execute", listen)

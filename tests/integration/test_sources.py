@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from store.errors import ConfigError
-from worker import jobs
 from worker.cli.app import app
 from worker.contract import Contract, load_contract
 from worker.judge.adapt import Adapter
 from worker.judge.faults import Rejection
 from worker.settings import SourceSettings, WorkerSettings
+from worker.workplace import workplace
 
 from .plant import Plant, ndjson
 
@@ -192,7 +192,7 @@ def test_an_adapter_that_is_none_is_an_error_at_the_start_and_named(
     named = adapter.format(functions)
     plant.configure(f'[sources.odd]\nadapter = "{named}"\n')
     with pytest.raises(ConfigError, match=named):
-        jobs.workplace()
+        workplace()
 
 
 @pytest.mark.parametrize(

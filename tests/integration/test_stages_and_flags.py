@@ -17,6 +17,7 @@ from worker import jobs
 from worker.cli.app import app
 from worker.judge.stages import falls_in
 from worker.settings import StageSettings
+from worker.workplace import workplace
 
 from .plant import Plant, ndjson, row
 
@@ -26,7 +27,7 @@ run = CliRunner().invoke
 def batches_of(plant: Plant) -> list[dict[str, Any]]:
     from store.tables import batches
 
-    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+    with workplace().database() as engine, database.reading(engine) as connection:
         assert conservation.violations(connection) == []
         return batches.recent(connection, 100)
 
@@ -43,7 +44,7 @@ def test_a_stage_that_is_off_is_absent_from_the_receipt(plant: Plant) -> None:
 def test_a_flag_given_back_goes_by_the_configuration_again_and_every_change_is_stored(plant: Plant) -> None:
     run(app, ["flags", "set", "dedupe=off", "--why", "a trial"], catch_exceptions=False)
     run(app, ["flags", "set", "dedupe=configured"], catch_exceptions=False)
-    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+    with workplace().database() as engine, database.reading(engine) as connection:
         assert flags.overrides(connection) == {}
         changes = flags.history(connection, 10)
     assert [(change["share"], change["why"]) for change in changes] == [
@@ -69,7 +70,7 @@ def test_a_flag_is_set_by_a_user_id_without_a_name_too(plant: Plant, monkeypatch
 
     monkeypatch.setattr("getpass.getuser", nameless)
     run(app, ["flags", "set", "dedupe=off"], catch_exceptions=False)
-    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+    with workplace().database() as engine, database.reading(engine) as connection:
         (change,) = flags.history(connection, 10)
     assert str(change["by"]).startswith("unknown@")
 
@@ -77,7 +78,7 @@ def test_a_flag_is_set_by_a_user_id_without_a_name_too(plant: Plant, monkeypatch
 @pytest.mark.parametrize("change", ["dedupe=1.5", "dedupe=-0.1", "dedupe=maybe", "nothing=on", "dedupe"])
 def test_a_flag_that_is_none_is_refused(plant: Plant, change: str) -> None:
     assert run(app, ["flags", "set", change]).exit_code != 0
-    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+    with workplace().database() as engine, database.reading(engine) as connection:
         assert flags.overrides(connection) == {}
 
 
@@ -148,7 +149,7 @@ def test_a_stage_is_true_false_or_a_share(given: object, share: float) -> None:
 
 def loads_of(plant: Plant, key: str) -> list[tuple[str, str | None]]:
     """(outcome, the entry it repeats or that beat it) of each `load` of a key, in the order of their numbers."""
-    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+    with workplace().database() as engine, database.reading(engine) as connection:
         entries = [entry for entry in trace.of_key(connection, key) if entry.step == "load"]
     assert [entry.parent_id for entry in entries] == [f"stage-{entry.number}" for entry in entries]
     return [(entry.detail, entry.beaten_by) for entry in sorted(entries, key=lambda entry: entry.number)]
@@ -181,7 +182,7 @@ def test_the_periodic_comparison_does_nothing_until_its_flag_is_on(plant: Plant)
     assert jobs.reconcile_sources() == {"off": True}
     run(app, ["flags", "set", "reconcile=on"], catch_exceptions=False)
     assert jobs.reconcile_sources() == {"keys": 1, "matched": 0, "mismatched": 1}
-    with jobs.workplace().database() as engine, database.reading(engine) as connection:
+    with workplace().database() as engine, database.reading(engine) as connection:
         assert len(reconciliation.history(connection, 10)) == 1
 
 
@@ -198,5 +199,5 @@ def test_a_configured_tolerance_that_makes_no_sense_is_an_error_at_the_start(
 ) -> None:
     plant.configure(f"[worker]\nreconcile_tolerances = {{ {tolerance} }}\n")
     with pytest.raises(ConfigError, match=reported) as raised:
-        jobs.workplace()
+        workplace()
     assert str(raised.value).startswith("[worker] reconcile_tolerances")

@@ -13,10 +13,10 @@ from rq.registry import ScheduledJobRegistry
 from store import database
 from store.errors import StoreUnavailable
 from store.tables import staging
-from worker import jobs
 from worker.batch import receive
 from worker.queue.maintenance import enqueue_due
 from worker.queue.serializer import JsonSerializer
+from worker.workplace import workplace
 
 from .plant import Plant, ndjson, row
 
@@ -86,7 +86,7 @@ def test_a_database_file_that_is_deleted_under_a_worker_does_not_come_back_empty
     plant.work()
     assert scheduled(plant) == [message.id]
     assert not plant.database.exists()
-    with pytest.raises(StoreUnavailable, match="restore it"), jobs.workplace().database():
+    with pytest.raises(StoreUnavailable, match="restore it"), workplace().database():
         pass
 
 
@@ -126,7 +126,7 @@ def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_half_written(
 
 
 def test_a_locked_database_is_distinguished_from_a_broken_one(plant: Plant) -> None:
-    here = jobs.workplace()
+    here = workplace()
     with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with (

@@ -69,8 +69,8 @@ MUTANTS = (
         "outbox: a batch publishes new letters alone",
         (
             "worker/jobs.py",
-            "        mirror.flush_outbox(redis, engine)\n    _wake",
-            "    _wake",
+            "        mirror.flush_outbox(redis, engine)\n    here.load",
+            "    here.load",
         ),
     ),
     mutant(

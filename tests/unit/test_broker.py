@@ -66,7 +66,7 @@ def test_jobs_are_written_as_rqs_own_json_serializer_reads_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["os.system", "worker.jobs.workplace", "worker.jobs", "", "worker.jobs.load_staged "]
+    "name", ["os.system", "worker.workplace.workplace", "worker.jobs", "", "worker.jobs.load_staged "]
 )
 def test_a_job_may_name_no_function_but_ours(name: str) -> None:
     job = SluiceJob(connection=Redis(), serializer=JsonSerializer)

@@ -118,7 +118,7 @@ def _receipt(
         first_record=message.first,
         first_line=message.lines[0],
         last_line=message.lines[-1],
-        fingerprint=judge.contract.fingerprint(judge.source),
+        fingerprint=judge.fingerprint,
         received=len(message.records),
         staged=len(judged.valid),
         rejected=len(judged.bad),

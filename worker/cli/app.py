@@ -93,12 +93,13 @@ def load(as_json: Json = False) -> None:
     from worker import jobs, loader
     from worker.dead_letters import mirror
     from worker.queue import client
+    from worker.workplace import workplace
 
     log_to_stderr("WARNING")
-    workplace = jobs.workplace()
-    with workplace.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
-        run = loader.load(engine, workplace.worker, idle_after=workplace.store.idle_after)
-        mirror.flush_outbox(client.connect(workplace.worker, workplace.store.home), engine)
+    here = workplace()
+    with here.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
+        run = loader.load(engine, here.worker, idle_after=here.store.idle_after)
+        mirror.flush_outbox(client.connect(here.worker, here.store.home), engine)
     if as_json:
         print_json(asdict(run))
     elif run.number is None:

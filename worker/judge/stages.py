@@ -39,6 +39,7 @@ class Judge:
     tombstones: Tombstones | None  # for a source that says which keys are deleted
     quick: Quick | None  # the quick way; without it, all records are judged one by one
     max_future_skew: timedelta
+    fingerprint: str  # of the contract and the source's mapping
 
 
 def judge_for(contract: Contract, source: SourceSettings, max_future_skew: timedelta) -> Judge:
@@ -54,7 +55,9 @@ def judge_for(contract: Contract, source: SourceSettings, max_future_skew: timed
     )
     tombstones = Tombstones(source, contract, validator) if source.deleted else None
     quick = Quick(contract, source, adapter)
-    return Judge(contract, source, adapter, validator, tombstones, quick, max_future_skew)
+    return Judge(
+        contract, source, adapter, validator, tombstones, quick, max_future_skew, contract.fingerprint(source)
+    )
 
 
 class Bad(NamedTuple):

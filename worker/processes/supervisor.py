@@ -31,6 +31,7 @@ from worker.queue.maintenance import maintain
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 from worker.rq_worker import SluiceWorker
 from worker.settings import WorkerSettings
+from worker.workplace import workplace
 
 # Forked children start at once, with everything imported; nothing is open yet that could not be shared.
 processes = multiprocessing.get_context("fork")
@@ -175,7 +176,7 @@ class Supervisor:
         self._workers = workers
         self._stopping = False
         self._loaded_at = time.monotonic()
-        self.workplace = jobs.workplace()
+        self.workplace = workplace()
 
     def up(self) -> None:
         """Runs workers, loader and cron, and a Redis of our own, until SIGTERM or Ctrl-C. Raises GaveUp."""

@@ -202,8 +202,9 @@ def test_golden_is_explained_by_the_sequence_where_that_decides(ledger: Ledger) 
     ledger.tamper("UPDATE target SET sequence = 1 WHERE source = 'usgs'")
     golden = facts(ledger)["golden"]
     assert (golden["source"], golden["because"]) == ("usgs", "sequence")
-    assert "`golden` shows the row of usgs: priority and time equal those of shop, and its sequence is greater" in (
-        explained(ledger)
+    assert (
+        "`golden` shows the row of usgs: priority and time equal those of shop, and its sequence is greater"
+        in (explained(ledger))
     )
 
 

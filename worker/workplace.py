@@ -1,0 +1,173 @@
+"""What the jobs of one process share: its settings, its judges, its database, and when it asks for a load.
+
+It is opened once, before a process forks job processes: settings, contract and judges are shared by all of its jobs.
+The database is opened by the process that does the jobs, for no connection survives a fork.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from redis import Redis
+from rq import get_current_job
+from sqlalchemy import Engine
+
+from store import database
+from store.database import install
+from store.errors import StoreUnavailable
+from store.reconcile import compare
+from store.settings import StoreSettings
+from store.tables import priorities
+from worker.contract import Contract, load_contract
+from worker.judge import stages
+from worker.queue import client
+from worker.settings import SourceSettings, WorkerSettings
+
+
+@dataclass
+class Judges:
+    """The judge of each source's records, compiled once."""
+
+    contract: Contract
+    settings: WorkerSettings
+    _compiled: dict[str, stages.Judge] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> Judges:
+        """Those of all configured sources. Raises ConfigError for an adapter that cannot be imported: at the start."""
+        judges = cls(load_contract(settings), settings)
+        for name in settings.sources:
+            judges.judge(name)
+        return judges
+
+    def judge(self, source: str) -> stages.Judge:
+        if source not in self._compiled:
+            settings: SourceSettings = self.settings.source(source)
+            self._compiled[source] = stages.judge_for(self.contract, settings, self.settings.max_future_skew)
+        return self._compiled[source]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open database, the process that opened it, and the file it is."""
+
+    engine: Engine
+    process: int
+    file: tuple[int, int] | None
+
+    def check(self) -> None:
+        """Raises StoreUnavailable where the path leads to another file, or none."""
+        if database.file_of(self.engine) != self.file:
+            raise StoreUnavailable(
+                f"{self.engine.url.database} was deleted or replaced while in use: restore it, "
+                "or run `store init` for an empty one; the batch is tried again"
+            )
+
+
+@dataclass
+class Database:
+    """The database of one process' jobs."""
+
+    store: StoreSettings
+    _opened: Opened | None = None
+
+    @contextmanager
+    def session(self, page_cache_mb: int = 16) -> Iterator[Engine]:
+        """The database, opened once a process. Raises StoreUnavailable where its file was taken away.
+
+        What is committed to a deleted file is gone with it, so the file is looked at before and after.
+        """
+        if self._opened is None or self._opened.process != os.getpid():
+            engine = database.existing(self.store, page_cache_mb=page_cache_mb)
+            self._opened = Opened(engine, os.getpid(), database.file_of(engine))
+        opened = self._opened
+        try:
+            opened.check()
+            yield opened.engine
+            opened.check()
+        except Exception:
+            # A connection that failed may be stale; the next job opens its own.
+            self._opened = None
+            opened.engine.dispose()
+            raise
+
+    def close(self) -> None:
+        if self._opened:
+            self._opened.engine.dispose()
+            self._opened = None
+
+
+@dataclass
+class LoadRequests:
+    """When to ask for a load before its time: where much is staged, or, if so set, where nothing is left to stage."""
+
+    settings: WorkerSettings
+    staged: int = 0  # rows, since this process last asked
+
+    def count(self, staged: int, queue: client.Broker) -> None:
+        """Counts rows that were staged, and asks if it is time."""
+        self.staged += staged
+        if self.staged and (
+            self.staged >= self.settings.load_when_staged
+            or (self.settings.load_on_idle and queue.waiting() == 0)
+        ):
+            queue.ask_for_load()
+            self.staged = 0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """All of these, of one process."""
+
+    store: StoreSettings
+    worker: WorkerSettings
+    judges: Judges
+    data: Database
+    load_requests: LoadRequests
+
+    @classmethod
+    def open(cls) -> Workplace:
+        """Reads the settings, makes sure of the database and its columns. Raises UsageError, Unavailable."""
+        store, worker = StoreSettings.load(), WorkerSettings.load()
+        contract = load_contract(worker)
+        kinds = {column.name: column.kind for column in contract.columns}
+        compare.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
+        engine = install.prepare(store)
+        install.add_contract_columns(engine, contract.columns)
+        judges = Judges.of(worker)
+        with database.transaction(engine) as connection:
+            ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
+            priorities.replace(connection, ranked)
+        engine.dispose()
+        return cls(store, worker, judges, Database(store), LoadRequests(worker))
+
+    def database(self, page_cache_mb: int = 16) -> AbstractContextManager[Engine]:
+        """The database, for one job."""
+        return self.data.session(page_cache_mb)
+
+    def redis(self) -> Redis:
+        """The job's own connection; outside a job, a new one."""
+        job = get_current_job()
+        return job.connection if job else client.connect(self.worker, self.store.home)
+
+
+_workplace: Workplace | None = None
+
+
+def workplace() -> Workplace:
+    """This process' workplace, opened on first use."""
+    global _workplace  # noqa: PLW0603 - one a process: RQ calls jobs by name and hands them nothing
+    if _workplace is None:
+        _workplace = Workplace.open()
+    return _workplace
+
+
+def close_workplace() -> None:
+    """Forgets this process' workplace: the next use reads the settings again."""
+    global _workplace  # noqa: PLW0603
+    if _workplace:
+        _workplace.data.close()
+    _workplace = None
