@@ -64,7 +64,7 @@ def adapter(raw: dict[str, Any]) -> dict[str, Any]:
     return {
         **raw,
         "value": raw["value"] * 2,
-        "seen": ["x\0" if raw.get("note") else 10 ** raw.get("count", 0)],
+        "seen": ["x\0" if raw.get("note") else 10 ** min(raw.get("count", 0), 30)],
     }
 
 
