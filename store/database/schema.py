@@ -149,7 +149,7 @@ dead_letters = Table(
     Column("last_seen_at", Text, nullable=False),
     Column("resolved_at", Text),
     Column("published_at", Text),  # when the Redis DLQ got it; null: not there
-    # open -> resolved: a replay was accepted; resolved -> open: the same payload was rejected again
+    # open -> resolved: a replay was accepted; resolved -> open: the same payload was rejected in a later record
     CheckConstraint("status IN ('open', 'resolved')", name="dead_letters_status"),
     CheckConstraint("encoding IN ('utf-8', 'base64')", name="dead_letters_encoding"),
     CheckConstraint("format IN ('json', 'csv')", name="dead_letters_format"),

@@ -1,6 +1,6 @@
 """`dead_letters`: rejected payloads, one row for each distinct one per source, with its reasons.
 
-    rejected --> open --(replay accepted)--> resolved --(rejected again)--> open
+    rejected --> open --(replay accepted)--> resolved --(rejected again, in a later record)--> open
 
 The table is the truth; the Redis DLQ mirrors its open rows. `published_at` tells whether the mirror has
 this one, so what a crash left undone is found here.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, not_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, not_, or_, select, update
 
 from store import database
 from store.database.schema import UNPUBLISHED, UNREMOVED, dead_letters
@@ -80,19 +80,23 @@ AGAIN = (
     .where(dead_letters.c.id == bindparam("letter"))
     .values(occurrences=dead_letters.c.occurrences + 1, published_at=None)
 )
-# From a file, and not sent back: its latest version counts.
+# From a file, and not sent back: its latest version counts, and reopens a resolved letter. One that is not later was
+# resolved with the others: the same delivery in other batches changes nothing.
+IS_LATER = dead_letters.c.version < bindparam("seen_version")
 AGAIN_FROM_FILE = AGAIN.values(
-    version=case(
-        (dead_letters.c.version < bindparam("seen_version"), bindparam("seen_version")),
-        else_=dead_letters.c.version,
-    )
+    version=case((IS_LATER, bindparam("seen_version")), else_=dead_letters.c.version),
+    status=case((IS_LATER, "open"), else_=dead_letters.c.status),
+    resolved_at=case((IS_LATER, None), else_=dead_letters.c.resolved_at),
+    published_at=case(
+        (or_(IS_LATER, dead_letters.c.status == "open"), None), else_=dead_letters.c.published_at
+    ),
 )
 
 COLUMNS = [dead_letters.c[name] for name in DeadLetter.__dataclass_fields__]
 
 
 def keep(connection: Connection, rejected: Sequence[Rejected]) -> list[Rejected]:
-    """Adds rejections; the same payload again raises `occurrences`, and reopens a resolved letter.
+    """Adds rejections; the same payload again raises `occurrences`, and reopens a resolved letter if it is a later one.
 
     Returns those that were seen for the first time, and once: what the table holds of them.
 
@@ -112,10 +116,7 @@ def keep(connection: Connection, rejected: Sequence[Rejected]) -> list[Rejected]
     rows = [(*row, row.seen_at, "open", 1, 0) for row in new.values()]
     database.insert_tuples(connection, dead_letters, columns, rows)
     if again:
-        reopened = {"status": "open", "resolved_at": None}
-        connection.execute(
-            AGAIN_FROM_FILE, [_as_again(row) | reopened | {"seen_version": row.version} for row in again]
-        )
+        connection.execute(AGAIN_FROM_FILE, [_as_again(row) | {"seen_version": row.version} for row in again])
     repeated = {row.id for row in again}
     return [row for row in new.values() if row.id not in repeated]
 

@@ -12,7 +12,7 @@ from producer.settings import ProducerSettings
 from store import database
 from store.reports import receipts
 from worker.contract import load_contract
-from worker.dead_letters import replay
+from worker.dead_letters import mirror, replay
 from worker.dead_letters.replay import Edit
 
 from .plant import Plant, ndjson, row
@@ -211,6 +211,42 @@ def test_a_resolved_payload_that_is_rejected_again_reopens_its_letter(plant: Pla
     assert (letter.status, letter.resolved_at, letter.occurrences) == ("open", None, 2)
     assert plant.mirrored() == {letter.id}
     assert plant.violations() == []
+
+
+def test_the_same_delivery_in_other_batches_does_not_reopen_a_resolved_letter(plant: Plant) -> None:
+    path = plant.file(ndjson(TEMP, row("b")))
+    in_other_batches = plant.messages(path, source="s", batch_records=1)
+    plant.run(path, source="s")
+    plant.replay(Edit({"value": 1}, None))
+    plant.work()
+    plant.load()
+    digest = plant.digest()
+    plant.send_messages(in_other_batches)
+    plant.work()
+    plant.load()
+    (letter,) = plant.letters(None)
+    assert (letter.status, letter.occurrences) == ("resolved", 2)
+    assert plant.mirrored() == set()
+    assert plant.digest() == digest
+    assert plant.violations() == []
+
+
+def test_a_resolved_letter_leaves_the_dlq_although_other_batches_of_its_delivery_come_first(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = plant.file(ndjson(TEMP, row("b")))
+    in_other_batches = plant.messages(path, source="s", batch_records=1)
+    plant.run(path, source="s")
+    plant.replay(Edit({"value": 1}, None))
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            mirror, "flush_outbox", lambda *_: None
+        )  # as a worker that is killed after its commit
+        plant.work()
+    assert len(plant.mirrored()) == 1
+    plant.send_messages(in_other_batches)
+    plant.work()
+    assert plant.mirrored() == set()
 
 
 def test_a_replayed_record_that_is_older_than_the_target_is_resolved_and_changes_nothing(
