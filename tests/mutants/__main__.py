@@ -18,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from .mutants import MUTANTS, Mutant
+from .edits import Mutant
+from .mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("producer", "worker", "store", "tests", "data", "benchmarks")
@@ -45,6 +46,7 @@ TESTS = (
     "tests/integration/store/test_batches.py",
     "tests/integration/store/test_dead_letters.py",
     "tests/integration/store/test_database.py",
+    "tests/integration/test_interleavings.py",
     "tests/integration/test_convergence.py",
 )
 

@@ -2,29 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One piece of source and what takes its place."""
-
-    file: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A mechanism, and the edits that take it out."""
-
-    name: str
-    edits: tuple[Edit, ...]
-
-
-def mutant(name: str, *edits: tuple[str, str, str]) -> Mutant:
-    return Mutant(name, tuple(Edit(*edit) for edit in edits))
-
+from .edits import mutant
+from .versions import VERSIONS
 
 LOOK = (
     "worker/batch/receive.py",
@@ -56,8 +35,8 @@ MUTANTS = (
         "outbox: a batch publishes nothing",
         (
             "worker/jobs.py",
-            "        mirror.flush_outbox(redis, engine)\n    _wake",
-            "    _wake",
+            "        mirror.flush_outbox(redis, engine)\n    here.load",
+            "    here.load",
         ),
         (
             "worker/jobs.py",
@@ -93,80 +72,7 @@ MUTANTS = (
             "            dead_letters.record_removed(connection, gone)\n",
         ),
     ),
-    mutant(
-        "last writer wins: what was written to the target meanwhile is overwritten",
-        (
-            "store/load/merge.py",
-            'and_(_same_key(chunk), held.c.lineage_id == rows.c["_rival"])',
-            "_same_key(chunk)",
-        ),
-    ),
-    mutant(
-        "last writer wins: every row of a key in a chunk is the greatest",
-        (
-            "store/load/chunk.py",
-            "    beaten = connection.execute(text(FLAG_BEATEN)).rowcount\n",
-            "    beaten = 0\n",
-        ),
-    ),
-    mutant(
-        "last writer wins: the target is not compared",
-        ("store/load/chunk.py", "    connection.execute(text(COMPARE_WITH_TARGET))\n", ""),
-    ),
-    mutant(
-        "last writer wins: the sequence is not compared",
-        (
-            "store/load/chunk.py",
-            "    WHEN chunk.ts > t.ts OR (chunk.ts = t.ts AND chunk.sequence > t.sequence) THEN {UPDATED}\n",
-            "    WHEN chunk.ts > t.ts THEN {UPDATED}\n",
-        ),
-    ),
-    mutant(
-        "last writer wins: a repeat does not count as a version",
-        (
-            "store/load/chunk.py",
-            "WHEN chunk._rank > tie.held_rank AND chunk._rank > COALESCE(tie.past_rank, 0) THEN",
-            "WHEN chunk._rank > tie.held_rank THEN",
-        ),
-    ),
-    mutant(
-        "last writer wins: ties are decided by the content hash",
-        (
-            "store/load/chunk.py",
-            "    WHEN chunk._rank > tie.held_rank AND chunk._rank > COALESCE(tie.past_rank, 0) THEN {UPDATED}\n"
-            "    WHEN chunk._rank = tie.held_rank AND chunk._rank >= COALESCE(tie.past_rank, 0)\n"
-            "         AND chunk.content_hash > tie.content_hash THEN {UPDATED}\n",
-            "    WHEN chunk.content_hash > tie.content_hash THEN {UPDATED}\n",
-        ),
-    ),
-    mutant(
-        "last writer wins: a chunk is not sorted by rank",
-        (
-            "store/load/chunk.py",
-            "staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash)",
-            "staged.c.ts, staged.c.sequence, staged.c.content_hash)",
-        ),
-    ),
-    mutant(
-        "outcomes: a repeat of the winner in its chunk is superseded",
-        (
-            "store/load/chunk.py",
-            "AND won.content_hash = chunk.content_hash THEN {DUPLICATE} ELSE {SUPERSEDED} END",
-            "AND won.content_hash = chunk.content_hash THEN {SUPERSEDED} ELSE {SUPERSEDED} END",
-        ),
-    ),
-    mutant(
-        "outcomes: batches do not count what was loaded of them",
-        ("store/load/merge.py", "    batches.add_loaded(connection, chunk.batches)\n", ""),
-    ),
-    mutant(
-        "replay: an unedited letter gets the version of its replay",
-        (
-            "worker/batch/receive.py",
-            "        versions = _versions_of_letters(connection, message)\n",
-            "",
-        ),
-    ),
+    *VERSIONS,
     mutant(
         "quick way: a repeated field is not noticed",
         (
@@ -280,6 +186,18 @@ MUTANTS = (
         ("worker/jobs.py", "    receive.store_split(engine, message)\n", ""),
     ),
     mutant(
+        "poison: a half begins at the first record of the whole",
+        ("worker/queue/message.py", "first=message.first + (piece.start or 0),", "first=message.first,"),
+    ),
+    mutant(
+        "poison: a half has the first letters of the whole",
+        (
+            "worker/queue/message.py",
+            "letters=message.letters[piece],",
+            "letters=message.letters[: len(records)],",
+        ),
+    ),
+    mutant(
         "poison: deaths are not counted",
         (
             "worker/batch/poison.py",
@@ -296,6 +214,22 @@ MUTANTS = (
         ),
     ),
     mutant(
+        "dead letters: the same delivery in other batches reopens a letter",
+        (
+            "store/tables/dead_letters.py",
+            'status=case((IS_LATER, "open"), else_=dead_letters.c.status)',
+            'status="open"',
+        ),
+    ),
+    mutant(
+        "dead letters: a later record reopens no letter",
+        (
+            "store/tables/dead_letters.py",
+            'status=case((IS_LATER, "open"), else_=dead_letters.c.status)',
+            "status=dead_letters.c.status",
+        ),
+    ),
+    mutant(
         "message: another version is read as this one",
         ("worker/queue/message.py", "        if version != VERSION:", "        if False:"),
     ),
@@ -305,6 +239,14 @@ MUTANTS = (
             "store/tables/deliveries.py",
             "orjson.dumps([kind, source, content, fingerprint, again])",
             "orjson.dumps([kind, source, content, again])",
+        ),
+    ),
+    mutant(
+        "ids: a file that is sent anew is the same delivery",
+        (
+            "store/tables/deliveries.py",
+            "orjson.dumps([kind, source, content, fingerprint, again])",
+            "orjson.dumps([kind, source, content, fingerprint])",
         ),
     ),
     mutant(
