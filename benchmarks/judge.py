@@ -12,22 +12,19 @@ from __future__ import annotations
 import argparse
 import csv
 import gc
-import io
 import json
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from enum import StrEnum
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from shapes import SHAPES, Shape
 
 from store.tables.deliveries import Delivery
 from worker.batch.receive import StagedRows
-from worker.contract import Contract, Record, load_contract
+from worker.contract import Contract, load_contract
 from worker.judge.stages import Judge, judge_batch, judge_for
 from worker.queue.message import Message
 from worker.settings import SourceSettings, WorkerSettings
@@ -36,119 +33,11 @@ BATCH = 20_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Status(StrEnum):
-    """Where an order stands."""
-
-    OPEN = "open"
-    PAID = "paid"
-    SHIPPED = "shipped"
-
-
-class Order(Record):
-    """A contract as people write them: exact amounts, an enumeration, a date, constraints, a validator."""
-
-    amount: Decimal = Field(ge=0, max_digits=12, decimal_places=2)
-    currency: str = Field(min_length=3, max_length=3)
-    status: Status
-    day: date
-    count: int = Field(ge=1)
-    note: str | None = None
-
-    @field_validator("currency")
-    @classmethod
-    def upper(cls, value: str) -> str:
-        return value.upper()
-
-
-class CheckedOrder(Order):
-    """One whose fields are checked against each other."""
-
-    @model_validator(mode="after")
-    def paid_in_full(self) -> CheckedOrder:
-        if self.status is Status.SHIPPED and self.amount < 0:
-            raise ValueError("nothing is shipped for nothing")
-        return self
-
-
-Maker = Callable[[random.Random, int], dict[str, Any]]
-
-
-def moment(number: int) -> str:
-    return (datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def event(chance: random.Random, number: int) -> dict[str, Any]:
-    return {
-        "key": f"k{chance.randrange(16**8):08x}{number % 256:02x}",
-        "name": f"sensor-{number % 1000}",
-        "value": round(chance.random() * 1000, 3),
-        "ts": moment(number),
-    }
-
-
-def event_and_more(chance: random.Random, number: int) -> dict[str, Any]:
-    return event(chance, number) | {"unit": "mm", "station": number % 90, "tags": ["a", "b"]}
-
-
-def earthquake(chance: random.Random, number: int) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "id": f"ci{number:08}",
-        "properties": {
-            "mag": round(chance.random() * 9, 2), "place": f"{number % 300} km N of X", "tz": None,
-            "time": 1_735_689_600_000 + number * 1000 + chance.randrange(1000), "status": "reviewed",
-            "sig": number % 70,
-        },
-        "geometry": {"type": "Point", "coordinates": [-117.4, 35.8, round(chance.random() * 30, 2)]},
-    }  # fmt: skip
-
-
-def order(chance: random.Random, number: int) -> dict[str, Any]:
-    return {
-        "key": f"{chance.randrange(16**12):012x}",
-        "amount": chance.randrange(10**6) / 100,
-        "currency": "EUR",
-        "status": chance.choice(list(Status)).value,
-        "day": moment(number * 60)[:10],
-        "count": 1 + number % 9,
-        "ts": moment(number),
-    }
-
-
-MAPPED = {"key": "id", "name": "properties.place", "value": "properties.mag", "ts": "properties.time"}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Records of one kind, and what they are judged by."""
-
-    make: Maker
-    model: str = "worker.contract:Event"
-    format: str = "json"
-    source: dict[str, Any] = field(default_factory=dict)
-
-
-SHAPES = {
-    "plain": Shape(event),
-    "plain, sequence": Shape(
-        lambda chance, n: event(chance, n) | {"version": n}, source={"sequence": "version", "extra": "ignore"}
-    ),
-    "plain, more fields": Shape(event_and_more),
-    "csv": Shape(event, format="csv"),
-    "mapped": Shape(earthquake, source={"fields": MAPPED, "ts_unit": "ms", "extra": "ignore"}),
-    "mapped, more fields": Shape(earthquake, source={"fields": MAPPED, "ts_unit": "ms"}),
-    "own contract": Shape(order, "__main__:Order"),
-    "own contract, csv": Shape(order, "__main__:Order", "csv"),
-    "own contract, crossed": Shape(order, "__main__:CheckedOrder"),
-}
-
-
 def batch_of(shape: Shape) -> Message:
     """A message of 20,000 records of a shape, a hundredth of them invalid."""
     chance = random.Random(1)
-    made = [shape.make(chance, number) for number in range(BATCH)]
-    header = list(made[0]) if shape.format == "csv" else None
-    texts = [row_of(each) if header else json.dumps(each, separators=(",", ":")) for each in made]
+    header = shape.header if shape.format == "csv" else None
+    texts = [shape.text(shape.make(chance, number)) for number in range(BATCH)]
     texts[::100] = ["{"] * len(texts[::100])
     delivery = Delivery("d", "file", "s", "f", None, "x")
     size = sum(map(len, texts))
@@ -156,12 +45,6 @@ def batch_of(shape: Shape) -> Message:
         "ab" * 16, "file", delivery, 0, "s", "f", shape.format, header, ",", list(texts), range(1, BATCH + 1), "x",
         [], size,
     )  # fmt: skip
-
-
-def row_of(record: dict[str, Any]) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow(record.values())
-    return out.getvalue().rstrip("\r\n")
 
 
 def cpu(do: Callable[[], object], rounds: int) -> float:
@@ -189,7 +72,7 @@ def model_alone(message: Message, contract: Contract, shape: Shape) -> None:
             if shape.format == "csv":
                 row = next(csv.reader([str(record)]))
                 contract.model.model_validate(dict(zip(message.header or [], row, strict=True)))
-            elif fields := shape.source.get("fields"):
+            elif fields := shape.source().get("fields"):
                 contract.model.model_validate(flat(json.loads(str(record)), fields))
             else:
                 read(str(record))
@@ -220,7 +103,7 @@ def main() -> None:
     for name in asked.shapes:
         shape = SHAPES[name]
         contract = load_contract(WorkerSettings.model_construct(contract=shape.model, extra=None))
-        judge = judge_for(contract, SourceSettings(**shape.source), timedelta(hours=1))
+        judge = judge_for(contract, SourceSettings(**shape.source()), timedelta(hours=1))
         message = batch_of(shape)
         quick = cpu(lambda m=message, j=judge: judged_rows(m, j), asked.rounds)
         if asked.only_quick:

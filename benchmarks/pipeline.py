@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from redis import Redis
+from watch import Watch
 
 COMMANDS = Path(sys.executable).parent
 READY_SECONDS = 30.0
@@ -35,21 +35,31 @@ class Run:
     counts: dict[str, Any]
     disk_bytes: int
     peak_mb: dict[str, float]  # process -> resident memory, at most
-    stages: dict[str, float] = field(default_factory=dict)  # microseconds a record
+    processor: dict[str, float] = field(default_factory=dict)  # kind of process -> microseconds a record
+    stages: dict[str, float] = field(default_factory=dict)  # microseconds a record, waits included
 
     @property
     def rate(self) -> float:
         return self.records / self.seconds
 
+    @property
+    def processor_us(self) -> float:
+        """Microseconds of processor time a record, of all processes together."""
+        return sum(self.processor.values())
+
 
 class Site:
-    """A home of its own, with nobody's settings."""
+    """A home of its own, with nobody's settings but those given: a sluice.toml, and single keys."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, config: str = "", **settings: object) -> None:
         self.home = Path(tempfile.mkdtemp())
+        file = self.home / "sluice.toml"
+        file.write_text(config)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLUICE_", "REDIS_", "DATABASE_"))}
         given = {f"SLUICE_{name.upper()}": str(value) for name, value in settings.items()}
-        self.env = kept | {"SLUICE_HOME": str(self.home), "SLUICE_LOAD_ON_IDLE": "true"} | given
+        own = {"SLUICE_HOME": str(self.home), "SLUICE_CONFIG": str(file), "SLUICE_LOAD_ON_IDLE": "true"}
+        # The contracts of these shapes are modules of this folder.
+        self.env = kept | own | {"PYTHONPATH": str(Path(__file__).parent)} | given
 
     def __enter__(self) -> Site:
         return self
@@ -83,15 +93,17 @@ class Site:
         return Redis.from_url(private_server.url(self.home))
 
     @contextmanager
-    def working(self, workers: int) -> Iterator[Memory]:
-        """`worker up` beside what is done here; its memory is watched."""
+    def working(self, workers: int) -> Iterator[Watch]:
+        """`worker up` beside what is done here; its processes are watched."""
         command = [str(COMMANDS / "worker"), "up", "--workers", str(workers)]
-        with Path(self.home, "up.log").open("w") as log:
+        up_log = self.home / "up.log"
+        with up_log.open("w") as log:
             up = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
             try:
                 self._until_ready(workers)
-                with Memory(up.pid) as memory:
-                    yield memory
+                redis = int(self.redis().info("server")["process_id"])
+                with Watch(up.pid, up_log, redis) as watch:
+                    yield watch
             finally:
                 up.send_signal(signal.SIGTERM)
                 up.wait(30)
@@ -125,15 +137,24 @@ class Site:
 def run(file: Path, workers: int = 2, site: Site | None = None, **settings: object) -> Run:
     """A file from its first byte to its last row in the target, everything on."""
     if site is None:
-        with Site(**settings) as new:
+        with Site(**settings) as new:  # type: ignore[arg-type]
             return run(file, workers, new)
-    with site.working(workers) as memory:
-        started = time.perf_counter()
+    with site.working(workers) as watch:
+        started, producer_before = time.perf_counter(), ended_children_seconds()
         sent = site.json("producer", "enqueue", str(file), "--wait")
         seconds = time.perf_counter() - started
+        processor = watch.processor_seconds() | {"producer": ended_children_seconds() - producer_before}
     site.run("store", "check")  # no figure without the laws
     disk = sum(path.stat().st_size for path in site.home.glob("sluice.db*"))
-    return Run(sent["records"], seconds, sent, disk, memory.peak_mb, site.stage_times())
+    records = sent["records"]
+    each = {kind: spent / records * 1e6 for kind, spent in processor.items()}
+    return Run(records, seconds, sent, disk, watch.peak_mb, each, site.stage_times())
+
+
+def ended_children_seconds() -> float:
+    """Processor time of this process' children that have ended, `producer` among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def producer_alone(file: Path) -> tuple[float, float]:
@@ -160,34 +181,3 @@ def redis_share(file: Path) -> float:
         before = int(redis.info("memory")["used_memory"])
         site.run("producer", "enqueue", str(file))
         return (int(redis.info("memory")["used_memory"]) - before) / file.stat().st_size
-
-
-class Memory(threading.Thread):
-    """Watches the resident memory of a process' descendants."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._root = psutil.Process(pid)
-        self._done = threading.Event()
-        self._peak: dict[int, float] = {}
-
-    def __enter__(self) -> Memory:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self._done.wait(0.25):
-            for process in self._root.children(recursive=True):
-                try:
-                    used = process.memory_info().rss / 2**20
-                except psutil.Error:
-                    continue
-                self._peak[process.pid] = max(used, self._peak.get(process.pid, 0.0))
-
-    @property
-    def peak_mb(self) -> dict[str, float]:
-        return {str(pid): peak for pid, peak in self._peak.items()}

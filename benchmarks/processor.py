@@ -9,22 +9,19 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from loop import bare_loop
 from pipeline import Site
 
-TURNS = 3
 
-
-def ratio(file: Path) -> float:
-    """The least processor time of the pipeline, by the least of the loop, over a few turns each."""
+def ratio(file: Path, turns: int) -> float:
+    """The least processor time of the pipeline, by the least of the loop, over so many turns each."""
     loops, pipelines = [], []
-    for turn in range(TURNS):
+    for turn in range(turns):
         with Site() as site, environment(site):
             site.run("producer", "enqueue", os.devnull, "--format", "ndjson")  # starts the private Redis
-            loops.append(processor_seconds(partial(bare_loop, file, site.home / f"loop-{turn}.db")))
+            loops.append(bare_loop(file, site.home / f"loop-{turn}.db").cpu_seconds)
             pipelines.append(pipeline_seconds(file))
             site.run("store", "check")  # no figure without the laws
     return min(pipelines) / min(loops)
@@ -40,7 +37,7 @@ def pipeline_seconds(file: Path) -> float:
     here = workplace()
     feed = Feed("default", here.worker.source("default"), here.contract, ProducerSettings.load())
     with feed.open(str(file)) as opened:
-        wires = [message.to_wire() for message in feed.messages(opened, str(file))]
+        wires = [message.to_wire() for message in feed.messages(opened, feed.delivery(str(file)))]
 
     def process_and_load() -> None:
         for wire in wires:

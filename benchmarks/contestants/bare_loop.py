@@ -9,4 +9,4 @@ from contestants.race import Finish, Race
 
 def run(race: Race) -> Finish:
     database = race.folder / "target.db"
-    return Finish(bare_loop(race.file, database), database, rejected=None)
+    return Finish(bare_loop(race.file, database).seconds, database, rejected=None)

@@ -1,0 +1,72 @@
+"""Watches the processes of `worker up`: their peak memory, and the processor time of each kind."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+EVERY_SECONDS = 0.25
+STARTED = re.compile(r"started (worker|loader|cron)[ 0-9]* \(process (\d+)\)")
+KINDS = {"worker": "workers", "loader": "loader", "cron": "supervisor and cron"}
+
+
+class Watch(threading.Thread):
+    """Peak memory, and processor time since it began."""
+
+    def __init__(self, up: int, log: Path, redis: int) -> None:
+        """`up` is the process of `worker up`, which names its children in `log`."""
+        super().__init__(daemon=True)
+        self._up = psutil.Process(up)
+        started = {int(pid): KINDS[name] for name, pid in STARTED.findall(log.read_text())}
+        self._kinds = {psutil.Process(pid): kind for pid, kind in started.items()}
+        self._redis = psutil.Process(redis)
+        self._done = threading.Event()
+        self._peak: dict[int, float] = {}
+        self._before = self._processor_seconds()
+
+    def __enter__(self) -> Watch:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._done.wait(EVERY_SECONDS):
+            for process in self._up.children(recursive=True):
+                try:
+                    used = process.memory_info().rss / 2**20
+                except psutil.Error:
+                    continue
+                self._peak[process.pid] = max(used, self._peak.get(process.pid, 0.0))
+
+    @property
+    def peak_mb(self) -> dict[str, float]:
+        return {str(pid): peak for pid, peak in self._peak.items()}
+
+    def processor_seconds(self) -> dict[str, float]:
+        """kind of process -> seconds of processor time since the watch began."""
+        now = self._processor_seconds()
+        return {kind: now[kind] - self._before[kind] for kind in now}
+
+    def _processor_seconds(self) -> Counter[str]:
+        spent: Counter[str] = Counter()
+        for process, kind in [*self._kinds.items(), (self._redis, "Redis"), (self._up, KINDS["cron"])]:
+            spent[kind] += seconds_of(process)
+            if process not in (self._up, self._redis):
+                spent[kind] += sum(map(seconds_of, process.children(recursive=True)))
+        return spent
+
+
+def seconds_of(process: psutil.Process) -> float:
+    """User and system time of a process, and of its children that have ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # its parent has its time now
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
