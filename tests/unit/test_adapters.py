@@ -12,7 +12,7 @@ from worker.contract import load_contract
 from worker.judge.adapt import Adapter, sequence_reader
 from worker.judge.faults import Rejection
 from worker.judge.parse import Unusable
-from worker.judge.times import digits_reader, time_reader
+from worker.judge.times import Times, digits_reader, time_reader
 from worker.settings import SourceSettings, WorkerSettings
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))
@@ -119,6 +119,27 @@ def test_an_epoch_number_is_read_in_the_unit_of_its_source(unit: str, value: Any
 def test_nanoseconds_are_not_read_through_a_float() -> None:
     assert read(1736942400123456999, ts_unit="ns") == "2025-01-15T12:00:00.123456Z"
     assert read(-1, ts_unit="s") == "1969-12-31T23:59:59.000000Z"
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+@given(data=st.data())
+def test_a_column_of_epoch_numbers_is_read_as_each_of_them(
+    unit: str, per_second: int, data: st.DataObject
+) -> None:
+    first, last = (-62_135_596_800, 253_402_300_799)  # the first and the last second of the years 1 to 9999
+    source = SourceSettings(ts_unit=unit)  # type: ignore[arg-type]
+    numbers = st.one_of(
+        st.integers(first * per_second, (last + 1) * per_second - 1),
+        st.integers(-2 * 86_400 * per_second, 2 * 86_400 * per_second),
+    )
+    column = data.draw(st.lists(numbers, min_size=1, max_size=4))
+    stored, digits = Times(source).stored(column, set())
+    assert stored == [read(each, ts_unit=unit) for each in column]
+    assert (digits or [0] * len(column)) == [below(each, ts_unit=unit) for each in column]
+    beyond = [*column, (last + 1) * per_second]
+    odd: set[int] = set()
+    assert Times(source).stored(beyond, odd)[0][:-1] == stored
+    assert odd == {len(column)}
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -133,7 +133,22 @@ COMMON = {
     24: (re.compile(rf"(?:{SECOND}\.[0-9]{{3}}Z,)*"), "000Z"),
     27: (re.compile(rf"(?:{SECOND}\.[0-9]{{6}}Z,)*"), "Z"),
 }
-NAIVE_EPOCH = datetime(1970, 1, 1)
+
+MINUTES = [f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60)]  # of a day
+SECONDS = [f"{second:02d}" for second in range(60)]
+# Units in a second -> the text of each fraction.
+ENDINGS = {1: [".000000Z"], 1000: [f".{milli:03d}000Z" for milli in range(1000)]}
+
+
+class Days(dict[int, str]):
+    """Days since 1970 -> their dates as text: of a slice's times there are few."""
+
+    def __missing__(self, day: int) -> str:
+        self[day] = date.fromordinal(EPOCH_DAY + day).isoformat()
+        return self[day]
+
+
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 class Times:
@@ -159,21 +174,31 @@ class Times:
         if self._per_second and kinds == {int}:
             try:
                 return self._from_integers(column)
-            except OverflowError:  # one at a time, then
+            except (OverflowError, ValueError):  # one at a time, then
                 pass
         return self._each(column, odd)
 
     def _from_integers(self, column: list[int]) -> tuple[list[str], list[int] | None]:
-        per_second = self._per_second or 1
-        micros: Iterable[int] = (
-            [each * (10**6 // per_second) for each in column]
-            if per_second <= 10**6
-            else [each // (per_second // 10**6) for each in column]
-        )
+        """Each part of a time is looked up, and put together: 0.4 µs a time, where a datetime takes 1.5.
+
+        Raises OverflowError, ValueError for a time outside the years 1 to 9999.
+        """
+        second = self._per_second or 1
+        minute, day, days = 60 * second, 86_400 * second, Days()
+        if endings := ENDINGS.get(second):
+            stored = [
+                f"{days[each // day]}{MINUTES[each // minute % 1440]}{SECONDS[each // second % 60]}"
+                f"{endings[each % second]}"
+                for each in column
+            ]
+            return stored, None
+        micro = second // 10**6
         stored = [
-            (NAIVE_EPOCH + timedelta(0, 0, each)).isoformat("T", "microseconds") + "Z" for each in micros
+            f"{days[each // day]}{MINUTES[each // minute % 1440]}{SECONDS[each // second % 60]}"
+            f".{each % second // micro:06d}Z"
+            for each in column
         ]
-        return stored, [each % 1000 for each in column] if per_second == 10**9 else None
+        return stored, [each % micro for each in column] if micro > 1 else None
 
     def _each(self, column: list[Any], odd: set[int]) -> tuple[list[str], list[int]]:
         read, below, stored, digits = self._read, self._below, [], []

@@ -42,11 +42,23 @@ class Field:
     def unfit(self, column: Column) -> set[int]:
         """The rows of what the careful way rejects, or reads another way, before it asks the contract."""
         kinds = set(map(type, column))
-        if kinds == {str} and (not self.required or ("" not in column and not any(map(str.isspace, column)))):
+        alone = len(kinds) == 1
+        odd = {
+            kind
+            for kind in kinds
+            if not self._all_fit(kind, column if alone else [each for each in column if type(each) is kind])
+        }
+        if not odd:
             return set()
-        if kinds and kinds <= {int, float} and min(column) > -LIMIT and max(column) < LIMIT:
-            return set()
-        return {row for row, value in enumerate(column) if self._is_unfit(value)}
+        return {row for row, value in enumerate(column) if type(value) in odd and self._is_unfit(value)}
+
+    def _all_fit(self, kind: type, values: Column) -> bool:
+        """Whether all values of one type surely fit: a few calls, instead of one a value."""
+        if kind is str:
+            return not self.required or ("" not in values and not any(map(str.isspace, values)))
+        if kind is int or kind is float:
+            return bool(min(values) > -LIMIT and max(values) < LIMIT)
+        return False
 
     def _is_unfit(self, value: Any) -> bool:
         if value is ABSENT:
