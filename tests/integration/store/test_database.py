@@ -311,3 +311,13 @@ def test_a_checkpoint_that_fails_takes_nothing_back(engine: Engine) -> None:
         driver.set_authorizer(None)
     with database.reading(engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM locks")).scalar() == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 332, 333, 334, 1000])  # around what one statement holds
+def test_tuples_are_inserted_each_once_in_their_columns(engine: Engine, count: int) -> None:
+    rows = [(f"lock {number}", f"holder {number}", f"expiry {number}") for number in range(count)]
+    with database.transaction(engine) as connection:
+        database.insert_tuples(connection, schema.locks, ("name", "holder", "expires_at"), rows)
+    with database.reading(engine) as connection:
+        found = connection.execute(text("SELECT name, holder, expires_at FROM locks"))
+        assert sorted(map(tuple, found)) == sorted(rows)
