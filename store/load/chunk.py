@@ -13,7 +13,7 @@ before. A repeat raises it so, without a row written to the target.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -117,17 +117,17 @@ def take(
     connection.execute(DropTable(table, if_exists=True))
     connection.execute(CreateTable(table))
     database.keep_temporary(connection, CHUNK_CACHE_MB)
-    rows = _fill(connection, tables, table, last)
+    staged = staging.rows_by_batch(connection, last)
+    sources = _sources(connection, sorted(staged))
+    rows = _fill(connection, tables, table, last, one_source=len(sources) == 1)
     _decide(connection)
     if dedupe < 1:
         _count_repeats_as_superseded(connection, dedupe)
-    per_batch = _by_batch(connection, table, last)
+    per_batch = _by_batch(connection, table, staged)
     conflicts: dict[str, int] = {}
     if any(each.get("conflicts") for each in per_batch.values()):
         conflicts = _conflicts(connection, table)
-    return Chunk(
-        tables, table, last, rows, per_batch, conflicts, _newest(connection, table, sorted(per_batch))
-    )
+    return Chunk(tables, table, last, rows, per_batch, conflicts, _newest(connection, table, sources))
 
 
 def rank(rows: str, batch: str, id: str, version: str) -> str:
@@ -137,12 +137,23 @@ def rank(rows: str, batch: str, id: str, version: str) -> str:
     return f"COALESCE({rows}.{version}, {first} + {number})"
 
 
-def _fill(connection: Connection, tables: RecordTables, chunk: Table, last: int) -> int:
-    """Fills the chunk table, in the order of versions; how many rows."""
+def _sources(connection: Connection, numbers: Sequence[int]) -> Sequence[str]:
+    """The sources of these batches."""
+    of_batch = database.member_of(connection, batches.c.seq, numbers)
+    return connection.execute(select(batches.c.source).where(of_batch).distinct()).scalars().all()
+
+
+def _fill(connection: Connection, tables: RecordTables, chunk: Table, last: int, *, one_source: bool) -> int:
+    """Fills the chunk table, in the order of versions; how many rows.
+
+    Without a source that is the same in all rows, SQLite sorts a fifth faster: 0.5 µs a row.
+    """
     staged = tables.staging
     names = [*tables.data, "id", "line", "parent_id", "version"]
     ranked: ColumnElement[int] = literal_column(rank("staging", "batches", "id", "version"), BigInteger)
-    order = (staged.c.source, staged.c.key, staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash)
+    order = [staged.c.key, staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash]
+    if not one_source:
+        order.insert(0, staged.c.source)
     rows = (
         select(*(staged.c[name] for name in names), ranked)
         .join_from(staged, batches, batches.c.seq == staged.c.id.op(">>")(POSITION_BITS))
@@ -234,10 +245,13 @@ def _count_repeats_as_superseded(connection: Connection, dedupe: float) -> None:
     connection.execute(text(statement), {"bound": bound})
 
 
-def _by_batch(connection: Connection, chunk: Table, last: int) -> dict[int, dict[str, int]]:
-    """The outcomes of each batch, counted. Most rows are new: only the others are grouped, which sorts them."""
+def _by_batch(connection: Connection, chunk: Table, staged: Mapping[int, int]) -> dict[int, dict[str, int]]:
+    """The outcomes of each batch, counted; `staged` are its rows.
+
+    Most rows are new: only the others are grouped, which sorts them.
+    """
     batch, outcome = chunk.c.id.op(">>")(POSITION_BITS), chunk.c["_outcome"]
-    found = {number: {"inserted": rows} for number, rows in staging.rows_by_batch(connection, last).items()}
+    found = {number: {"inserted": rows} for number, rows in staged.items()}
     others = select(batch, outcome, func.count(), func.sum(chunk.c["_conflict"])).group_by(batch, outcome)
     conflicts: Counter[int] = Counter()
     for number, kind, count, tied in connection.execute(others.where(outcome != INSERTED)):
@@ -252,10 +266,8 @@ def _conflicts(connection: Connection, chunk: Table) -> dict[str, int]:
     return {source: count for source, count in connection.execute(counted.group_by(chunk.c.source))}
 
 
-def _newest(connection: Connection, chunk: Table, numbers: Sequence[int]) -> list[Move]:
+def _newest(connection: Connection, chunk: Table, sources: Sequence[str]) -> list[Move]:
     """Each source's greatest event time in the chunk, and the record that has it (the first by id)."""
-    of_batch = database.member_of(connection, batches.c.seq, numbers)
-    sources = connection.execute(select(batches.c.source).where(of_batch).distinct()).scalars().all()
     rows: Sequence[Any]
     if len(sources) == 1:  # grouping would sort the chunk
         rows = [(sources[0], connection.execute(select(func.max(chunk.c.ts))).scalar_one())]
