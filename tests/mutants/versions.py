@@ -55,8 +55,8 @@ VERSIONS = (
         "last writer wins: a chunk is not sorted by rank",
         (
             "store/load/chunk.py",
-            "staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash)",
-            "staged.c.ts, staged.c.sequence, staged.c.content_hash)",
+            "staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash]",
+            "staged.c.ts, staged.c.sequence, staged.c.content_hash]",
         ),
     ),
     mutant(
@@ -114,7 +114,7 @@ VERSIONS = (
     ),
     mutant(
         "ties by hash: a chunk is not sorted by hash",
-        ("store/load/chunk.py", "ranked, staged.c.content_hash)", "ranked)"),
+        ("store/load/chunk.py", "ranked, staged.c.content_hash]", "ranked]"),
     ),
     mutant(
         "ties by hash: the target holds the smaller one",
