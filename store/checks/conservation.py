@@ -13,10 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, Subquery, func, literal, select
 
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, batches, dead_letters, lineage_events, record_lineage
+from store.database.schema import (
+    POSITION_BITS,
+    batches,
+    dead_letters,
+    lineage_events,
+    past_lineage,
+    record_lineage,
+)
 from store.database.schema import run_log as run_log_table
 from store.tables import batches as inbox
 from store.tables import load_runs, staging, target
@@ -67,7 +75,12 @@ def laws(connection: Connection) -> list[Law]:
         ),
         Law(
             "staged = inserted + updated + duplicates + superseded + pending in staging",
-            [*_staged_violations(connection), *_load_violations(connection), *_row_violations(connection)],
+            [
+                *_staged_violations(connection),
+                *_load_violations(connection),
+                *_conflict_violations(connection),
+                *_row_violations(connection),
+            ],
         ),
     ]
 
@@ -185,6 +198,24 @@ def _load_violations(connection: Connection) -> list[str]:
     return found + [
         f"run {run}: not in the log, but lineage has {n} {name}" for (run, name), n in counted.items()
     ]
+
+
+def _conflict_violations(connection: Connection) -> list[str]:
+    """Runs, and all batches together, whose conflicts are not all listed, or more than they are."""
+    run = past_lineage.c.conflict_run
+    by_run = select(run, func.count()).where(run.is_not(None)).group_by(run)
+    listed = {number: count for number, count in connection.execute(by_run)}
+    logs = select(run_log_table.c.seq, run_log_table.c.conflicts)
+    logged = {number: sum(orjson.loads(counts).values()) for number, counts in connection.execute(logs)}
+    found = [
+        f"run {number}: logged {logged.get(number, 0)} conflicts, but lineage has {listed.get(number, 0)}"
+        for number in sorted(logged.keys() | listed.keys())
+        if logged.get(number, 0) != listed.get(number, 0)
+    ]
+    counted = connection.execute(select(func.coalesce(func.sum(batches.c.conflicts), 0))).scalar_one()
+    if counted != sum(listed.values()):
+        found.append(f"in total: batches have {counted} conflicts, but lineage has {sum(listed.values())}")
+    return found
 
 
 def _row_violations(connection: Connection) -> list[str]:

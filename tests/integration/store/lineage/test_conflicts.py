@@ -218,3 +218,22 @@ def test_what_is_listed_is_what_the_report_and_the_runs_counted(
         assert (winner.key, winner.ts, winner.sequence) == (loser.key, loser.ts, loser.sequence)
         assert each["winner"]["line"] == winner.line
         assert each["loser"]["line"] == loser.line
+
+
+@pytest.mark.parametrize(
+    ("tampering", "reported"),
+    [
+        ("UPDATE past_lineage SET conflict_run = NULL", "run 2: logged 1 conflicts, but lineage has 0"),
+        ("UPDATE past_lineage SET conflict_run = 1", "run 1: logged 0 conflicts, but lineage has 1"),
+        ("UPDATE run_log SET conflicts = '{\"default\": 3}' WHERE seq = 2", "run 2: logged 3 conflicts"),
+        ("UPDATE batches SET conflicts = 0", "in total: batches have 0 conflicts, but lineage has 1"),
+    ],
+)
+def test_conflicts_that_are_counted_otherwise_than_listed_break_a_law(
+    ledger: Ledger, tampering: str, reported: str
+) -> None:
+    two_deliveries(ledger, load_between=True, last_first=False)
+    ledger.load()
+    assert ledger.violations() == []
+    ledger.tamper(tampering)
+    assert any(each.startswith(reported) for each in ledger.violations())
