@@ -145,7 +145,7 @@ class Message:
         texts = (self.id, self.source, self.file, self.delimiter, self.fingerprint)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("id, source, file, delimiter and fingerprint must be text")
-        if type(self.first) is not int or not 0 <= self.first < 1 << RECORD_BITS:
+        if type(self.first) is not int or not 0 <= self.first <= (1 << RECORD_BITS) - len(self.records):
             raise ValueError("first must be the number of a record in its delivery")
         if self.kind not in ("file", "replay") or self.format not in ("json", "csv"):
             raise ValueError("kind must be file or replay, format json or csv")
