@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -84,24 +84,29 @@ FIXED = frozenset(
 )
 
 
+def _version() -> Iterator[Column[Any]]:
+    """What both tables hold of a version, beside its key and the contract's columns."""
+    yield Column("ts", Text, nullable=False)
+    yield Column("sequence", BigInteger, nullable=False, server_default="0")  # orders versions of one time
+    # A tombstone: all but key and time is null.
+    yield Column("deleted", Boolean, nullable=False, server_default=false())
+    yield Column("content_hash", LargeBinary(16), nullable=False)
+    yield Column("extra", Text)  # JSON: the fields beyond the contract
+
+
 @lru_cache(maxsize=8)
 def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
     """The two tables a record passes through, with these contract columns."""
     tables = MetaData()
     typed = [(column.name, KIND_TYPES[column.kind]) for column in columns]
+
     staging = Table(
         "staging",
         tables,
         Column("id", Serial, primary_key=True, autoincrement=False),  # see `staged_id`: rows are appended
         Column("source", Name, nullable=False),
         Column("key", Name, nullable=False),
-        Column("ts", Text, nullable=False),
-        Column("sequence", BigInteger, nullable=False, server_default="0"),  # orders versions of one time
-        Column(
-            "deleted", Boolean, nullable=False, server_default=false()
-        ),  # a tombstone: all but key and time is null
-        Column("content_hash", LargeBinary(16), nullable=False),
-        Column("extra", Text),  # JSON: the fields beyond the contract
+        *_version(),
         Column("line", BigInteger, nullable=False),
         Column("flags", Integer, nullable=False, server_default="0"),  # 1 late, 2 stale
         Column("parent_id", BigInteger),
@@ -113,13 +118,7 @@ def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
         tables,
         Column("source", Name, primary_key=True),
         Column("key", Name, primary_key=True),
-        Column("ts", Text, nullable=False),
-        Column("sequence", BigInteger, nullable=False, server_default="0"),  # orders versions of one time
-        Column(
-            "deleted", Boolean, nullable=False, server_default=false()
-        ),  # a tombstone: all but key and time is null
-        Column("content_hash", LargeBinary(16), nullable=False),
-        Column("extra", Text),
+        *_version(),
         Column("lineage_id", BigInteger, nullable=False),
         Column("lineage_line", BigInteger, nullable=False),
         Column("lineage_run", BigInteger, nullable=False),

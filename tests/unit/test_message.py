@@ -85,7 +85,8 @@ def test_a_message_of_another_version_is_refused(wire: Any) -> None:
 @pytest.mark.parametrize(
     "changed",
     [{"records": None}, {"records": [{}]}, {"records": [{"base64": "%%", "size": 1, "digest": None}]},
-     {"letters": [[1]]}, {"records": [5]}, {"first": -1}, {"first": 2**32}, {"first": 2**32 - 1}, {"first": True}, {"first": "0"},
+     {"letters": [[1]]}, {"records": [5]}, {"first": -1}, {"first": 2**32}, {"first": 2**32 - 1}, {"first": True},
+     {"first": "0"},
      {"delivery": None}, {"delivery": "d1"}, {"delivery": ["d1", "file", "c1"]}, {"delivery": [1, "file", "c1", 0]},
      {"delivery": ["d1", "folder", "c1", 0]}, {"delivery": ["d1", "file", 1, 0]},
      {"delivery": ["d1", "file", "c1", "0"]}],

@@ -85,39 +85,37 @@ def store_split(engine: Engine, message: Message) -> None:
     """Keeps that a batch was cut in two: a second delivery, or the file sent again, does nothing more."""
     zeros = dict.fromkeys(batches.AT_STAGE, 0)
     with database.transaction(engine) as connection:
-        row = Batch(
-            id=message.id,
-            kind="split",
-            delivery_seq=deliveries.begin(connection, message.delivery),
-            source=message.source,
-            file=message.file,
-            first_record=message.first,
-            first_line=message.lines[0],
-            last_line=message.lines[-1],
-            fingerprint=message.fingerprint,
-            reasons={},
-            seconds={},
-            watermark_before=None,
-            processed_at=timestamps.now_text(),
-            stages_run=[],
-            **zeros,
-        )
+        number = deliveries.begin(connection, message.delivery)
+        row = _row(
+            message, number, kind="split", fingerprint=message.fingerprint, reasons={}, seconds={},
+            watermark_before=None, stages_run=[], **zeros,
+        )  # fmt: skip
         batches.record(connection, row)
 
 
-def _receipt(
-    message: Message, judge: Judge, verdict: Verdict, delivery: int, seconds: dict[str, float]
-) -> Batch:
-    judged = verdict.judged
+def _row(message: Message, delivery: int, **became: Any) -> Batch:
+    """A batch's row: what its message says of it, and what became of it."""
     return Batch(
         id=message.id,
-        kind=message.kind,
         delivery_seq=delivery,
         source=message.source,
         file=message.file,
         first_record=message.first,
         first_line=message.lines[0],
         last_line=message.lines[-1],
+        processed_at=timestamps.now_text(),
+        **became,
+    )
+
+
+def _receipt(
+    message: Message, judge: Judge, verdict: Verdict, delivery: int, seconds: dict[str, float]
+) -> Batch:
+    judged = verdict.judged
+    return _row(
+        message,
+        delivery,
+        kind=message.kind,
         fingerprint=judge.fingerprint,
         received=len(message.records),
         staged=len(judged.valid),
@@ -128,7 +126,6 @@ def _receipt(
         reasons=dict(Counter(bad.faults[0].reason for bad in judged.bad).most_common()),
         seconds=seconds,
         watermark_before=verdict.watermark,
-        processed_at=timestamps.now_text(),
         stages_run=[name for name in seconds if name != "lock"],
     )
 

@@ -7,6 +7,7 @@ field, a number of many digits, NUL), and rows that do not fit their header.
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from itertools import compress, repeat
 from typing import Any
@@ -43,26 +44,26 @@ LIKE_NUMBERS = bytes.maketrans(b"0123456789.,[E", b"0" * 11 + b"::e")
 LONG = (b":" + b"0" * 16, b":-" + b"0" * 16, b"0e-000")
 
 
-class Table:
+class Table(ABC):
     """The records of a slice, by the names of their fields."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, ...], list[Any]] = {}
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
         """Each record as a dictionary."""
-        raise NotImplementedError
 
+    @abstractmethod
     def column(self, name: str) -> list[Any]:
         """A field of all records; ABSENT where one has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def beyond(self, known: Collection[str]) -> list[dict[str, Any]] | None:
         """What each record has beside these fields, nulls left out; None where no record has more."""
-        raise NotImplementedError
 
     def at(self, path: tuple[str, ...]) -> list[Any]:
         """A column of what a path of names leads to; None or ABSENT where it leads nowhere."""
