@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,13 @@ settings.load_profile("gate")
 
 TESTS = Path(__file__).parent
 LONGEST = ("test_chaos_short.py", "test_recovery.py", "test_stopping.py", "test_supervisor.py")
+
+
+def pytest_configure() -> None:
+    """Whoever runs the tests in the background of a script has these signals ignored, and processes inherit that."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)  # one process alone has no xdist
