@@ -32,10 +32,11 @@ def pipeline_seconds(file: Path) -> float:
     from producer.feed import Feed
     from producer.settings import ProducerSettings
     from worker import jobs, loader
+    from worker.contract import load_contract
     from worker.workplace import close_workplace, workplace
 
     here = workplace()
-    feed = Feed("default", here.worker.source("default"), here.contract, ProducerSettings.load())
+    feed = Feed("default", here.worker.source("default"), load_contract(here.worker), ProducerSettings.load())
     with feed.open(str(file)) as opened:
         wires = [message.to_wire() for message in feed.messages(opened, feed.delivery(str(file)))]
 
