@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from shapes import SHAPES, Shape
@@ -105,13 +106,13 @@ def main() -> None:
         contract = load_contract(WorkerSettings.model_construct(contract=shape.model, extra=None))
         judge = judge_for(contract, SourceSettings(**shape.source()), timedelta(hours=1))
         message = batch_of(shape)
-        quick = cpu(lambda m=message, j=judge: judged_rows(m, j), asked.rounds)
+        quick = cpu(partial(judged_rows, message, judge), asked.rounds)
         if asked.only_quick:
             print(f"{name:24}{quick:8.2f}")
             continue
         slow = careful_judge(judge)
-        careful = cpu(lambda m=message, j=slow: judged_rows(m, j), max(1, asked.rounds // 3))
-        model = cpu(lambda m=message, c=contract, s=shape: model_alone(m, c, s), asked.rounds)
+        careful = cpu(partial(judged_rows, message, slow), max(1, asked.rounds // 3))
+        model = cpu(partial(model_alone, message, contract, shape), asked.rounds)
         print(f"{name:24}{quick:8.2f}{careful:9.2f}{model:8.2f}{quick / model:13.2f}")
 
 

@@ -51,7 +51,7 @@ class Run:
 class Site:
     """A home of its own, with nobody's settings but those given: a sluice.toml, and single keys."""
 
-    def __init__(self, config: str = "", **settings: object) -> None:
+    def __init__(self, config: str = "", **settings: str | float) -> None:
         self.home = Path(tempfile.mkdtemp())
         file = self.home / "sluice.toml"
         file.write_text(config)
@@ -134,10 +134,10 @@ class Site:
         return {name: seconds / records * 1e6 for name, seconds in spent.items()}
 
 
-def run(file: Path, workers: int = 2, site: Site | None = None, **settings: object) -> Run:
+def run(file: Path, workers: int = 2, site: Site | None = None, **settings: str | float) -> Run:
     """A file from its first byte to its last row in the target, everything on."""
     if site is None:
-        with Site(**settings) as new:  # type: ignore[arg-type]
+        with Site("", **settings) as new:
             return run(file, workers, new)
     with site.working(workers) as watch:
         started, producer_before = time.perf_counter(), ended_children_seconds()

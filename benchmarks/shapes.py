@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -78,7 +78,7 @@ class Shape:
     make: Maker
     number: str  # the path of a number, which an invalid record has no number at
     model: str = "worker.contract:Event"
-    format: str = "json"
+    format: Literal["json", "csv"] = "json"
     settings: str = ""  # of its source, as sluice.toml has them
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import psutil
@@ -54,8 +54,8 @@ class Watch(threading.Thread):
         now = self._processor_seconds()
         return {kind: now[kind] - self._before[kind] for kind in now}
 
-    def _processor_seconds(self) -> Counter[str]:
-        spent: Counter[str] = Counter()
+    def _processor_seconds(self) -> dict[str, float]:
+        spent: defaultdict[str, float] = defaultdict(float)
         for process, kind in [*self._kinds.items(), (self._redis, "Redis"), (self._up, KINDS["cron"])]:
             spent[kind] += seconds_of(process)
             if process not in (self._up, self._redis):

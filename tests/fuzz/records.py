@@ -125,7 +125,7 @@ def record(data: bytes, source: str) -> None:
 
 
 def one(text: str, **changed: Any) -> Message:
-    fields = {
+    fields: dict[str, Any] = {
         "id": "ab" * 16, "kind": "file", "delivery": DELIVERY, "first": 0, "source": "fuzz", "file": "-",
         "format": "json", "header": None,
         "delimiter": ",", "records": [text], "lines": [1], "fingerprint": "", "letters": [], "size": len(text),
