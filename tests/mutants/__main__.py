@@ -27,16 +27,16 @@ SECONDS = 600
 
 # Those that start no server and no process: the quickest to notice come first.
 TESTS = (
-    "tests/integration/test_mechanisms.py",
-    "tests/integration/test_jobs.py",
-    "tests/integration/test_dead_letter_queue.py",
+    "tests/integration/queue/test_mechanisms.py",
+    "tests/integration/queue/test_jobs.py",
+    "tests/integration/queue/test_dead_letter_queue.py",
     "tests/integration/test_loader.py",
     "tests/integration/test_replay.py",
-    "tests/integration/test_sending.py",
-    "tests/integration/test_rejections.py",
-    "tests/integration/test_system_errors.py",
-    "tests/integration/test_contracts.py",
-    "tests/integration/test_stuck_worker.py",
+    "tests/integration/queue/test_sending.py",
+    "tests/integration/records/test_rejections.py",
+    "tests/integration/queue/test_system_errors.py",
+    "tests/integration/records/test_contracts.py",
+    "tests/integration/queue/test_stuck_worker.py",
     "tests/unit/test_endings.py",
     "tests/unit/test_broker.py",
     "tests/unit/judge/test_stages.py",
@@ -49,7 +49,7 @@ TESTS = (
     "tests/integration/store/test_dead_letters.py",
     "tests/integration/store/test_database.py",
     "tests/integration/test_interleavings.py",
-    "tests/integration/test_convergence.py",
+    "tests/integration/records/test_convergence.py",
 )
 
 

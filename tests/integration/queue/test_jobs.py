@@ -13,10 +13,10 @@ from store import database
 from worker import jobs
 from worker.queue.names import PROCESS_BATCH
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
-DATA = Path(__file__).parents[2] / "data"
-USGS = Path(__file__).parents[2] / "sluice.toml"
+DATA = Path(__file__).parents[3] / "data"
+USGS = Path(__file__).parents[3] / "sluice.toml"
 
 # What a receipt says that sending the same again must not change.
 LASTING = ("inserted", "updated", "pending", "target_rows", "dead_letters", "watermark", "reasons")

@@ -18,7 +18,7 @@ from worker.queue.maintenance import enqueue_due
 from worker.queue.serializer import JsonSerializer
 from worker.workplace import workplace
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 MIXED = ndjson(row(), {"key": "bad"})
 

@@ -17,10 +17,10 @@ from worker.judge.faults import Rejection
 from worker.settings import SourceSettings, WorkerSettings
 from worker.workplace import workplace
 
-from .plant import Plant, ndjson
+from ..plant import Plant, ndjson
 
 run = CliRunner().invoke
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from worker.judge.stages import falls_in
 from worker.settings import StageSettings
 from worker.workplace import workplace
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 run = CliRunner().invoke
 

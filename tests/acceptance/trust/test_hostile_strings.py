@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .sandbox import OWN_TERMINALS, Sandbox, sandbox
+from ..sandbox import OWN_TERMINALS, Sandbox, sandbox
 
 HOSTILE = [
     "'); DROP TABLE target; --",

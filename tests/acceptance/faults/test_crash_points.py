@@ -23,7 +23,7 @@ from store.settings import StoreSettings
 from store.tables import dead_letters, lineage
 from worker.dead_letters import mirror
 
-from .sandbox import Sandbox, sandbox
+from ..sandbox import Sandbox, sandbox
 
 SETTINGS = {
     "SLUICE_BATCH_RECORDS": "20",
@@ -203,7 +203,7 @@ def test_a_death_while_a_poisoned_batch_is_cut_changes_nothing(site: Sandbox, po
 
 
 def test_every_point_in_the_code_is_in_the_list_and_every_listed_one_is_in_the_code() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     files = [path for room in ("producer", "worker", "store") for path in (root / room).rglob("*.py")]
     reached = {
         line.split('reach("')[1].split('"')[0]

@@ -13,7 +13,7 @@ from store.tables import dead_letters
 from worker.dead_letters import mirror
 from worker.dead_letters.mirror import INDEX_KEY, LETTERS_KEY
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 BAD = ndjson({"key": "a"}, row("b", value="x"), row("good"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from worker.queue.endings import ENDINGS, WorkerStuck
 
-from .sandbox import OWN_TERMINALS, Sandbox
+from ..sandbox import OWN_TERMINALS, Sandbox
 
 # Each is imported by the worker with its contract, and breaks it.
 BROKEN = {

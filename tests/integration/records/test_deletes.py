@@ -14,7 +14,7 @@ from worker.dead_letters.replay import Edit
 from worker.judge.columns import is_true
 from worker.judge.faults import Rejection
 
-from .plant import Plant, ndjson, opened, row
+from ..plant import Plant, ndjson, opened, row
 
 CONFIG = "[sources.default]\ndeleted = \"op == 'D'\"\n"
 

@@ -8,7 +8,7 @@ import hashlib
 import orjson
 import pytest
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 GOOD = orjson.dumps(row("good"))
 

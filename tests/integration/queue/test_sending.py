@@ -16,7 +16,7 @@ from worker.queue import wait
 from worker.queue.message import Message
 from worker.queue.wait import BatchesFailed, Progress
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 
 def five(plant: Plant) -> list[Message]:

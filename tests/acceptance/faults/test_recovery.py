@@ -13,8 +13,8 @@ from worker import rq_worker
 from worker.queue import rq_internals
 from worker.settings import WorkerSettings
 
-from .own_redis import OwnRedis, own_redis
-from .sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, living, sandbox, until
+from ..own_redis import OwnRedis, own_redis
+from ..sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, living, sandbox, until
 
 PROMISED_SECONDS = 60.0
 # The first to judge a record named "held" notes its process and waits; "slow" ones wait for the file `go`.

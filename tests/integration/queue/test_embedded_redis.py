@@ -21,7 +21,7 @@ from store.errors import QueueUnavailable
 from worker.queue import private_server
 from worker.queue.server_program import find_server
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START = "import sys; from pathlib import Path; from worker.queue.private_server import ensure_running; "
 
 

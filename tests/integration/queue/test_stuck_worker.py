@@ -11,7 +11,7 @@ from worker.queue.endings import DEATH, ENDINGS, WorkerStuck
 from worker.queue.rq_internals import HardenedWorker
 from worker.rq_worker import SluiceWorker
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 
 @pytest.fixture

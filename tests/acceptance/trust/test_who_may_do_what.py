@@ -19,7 +19,7 @@ from worker.queue import private_server
 from worker.queue.message import VERSION
 from worker.queue.quarantine import SET_ASIDE_KEY
 
-from .sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
+from ..sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
 
 OURS = "worker.jobs.process_batch"
 WHEN = "2025-01-15T08:00:00.000000Z"

@@ -15,8 +15,8 @@ from redis import Redis
 
 from worker.queue import send
 
-from .own_redis import OwnRedis, own_redis
-from .sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, sandbox
+from ..own_redis import OwnRedis, own_redis
+from ..sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, sandbox
 
 # How long a server hangs, from which nothing can be read meanwhile. A failover takes 30: HANG_SECONDS=35 pytest …
 HANG_SECONDS = float(os.environ.get("HANG_SECONDS", "6"))

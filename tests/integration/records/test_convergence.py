@@ -21,7 +21,7 @@ from worker import jobs, loader
 from worker.queue.message import Message
 from worker.workplace import Workplace
 
-from .plant import Plant, opened
+from ..plant import Plant, opened
 
 Rows = Sequence[dict[str, Any]]
 FIELDS = ("key", "name", "value", "ts", "note")

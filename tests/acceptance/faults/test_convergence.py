@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .sandbox import Sandbox, sandbox
+from ..sandbox import Sandbox, sandbox
 
 RECORDS: list[dict[str, Any]] = [
     *(

@@ -17,8 +17,8 @@ from store.checks import lineage as lineage_checks
 from store.reconcile import compare
 from store.reconcile import runs as reconciliation
 
+from ..plant import Plant, opened
 from . import two_feeds
-from .plant import Plant, opened
 from .two_feeds import Feeds, Plan, Policy
 
 FEEDS = ("north", "south")

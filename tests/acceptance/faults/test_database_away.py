@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .own_redis import own_redis
-from .sandbox import OWN_TERMINALS, Running, Sandbox, sandbox
+from ..own_redis import own_redis
+from ..sandbox import OWN_TERMINALS, Running, Sandbox, sandbox
 
 RECORDS, BAD = 2000, 4
 SETTINGS = {

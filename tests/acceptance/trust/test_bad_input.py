@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from .sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
+from ..sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
 
 RECORD = '{"key": "a", "name": "n", "value": 1, "ts": "2025-01-15T08:00:00Z"}\n'
 

@@ -13,7 +13,7 @@ import pytest
 
 from worker.batch import poison as attempts
 
-from .sandbox import Sandbox, sandbox
+from ..sandbox import Sandbox, sandbox
 
 BATCH = 16
 CONTRACT = """

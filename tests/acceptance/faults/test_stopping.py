@@ -12,7 +12,7 @@ import pytest
 from worker.processes import supervisor
 from worker.queue import rq_internals
 
-from .sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, living, until
+from ..sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, living, until
 
 RECORDS = "".join(
     f'{{"key": "k{number}", "name": "{"n" if number else "slow"}", "value": {number}, "ts": "2025-01-15"}}\n'

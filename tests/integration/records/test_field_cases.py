@@ -12,9 +12,9 @@ from store import database
 from store.checks import lineage as lineage_checks
 from store.lineage import conflicts
 
-from .plant import Plant
+from ..plant import Plant
 
-FIELD = Path(__file__).parents[1] / "data" / "field"
+FIELD = Path(__file__).parents[2] / "data" / "field"
 # How two deliveries may travel: each loaded at once; both in one run; the second processed and loaded before the first.
 WAYS = ("each loaded", "loaded together", "second first")
 CUTS = (1, 3, 5000)

@@ -28,7 +28,7 @@ from worker.queue.names import LOADER_QUEUE
 from worker.queue.quarantine import SET_ASIDE_KEY
 from worker.workplace import Workplace, workplace
 
-from .plant import Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 
 def test_a_second_delivery_is_not_judged_again(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from store.errors import ConfigError
 from worker.contract import load_contract
 from worker.workplace import workplace
 
-from .plant import Plant, ndjson
+from ..plant import Plant, ndjson
 
 HEAD = """
 from datetime import date, datetime, time, timedelta
