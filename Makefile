@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python3.14 py
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lint test test-pythons test-installed fuzz mutants chaos soak demo bench bench-peers clean
+.PHONY: help setup lint test test-pythons test-installed fuzz examples mutants chaos soak demo bench bench-peers clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ soak: $(STAMP) ## ten minutes of load and kills, and look whether anything grows
 
 fuzz: $(STAMP) ## throw random input at the readers and the judge, for ten minutes
 	$(BIN)/python -m tests.fuzz $(or $(ARGS),--minutes 10)
+
+examples: $(STAMP) ## run the tests with random examples, with 20 times as many, new ones each time
+	EXAMPLES=$(or $(EXAMPLES),20) $(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis $(ARGS)
 
 mutants: $(STAMP) ## take one mechanism after the other out, and show which test notices
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from .examples import IS_CAMPAIGN, examples
+
 # Random examples are alike in every run, and no matter how slow the machine is: a gate must not fail by chance.
-# `make fuzz` looks for what is new.
+# `make examples` and `make fuzz` look for what is new.
 settings.register_profile(
     "gate",
-    derandomize=True,
+    max_examples=examples(40),
+    derandomize=not IS_CAMPAIGN,
     database=None,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

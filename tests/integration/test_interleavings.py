@@ -4,12 +4,11 @@ Schedules are random, on the real SQL: files are sent, again, in other cuts and 
 in any order, late, twice and in halves; loads run between them; workers and loaders are stopped; a mapping or a
 contract changes; letters are replayed. After every step all that can be seen is compared with the model.
 
-`INTERLEAVINGS=2000` in the environment tries so many schedules, new ones each time.
+`make examples EXAMPLES=250 ARGS="-k any_interleaving"` tries 2,000 schedules, new ones each time.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from store import database
 from store.checks import lineage
 from worker import jobs
 
+from ..examples import IS_CAMPAIGN, examples
 from .interleaving import model
 from .interleaving.model import Sent
 from .interleaving.schedule import (
@@ -50,12 +50,9 @@ from .interleaving.schedule import (
 from .interleaving.site import SOURCES, WHOLE, Parcel, Site
 from .plant import Plant
 
-CAMPAIGN = int(os.environ.get("INTERLEAVINGS", "0"))
 # To shrink what fails takes minutes: that is for a campaign.
-PHASES = (Phase.explicit, Phase.generate, *[Phase.shrink] * bool(CAMPAIGN))
-SEARCH = settings(
-    max_examples=CAMPAIGN or 15, derandomize=not CAMPAIGN, phases=PHASES, report_multiple_bugs=False
-)
+PHASES = (Phase.explicit, Phase.generate, *[Phase.shrink] * IS_CAMPAIGN)
+SEARCH = settings(max_examples=examples(8), phases=PHASES, report_multiple_bugs=False)
 
 
 def state(site: Site) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from worker import jobs, loader
 from worker.queue.message import Message
 from worker.workplace import Workplace
@@ -183,7 +184,7 @@ def test_with_ties_by_hash_one_record_wins_in_any_order_of_deliveries(
     make_plant: Callable[[], Plant],
 ) -> None:
     winners = set()
-    for seed in range(5):
+    for seed in range(3):
         plant = make_plant()
         plant.configure(BY_HASH)
         for each in random.Random(seed).sample(TIED, len(TIED)):
@@ -262,7 +263,7 @@ def state(plant: Plant) -> tuple[Any, ...]:
     return plant.digest(), rows, {letter.reason for letter in plant.letters()}
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(5))
 @given(sent=st.lists(RECORDS, min_size=1, max_size=3), data=st.data())
 def test_state_is_a_function_of_the_deliveries_and_their_order(
     plant: Plant, empty_database: Path, sent: list[list[dict[str, Any]]], data: st.DataObject
@@ -281,7 +282,7 @@ def test_state_is_a_function_of_the_deliveries_and_their_order(
     assert states[0] == states[1]
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(4))
 @given(rows=RECORDS, data=st.data())
 def test_with_ties_by_hash_state_is_a_function_of_the_set_of_records_sent(
     plant: Plant, empty_database: Path, rows: list[dict[str, Any]], data: st.DataObject

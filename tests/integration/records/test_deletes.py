@@ -14,6 +14,7 @@ from worker.dead_letters.replay import Edit
 from worker.judge.columns import is_true
 from worker.judge.faults import Rejection
 
+from ...examples import IS_CAMPAIGN
 from ..plant import Plant, ndjson, opened, row
 
 CONFIG = "[sources.default]\ndeleted = \"op == 'D'\"\n"
@@ -76,7 +77,9 @@ def test_every_order_of_deliveries_gives_one_table(tmp_path: Path, empty_databas
         "again": ndjson(tombstone("c", 11)),
     }
     found = set()
-    for number, order in enumerate(itertools.permutations(contents)):
+    # Every fifth of the 24 orders: each delivery comes first, and last, in one of them.
+    step = 1 if IS_CAMPAIGN else 5
+    for number, order in enumerate(itertools.islice(itertools.permutations(contents), 0, None, step)):
         with opened(tmp_path / str(number), empty_database) as plant:
             plant.configure(CONFIG)
             for name in order:

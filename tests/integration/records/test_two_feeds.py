@@ -16,6 +16,7 @@ from store import database
 from store.checks import lineage as lineage_checks
 from store.reconcile import compare
 from store.reconcile import runs as reconciliation
+from tests.examples import examples
 
 from ..plant import Plant, opened
 from . import two_feeds
@@ -126,7 +127,7 @@ PLANS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(6))
 @given(
     plan=PLANS,
     policy=st.sampled_from(["load", "skip", "dead_letter"]),

@@ -15,6 +15,7 @@ from store.database.schema import RECORD_BITS
 from store.errors import SluiceError
 from store.load import chunk, merge
 from store.tables import deliveries, load_runs, staging
+from tests.examples import examples
 from tests.integration.store.conftest import BACKENDS, COLUMNS, Bad, Ledger, Record, a_delivery
 
 OLD, MIDDLE, NEW = "2025-01-01", "2025-01-02", "2025-01-03"
@@ -181,7 +182,7 @@ RECORDS = st.builds(
 SENT = st.lists(RECORDS | st.builds(Bad, st.sampled_from(["{", "[", "nul"])), max_size=10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(data=st.data(), sent=SENT)
 def test_where_hashes_decide_ties_order_cuts_repeats_and_chunks_do_not_change_the_digest(
     shared: Engine, data: st.DataObject, sent: list[Record | Bad]
@@ -211,7 +212,7 @@ def greatest_by_hash(sent: Sequence[Record | Bad]) -> dict[tuple[str, str], tupl
     return {("shop", key): (each.stored_ts, each.name, each.value) for key, each in found.items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(data=st.data(), sent=st.lists(SENT, min_size=1, max_size=3))
 def test_where_deliveries_decide_ties_arrival_cuts_repeats_and_chunks_do_not_change_the_digest(
     shared: Engine, data: st.DataObject, sent: list[list[Record | Bad]]

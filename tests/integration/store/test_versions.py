@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from store import database
 from store.tables import deliveries
+from tests.examples import examples
 from tests.integration.store.conftest import Ledger, Record, a_delivery
 
 TIMES = ("2025-01-01", "2025-01-02")
@@ -49,7 +50,9 @@ def winners(sent: Sequence[Sequence[Record]]) -> dict[tuple[str, str], tuple[str
     return {("shop", key): (r.stored_ts, r.name, r.value) for key, (_, r) in best.items()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     sent=st.lists(records, min_size=1, max_size=4),
     cut=st.integers(1, 5),

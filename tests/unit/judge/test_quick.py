@@ -13,6 +13,7 @@ from worker.contract import Event, Record
 from worker.judge.stages import judge_batch
 from worker.queue.message import RawRecord
 
+from ...examples import examples
 from . import shapes
 from .pairs import EVENT, GOOD, ORDER, assert_alike, contract_of, importable, judges, names_of  # noqa: F401
 from .shapes import (
@@ -45,7 +46,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=60)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_both_ways_come_to_the_same_on_json(model: type[Record], data: st.DataObject) -> None:
     records: list[RawRecord] = data.draw(st.lists(lines(names_of(model)), min_size=1, max_size=8))
@@ -63,7 +64,7 @@ def test_both_ways_come_to_the_same_on_each_oddity_among_good_records(
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=40)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_both_ways_come_to_the_same_on_csv(model: type[Record], data: st.DataObject) -> None:
     more = data.draw(st.lists(st.sampled_from(["note", "unit", "version", "key"]), max_size=1))
@@ -94,7 +95,7 @@ def test_both_ways_come_to_the_same_on_csv(model: type[Record], data: st.DataObj
         {"adapter": "made:up"},
     ],
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_both_ways_come_to_the_same_on_mapped_records(source: dict[str, Any], data: st.DataObject) -> None:
     model = data.draw(st.sampled_from([Event, Reading]))
@@ -114,7 +115,7 @@ def rows_of_any(header: list[str]) -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("model", [Order, shapes.CheckedOrder])
-@settings(max_examples=40)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_both_ways_come_to_the_same_on_mapped_decimals(model: type[Record], data: st.DataObject) -> None:
     fields = {"key": "id", "amount": "data.value", "details": "data", "price": "count || price"}
@@ -146,7 +147,7 @@ def test_decimals_have_the_digits_of_their_text_on_both_ways(model: type[Record]
      {"sequence": "version", "extra": "forbid"}, {"extra": "forbid"}, {"extra": "ignore"},
      {"deleted": "version"}, {"deleted": "name"}],
 )  # fmt: skip
-@settings(max_examples=40)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_both_ways_come_to_the_same_whatever_the_source_says(
     source: dict[str, Any], data: st.DataObject
@@ -158,7 +159,7 @@ def test_both_ways_come_to_the_same_whatever_the_source_says(
     assert_alike(judges(Event, **source), table, names)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(60))
 @given(
     times=st.lists(st.one_of(shapes.times, st.integers(-(10**18), 10**19)), min_size=1, max_size=3),
     source=st.sampled_from([{}, {"ts_unit": "ms"}, {"ts_unit": "ns"}, {"assume_tz": "reject"}]),

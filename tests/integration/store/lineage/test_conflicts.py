@@ -14,6 +14,7 @@ from store import database
 from store.database.schema import RECORD_BITS
 from store.lineage import conflicts
 from store.reports import summary
+from tests.examples import examples
 from tests.integration.store.conftest import Ledger, Record
 from tests.integration.store.test_versions import begin, records
 
@@ -191,7 +192,9 @@ def test_conflicts_are_found_by_an_index(ledger: Ledger, chosen: dict[str, Any],
             assert next(step.detail for step in plan if step.detail.startswith("SEARCH lost")).endswith(index)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     sent=st.lists(records, min_size=1, max_size=4),
     chunk=st.integers(1, 7),

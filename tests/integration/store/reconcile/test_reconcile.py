@@ -13,6 +13,7 @@ from store.database.records import ContractColumn
 from store.errors import ConfigError, UsageError
 from store.reconcile import compare
 from store.reconcile import runs as reconciliation
+from tests.examples import examples
 from tests.integration.store.conftest import Ledger
 from tests.integration.store.reconcile.holdings import FIELDS, Holding, oracle, put, reconciled, stored
 
@@ -46,7 +47,7 @@ TOLERANCES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(30))
 @given(
     rows=TABLES,
     tolerances=TOLERANCES,
@@ -76,7 +77,7 @@ def test_the_database_finds_what_a_naive_comparison_finds(
             assert side.value == getattr(held[side.source, row.key], row.field)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(10))
 @given(tables=st.lists(TABLES, min_size=2, max_size=4), since=st.sampled_from([None, TIMES[1]]))
 def test_new_are_the_keys_that_were_not_mismatched_the_last_time(
     store: Engine, tables: list[list[Holding]], since: str | None
