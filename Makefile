@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python3.14 py
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lint test test-pythons test-installed fuzz examples mutants chaos soak demo bench bench-peers clean
+.PHONY: help setup lint test test-pythons bounds fuzz examples mutants chaos soak demo bench bench-peers clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,8 +35,9 @@ test-pythons: ## run every test on each Python of this machine, in an environmen
 		$(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON="$$python" </dev/null || exit; \
 	done
 
-test-installed: $(STAMP) ## install as people do, on another Python if one is here; demo, and part of the tests
-	@.ci/installed $(ARGS)
+bounds: $(STAMP) ## install as people do, with the newest and the oldest versions allowed; demo, and part of the tests
+	@.ci/installed newest $(ARGS)
+	@.ci/installed oldest $(ARGS)
 
 chaos: $(STAMP) ## kill everything at random under load, and look whether a record is lost or doubled
 	$(BIN)/python -m tests.chaos.chaos $(ARGS)
