@@ -211,6 +211,7 @@ def test_a_damaged_database_takes_no_record_and_after_its_restoration_the_files_
         lambda: "the file is damaged: stop the workers" in running[0].err, "the worker says what to do"
     )
     site.until(lambda: "goes back to the queue" in running[0].err, "its patience has an end")
+    site.until(lambda: site.workers("loader") == 1, "the loader handles signals")
     assert site.select("SELECT count(*), sum(received), sum(rejected) FROM batches") == [(1, RECORDS, BAD)]
     assert [each.stop().code for each in running] == [0, 0]
     assert "Traceback" not in running[0].err
