@@ -41,7 +41,7 @@ def _each(site: Site, times: int) -> Iterator[tuple[float, float]]:
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_736_899_200 + number))
             file.write_text(f'{{"key":"k{number}","name":"one","value":{number},"ts":"{moment}"}}\n')
             with feed.open(str(file)) as opened:
-                [message] = feed.messages(opened, feed.delivery(str(file)))
+                [message] = feed.messages(opened, feed.delivery(opened))
             sent = time.perf_counter()
             broker.send([message])
             staged = _until(connection, "staging", number, sent)

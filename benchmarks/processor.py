@@ -38,7 +38,7 @@ def pipeline_seconds(file: Path) -> float:
     here = workplace()
     feed = Feed("default", here.worker.source("default"), load_contract(here.worker), ProducerSettings.load())
     with feed.open(str(file)) as opened:
-        wires = [message.to_wire() for message in feed.messages(opened, feed.delivery(str(file)))]
+        wires = [message.to_wire() for message in feed.messages(opened, feed.delivery(opened))]
 
     def process_and_load() -> None:
         for wire in wires:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
 
 from producer.files.batches import Payload, RawBatch, cut
 from producer.files.csv import CsvOptions
-from producer.files.open import RecordFile, format_of, open_records
+from producer.files.names import format_of
+from producer.files.open import Reading, RecordFile, open_records
+from producer.files.source import STDIN
+from producer.header import Needed
 from producer.settings import ProducerSettings
 from store import hashing
 from store.errors import ConfigError, InputError
 from store.tables.deliveries import Delivery
+from store.text import encodable, shown_path
 from worker.contract import Contract, load_contract
 from worker.queue.message import Message, RawRecord, raw_record
 from worker.settings import SourceSettings, WorkerSettings
+
+Item = TypeVar("Item")
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -35,6 +41,7 @@ class Feed:
     settings: ProducerSettings
     format: str | None = None  # of `--format`
     records: str | None = None  # of `--records`: the path of the array
+    shares: Mapping[str, float] = field(default_factory=dict)  # of the stages that do not run on all records
 
     def __post_init__(self) -> None:
         if not SOURCE_NAME.fullmatch(self.name):
@@ -42,50 +49,82 @@ class Feed:
                 f"source {self.name!r}: a source's name is up to 64 letters, digits, dots, dashes and underscores"
             )
 
+        if self.records is not None and encodable(self.records) != self.records:
+            raise ConfigError("--records is not UTF-8 text: give the keys as the document spells them")
+
+    def check_options(self, path: str) -> None:
+        """Raises ConfigError for options that do not fit a file; nothing is opened for it."""
+        try:
+            Reading.of(path, **self._options(path))
+        except InputError:
+            return  # the file's own fault: sending it will tell
+
     def open(self, path: str) -> RecordFile:
-        """A file of this source. Raises InputError, ConfigError."""
+        """A file of this source. Raises InputError, also for what is no file of its format; and ConfigError."""
+        limit = self.settings.max_record_bytes
+        return open_records(path, **self._options(path), max_record_bytes=limit, check_head=True)
+
+    def _options(self, path: str) -> dict[str, Any]:
         given = self._format(path)
         is_json = (given or format_of(path)) == "json"
-        options = CsvOptions(self.source.delimiter or ",", self.source.quotechar or '"')
-        return open_records(
-            path,
-            format=given,
-            records=self.records or (self.source.records if is_json else None),
-            max_record_bytes=self.settings.max_record_bytes,
-            csv=options,
-        )
+        return {
+            "format": given,
+            "records": self.records or (self.source.records if is_json else None),
+            "csv": CsvOptions(self.source.delimiter or ",", self.source.quotechar or '"'),
+        }
 
     def _format(self, path: str) -> str | None:
         """The format that was asked for, or the source's where the file's name shows none."""
         return self.format or (self.source.format if format_of(path) is None else None)
 
-    def delivery(self, path: str, *, again: int = 0, stream: str | None = None) -> Delivery:
+    def check_header(self, file: RecordFile) -> list[str]:
+        """The required fields that no column of a CSV file gives; none of another file.
+
+        Raises InputError if the columns give none of them.
+        """
+        return [] if file.header is None else self.needed.check(file)
+
+    @cached_property
+    def needed(self) -> Needed:
+        """The columns that a CSV file must have."""
+        return Needed.of(self.name, self.source, self.contract, self.shares)
+
+    def delivery(self, file: RecordFile, *, again: int = 0, stream: str | None = None) -> Delivery:
         """What this file is as a delivery: a file is read once more for it, a stream is new or has a name.
 
         `again` counts how often the same content was sent anew, on purpose; `stream` is a stream's name.
         """
         fingerprint = self.contract.fingerprint(self.source)
-        file = "stdin" if path == "-" else path.encode("utf-8", "backslashreplace").decode()
+        name = STDIN if file.path == STDIN else file.name
         if stream is not None:
-            return Delivery.of("stream", self.name, file, f"stream {stream}", fingerprint, again)
-        content = content_of(path)
+            return Delivery.of("stream", self.name, name, f"stream {shown_path(stream)}", fingerprint, again)
+        content = file.content()
         if content is None:
-            return Delivery(uuid4().hex, "stream", self.name, file, None, fingerprint)
-        reading = [content, self._format(path) or format_of(path), self.records, *self.source.reading]
+            return Delivery(uuid4().hex, "stream", self.name, name, None, fingerprint)
+        asked = self._format(file.path) or format_of(file.path)
+        reading = [content, asked, self.records, *self.source.reading]
+        if file.format == "csv":  # .tsv means another one than .csv
+            reading.append(file.csv.delimiter)
         return Delivery.of(
-            "file", self.name, file, hashing.hexdigest(orjson.dumps(reading)), fingerprint, again
+            "file", self.name, name, hashing.hexdigest(orjson.dumps(reading)), fingerprint, again
         )
 
     def messages(self, file: RecordFile, delivery: Delivery) -> Iterator[Message]:
-        """The file's batches, ready for the queue; the same delivery gives the same ids."""
+        """The file's batches, ready for the queue; the same delivery gives the same ids.
+
+        Raises InputError, after the batches of all whole records, if the file cannot be read to its end.
+        """
+        faults: list[InputError] = []
         batches = cut(
-            file.blocks(),
+            until_fault(file.blocks(), faults),
             delivery=delivery.id,
             max_records=self.settings.batch_records,
             max_bytes=self.settings.batch_bytes,
         )
         for batch in batches:
             yield self._message(batch, file, delivery)
+        for fault in faults:
+            raise fault
 
     def _message(self, batch: RawBatch, file: RecordFile, delivery: Delivery) -> Message:
         return Message(
@@ -106,15 +145,12 @@ class Feed:
         )
 
 
-def content_of(path: str) -> str | None:
-    """The hash of a file's bytes; None for what can be read only once. Raises InputError."""
-    if path == "-" or not Path(path).is_file():
-        return None
+def until_fault(items: Iterator[Item], faults: list[InputError]) -> Iterator[Item]:
+    """What comes before an InputError, which goes to `faults`: what collects the items does not lose the last ones."""
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise InputError(f"{path!r} cannot be read: {error.strerror}") from error
+        yield from items
+    except InputError as error:
+        faults.append(error)
 
 
 def messages_of(source: str, path: str) -> Iterator[Message]:
@@ -122,7 +158,8 @@ def messages_of(source: str, path: str) -> Iterator[Message]:
     worker = WorkerSettings.load()
     feed = Feed(source, worker.source(source), load_contract(worker), ProducerSettings.load())
     with feed.open(path) as file:
-        yield from feed.messages(file, feed.delivery(path))
+        feed.check_header(file)
+        yield from feed.messages(file, feed.delivery(file))
 
 
 def as_records(payloads: list[Payload]) -> list[RawRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 MAX_CELL = 80
@@ -30,6 +31,29 @@ def shortened(text: str, most: int = MAX_CELL) -> str:
     """`printable`, and only the first `most` characters, with `…`, of a longer text."""
     head = printable(text[: most + 1])
     return head if len(head) <= most else head[: most - 1] + "…"
+
+
+def shown_path(path: str) -> str:
+    """A path as one line that the database, JSON and terminals take; two paths never give the same text.
+
+    A byte that is not UTF-8 is `\\xe9`, a control character `\\n` or `\\u0085`, a backslash `\\\\`.
+    """
+    if path.isascii() and path.isprintable() and "\\" not in path:
+        return path
+    try:
+        text = os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        text = path  # no file can have this name, but messages show it
+    return "".join(map(_shown_character, text))
+
+
+def _shown_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if character.isprintable() and character != "\\":
+        return character
+    return f"\\u{code:04x}" if 0x80 <= code <= 0xFF else _escaped(character)
 
 
 def encodable(text: str) -> str:

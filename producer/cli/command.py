@@ -76,6 +76,7 @@ def record(
     format: str,
     bytes: int,
     seconds: float,
+    error: str | None = None,
 ) -> Receipt:
     """Writes what was sent of a delivery to the store; `store runs --detail` shows it."""
     receipt = Receipt(
@@ -87,6 +88,7 @@ def record(
         known_batches=sent.known_batches,
         seconds=round(seconds, 3),
         waited_seconds=round(sent.waited_seconds, 3),
+        error=error,
     )
     with database.transaction(engine) as connection:
         deliveries.finish(connection, delivery.id, receipt)

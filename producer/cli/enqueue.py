@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
+import typer
 from sqlalchemy import Engine
 
 from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
 from producer.cli.progress import Bar
-from producer.feed import Feed
+from producer.feed import Feed, until_fault
+from producer.files.open import RecordFile
+from producer.files.source import STDIN
 from store import database
-from store.errors import ConfigError
-from store.tables import deliveries
+from store.errors import ConfigError, InputError
+from store.tables import deliveries, flags
 from store.tables.deliveries import Delivery
-from store.terminal import counted, print_json, warn
-from store.text import printable
+from store.terminal import Exit, counted, fail, print_json, warn
+from store.text import shown_path
 from worker.queue import wait as waiting
 from worker.queue.send import Sent
 from worker.settings import WorkerSettings
 
 DEFAULT_SOURCE = "default"
 OUTCOMES = ("inserted", "updated", "duplicates", "superseded", "rejected", "skipped")
+
+
+Status = Literal["sent", "sent in part", "not sent"]
+
+
+@dataclass(frozen=True)
+class FileReceipt:
+    """What became of one file."""
+
+    sent: Sent
+    status: Status
+    facts: dict[str, Any]  # for `--json`
+
+    @classmethod
+    def of(cls, path: str, source: str, sent: Sent, counts: Mapping[str, Any]) -> FileReceipt:
+        """`counts` has under `error` what was wrong with the file, or null."""
+        status: Status = "sent" if not counts["error"] else "sent in part" if sent.records else "not sent"
+        return cls(sent, status, {"file": shown_path(path), "source": source, "status": status, **counts})
 
 
 def enqueue_files(
@@ -38,29 +60,62 @@ def enqueue_files(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Sends files one after another. Every file is opened once first: an unreadable one stops it all."""
+    """Sends files one after another. The fault of one is told, and the others are sent all the same.
+
+    What is wrong with the command itself, a path that does not exist included, is told before anything is sent.
+    """
     if stream is not None and len(files) > 1:
         raise ConfigError(
             f"--name {stream} names one delivery, and {len(files)} files were given: send each with a name of its own"
         )
     with Resources.open(**overrides) as resources:
         worker = resources.worker
-        feed = Feed(source, worker.source(source), resources.contract, resources.settings, format, records)
+        feed = Feed(
+            source,
+            worker.source(source),
+            resources.contract,
+            resources.settings,
+            format,
+            records,
+            stage_shares(resources),
+        )
         warn_of_unknown_source(source, worker)
         for path in files:
-            if path != "-":
-                feed.open(path).close()
+            feed.check_options(path)
+            refuse_missing(path)
         if wait:
             waiting.need_workers(resources.broker)
         done = [send_file(feed, path, resources, quiet=as_json, again=again, stream=stream) for path in files]
-        total = Sent.total(sent for sent, _ in done)
+        total = Sent.total(each.sent for each in done)
         outcome = wait_for_outcome(total.ids, resources) if wait else None
     if as_json:
         report: dict[str, Any] = {"records": total.records, **batch_counts(total)}
         report |= {"outcome": outcome} if outcome is not None else {}
-        print_json({**report, "files": [facts for _, facts in done]})
+        print_json({**report, "files": [each.facts for each in done]})
     elif outcome is not None:
         print(f"processed and loaded: {outcome_text(outcome)}")
+    if code := exit_code(done):
+        raise typer.Exit(code)
+
+
+def exit_code(done: list[FileReceipt]) -> Exit:
+    """That of a usage error if nothing was sent, for then the user can simply try again."""
+    statuses = {each.status for each in done}
+    if statuses == {"sent"}:
+        return Exit.OK
+    return Exit.USAGE if statuses == {"not sent"} else Exit.FAILED
+
+
+def refuse_missing(path: str) -> None:
+    """Raises InputError for a path that does not exist: the command may be mistyped. Opens nothing."""
+    if path != STDIN and not os.path.lexists(path):
+        raise InputError(f"{shown_path(path)}: no such file; check the path; nothing was sent")
+
+
+def stage_shares(resources: Resources) -> dict[str, float]:
+    """The share of records of each stage, as it is now."""
+    with database.reading(resources.engine) as connection:
+        return resources.worker.stages.shares() | flags.overrides(connection)
 
 
 def warn_of_unknown_source(source: str, worker: WorkerSettings) -> None:
@@ -73,19 +128,19 @@ def warn_of_unknown_source(source: str, worker: WorkerSettings) -> None:
         )
 
 
-def registered(feed: Feed, path: str, engine: Engine, *, again: bool, stream: str | None) -> Delivery:
+def registered(feed: Feed, file: RecordFile, engine: Engine, *, again: bool, stream: str | None) -> Delivery:
     """The delivery of a file, with its number in the store; warns where a later one of its content wins."""
-    delivery = feed.delivery(path, stream=stream)
+    delivery = feed.delivery(file, stream=stream)
     with database.transaction(engine) as connection:
         if delivery.content is not None:
             times = deliveries.times_again(connection, feed.name, delivery.content, delivery.fingerprint)
             if times is not None:
-                delivery = feed.delivery(path, stream=stream, again=times + again)
+                delivery = feed.delivery(file, stream=stream, again=times + again)
         number = deliveries.begin(connection, delivery)
         later = deliveries.later_under_another(connection, delivery)
     if later:
         warn(
-            f"{printable(path)} was sent before, as delivery {number}, and under another contract or mapping later, "
+            f"{file.name} was sent before, as delivery {number}, and under another contract or mapping later, "
             f"as delivery {later}, whose records win: to make this one the latest, send it with --again"
         )
     return delivery
@@ -93,29 +148,61 @@ def registered(feed: Feed, path: str, engine: Engine, *, again: bool, stream: st
 
 def send_file(
     feed: Feed, path: str, resources: Resources, *, quiet: bool, again: bool, stream: str | None
-) -> tuple[Sent, dict[str, Any]]:
-    """Sends one file and, unless it is quiet, prints one line about it; what was sent, and facts for `--json`."""
+) -> FileReceipt:
+    """Opens a file, once, and sends it. Prints what was wrong with it and, unless it is quiet, what was sent."""
     started = time.monotonic()
-    delivery = registered(feed, path, resources.engine, again=again, stream=stream)
-    with feed.open(path) as file, Bar(printable(path), file.size) as bar:
+    try:
+        with feed.open(path) as file:
+            warn_of_lacking_columns(feed, file)
+            delivery = registered(feed, file, resources.engine, again=again, stream=stream)
+            sent, error = send_records(feed, file, delivery, resources)
+            receipt = record(
+                sent,
+                resources.engine,
+                delivery,
+                format=file.format,
+                bytes=file.bytes_read,
+                seconds=time.monotonic() - started,
+                error=error,
+            )
+    except InputError as refused:
+        fail(str(refused))
+        counts = {"records": 0, **batch_counts(Sent()), "error": str(refused)}
+        return FileReceipt.of(path, feed.name, Sent(), counts)
+    if not quiet:
+        known = f", {sent.known_batches:,} known already" if sent.known_batches else ""
+        amount = f"{counted(sent.records, 'record')} in {counted(sent.batches, 'batch', 'batches')}"
+        print(f"{shown_path(path)}: {amount} to source {feed.name}{known}")
+    if error:
+        fail(error)
+    return FileReceipt.of(path, feed.name, sent, asdict(receipt))
+
+
+def send_records(
+    feed: Feed, file: RecordFile, delivery: Delivery, resources: Resources
+) -> tuple[Sent, str | None]:
+    """Sends all whole records of a file; what was sent, and why not all of the file could be read."""
+    faults: list[InputError] = []
+    with Bar(file.name, file.size) as bar:
         sent = send_batches(
-            feed.messages(file, delivery),
+            until_fault(feed.messages(file, delivery), faults),
             resources,
             on_sent=lambda so_far: bar.update(file.bytes_read, so_far.records),
         )
-    receipt = record(
-        sent,
-        resources.engine,
-        delivery,
-        format=file.format,
-        bytes=file.bytes_read,
-        seconds=time.monotonic() - started,
-    )
-    if not quiet:
-        known = f", {sent.known_batches:,} known already" if sent.known_batches else ""
-        counts = f"{counted(sent.records, 'record')} in {counted(sent.batches, 'batch', 'batches')}"
-        print(f"{printable(path)}: {counts} to source {feed.name}{known}")
-    return sent, {"file": path, "source": feed.name, **asdict(receipt)}
+    amount = f"{counted(sent.records, 'record')} of it {'was' if sent.records == 1 else 'were'} sent"
+    return sent, f"{faults[0]}. {amount}" if faults else None
+
+
+def warn_of_lacking_columns(feed: Feed, file: RecordFile) -> None:
+    """Every row of a file without a column for a required field is rejected. Raises InputError if it has none."""
+    lacking = feed.check_header(file)
+    if lacking:
+        near = [f"{name!r} for {field}" for field, name in feed.needed.near(file.header or [], lacking)]
+        hint = f" (the nearest: {', '.join(near)})" if near else ""
+        warn(
+            f"{file.name}: the header has no column for {' and '.join(map(feed.needed.wanted, lacking))}{hint}, which "
+            "the contract requires: every row will be rejected"
+        )
 
 
 def outcome_text(outcome: Mapping[str, Any]) -> str:

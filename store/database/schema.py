@@ -77,6 +77,7 @@ deliveries = Table(
     Column("seconds", Double),
     Column("waited_seconds", Double),
     Column("finished_at", Text),
+    Column("error", Text),  # why not all of it could be read; null: all was
     CheckConstraint("kind IN ('file', 'stream', 'replay')", name="deliveries_kind"),
     Index("deliveries_by_content", "source", "content"),
     sqlite_autoincrement=True,

@@ -30,6 +30,7 @@ from store.errors import UsageError
 from store.tables import batches as inbox
 from store.tables import dead_letters
 from store.tables.lineage import ENTRY_COLUMNS, Entry, number_of
+from store.text import encodable, shown_path
 
 VIEW = table("lineage", *(column(name) for name in (*ENTRY_COLUMNS, "number")))
 EVENTS = ("reject", "skip", "replay")
@@ -48,9 +49,10 @@ def of_key(connection: Connection, key: str, source: str | None = None) -> list[
 
 
 def of_line(connection: Connection, file: str, line: int) -> list[Entry]:
-    """What became of one line of one file."""
+    """What became of one line of one file, given by its name or as that is shown."""
     inside = and_(batches.c.first_line <= line, batches.c.last_line >= line)
-    condition = and_(batches.c.file == file, or_(inside, batches.c.kind == "replay"))
+    names = {shown_path(file), encodable(file)}
+    condition = and_(batches.c.file.in_(names), or_(inside, batches.c.kind == "replay"))
     held = dict(connection.execute(select(batches.c.seq, batches.c.source).where(condition)).all())
     first = batches.c.seq * (1 << (POSITION_BITS + 1))
     near = and_(lineage_events.c.id >= first, lineage_events.c.id < first + (1 << (POSITION_BITS + 1)))

@@ -115,7 +115,7 @@ def _of_delivery(row: Mapping[str, Any]) -> Receipt:
     return _receipt(
         kind=f"delivery of a {row['kind']}",
         id=row["seq"],
-        status="succeeded" if row["finished_at"] else "unfinished",
+        status=_status_of_delivery(row),
         source=row["source"],
         file=row["file"],
         fingerprint=row["fingerprint"],
@@ -131,7 +131,14 @@ def _of_delivery(row: Mapping[str, Any]) -> Receipt:
         stages_run=list(seconds),
         seconds=round(took, 6),
         stage_seconds=seconds,
+        error=row["error"],
     )
+
+
+def _status_of_delivery(row: Mapping[str, Any]) -> str:
+    if not row["finished_at"]:
+        return "unfinished"
+    return "sent in part" if row["error"] else "succeeded"
 
 
 def _receipt(**given: Any) -> Receipt:

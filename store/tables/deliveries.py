@@ -55,6 +55,7 @@ class Receipt:
     known_batches: int  # processed before or on their way already: not sent again
     seconds: float
     waited_seconds: float  # of those, while the queue was full
+    error: str | None = None  # why not all of it could be read
 
 
 def begin(connection: Connection, delivery: Delivery) -> int:

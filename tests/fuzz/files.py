@@ -41,6 +41,7 @@ def file(
         format,
         path or None,
     )
+    look(feed, data, chunk)
     found, error = read(feed, data, chunk)
     assert (found, error) == read(feed, data, MIB), (
         "the size of the pieces a file is read in makes a difference"
@@ -63,11 +64,35 @@ def stdin(data: bytes | io.RawIOBase) -> Any:
     return mock.patch.object(sys, "stdin", SimpleNamespace(buffer=stream))
 
 
+def look(feed: Feed, data: bytes, chunk: int) -> None:
+    """The look at a file's first bytes says the same however they come, and then all of it is still read."""
+    errors: list[list[str]] = []
+    for size in (chunk, MIB):
+        errors.append([])
+        with mock.patch.object(readers, "_READ_BYTES", size), stdin(data):
+            try:
+                with feed.open("-") as opened:
+                    errors[-1] += feed.check_header(opened)
+                    found = [p for block in opened.blocks() for p in block.payloads]
+                    assert found == [p for _, p in read(feed, data, size)[0]]
+            except (InputError, ConfigError) as error:
+                errors[-1].append(str(error))
+    assert errors[0] == errors[1]
+
+
+unlooked = mock.patch.object(readers, "refuse_other_kinds", lambda *_: None)
+
+
 def read(feed: Feed, data: bytes, chunk: int) -> tuple[Found, str | None]:
     """The records with their lines, as far as the file can be read, and the error that ended it."""
     found: Found = []
     try:
-        with mock.patch.object(readers, "_READ_BYTES", chunk), stdin(data), feed.open("-") as opened:
+        with (
+            mock.patch.object(readers, "_READ_BYTES", chunk),
+            unlooked,
+            stdin(data),
+            feed.open("-") as opened,
+        ):
             for block in opened.blocks():
                 assert block.payloads, "an empty block"
                 found += zip(block.lines, block.payloads, strict=True)
@@ -78,7 +103,7 @@ def read(feed: Feed, data: bytes, chunk: int) -> tuple[Found, str | None]:
 
 def messages(feed: Feed, data: bytes) -> Iterator[Message]:
     """What a worker gets: over the wire, as the queue carries it."""
-    with stdin(data), feed.open("-") as opened:
+    with unlooked, stdin(data), feed.open("-") as opened:
         for message in feed.messages(opened, DELIVERY):
             yield Message.from_wire(JsonSerializer.loads(JsonSerializer.dumps(message.to_wire())))
 
@@ -150,6 +175,7 @@ def memory(data: bytes, format: str, start: str) -> None:
     try:
         with (
             mock.patch.object(readers, "_READ_BYTES", CHUNK),
+            unlooked,
             stdin(endless),
             suppress(InputError),
             feed.open("-") as opened,

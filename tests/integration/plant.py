@@ -111,13 +111,14 @@ class Plant:
 
     def messages(self, path: Path, source: str = "default", **options: Any) -> list[Message]:
         """A file's batches, as they would be sent."""
-        records = options.pop("records", None)
+        records, format = options.pop("records", None), options.pop("format", None)
         worker, settings = self.settings, ProducerSettings.load(**options)
-        feed = feeds.Feed(source, worker.source(source), load_contract(worker), settings, None, records)
-        delivery = feed.delivery(str(path))
-        with database.transaction(self.engine) as connection:
-            deliveries.begin(connection, delivery)
+        feed = feeds.Feed(source, worker.source(source), load_contract(worker), settings, format, records)
         with feed.open(str(path)) as file:
+            feed.check_header(file)
+            delivery = feed.delivery(file)
+            with database.transaction(self.engine) as connection:
+                deliveries.begin(connection, delivery)
             return list(feed.messages(file, delivery))
 
     def send(

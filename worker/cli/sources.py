@@ -14,7 +14,7 @@ import typer
 from store.cli.command import Json, examples, group
 from store.errors import ConfigError
 from store.terminal import print_json
-from store.text import encodable, printable, shortened
+from store.text import encodable, printable, shortened, shown_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,7 +106,7 @@ def try_source(
     from store.cli.render.elements import put
 
     rows = [(str(each["line"]), each["raw"], as_text(each["adapted"]), each["verdict"]) for each in trials]
-    put(wrapped(f"{file} as {name}", ("line", "raw", "adapted", "verdict"), rows))
+    put(wrapped(f"{shown_path(file)} as {name}", ("line", "raw", "adapted", "verdict"), rows))
     accepted = sum(each["verdict"] == "accepted" for each in trials)
     print(f"{accepted} of {len(trials)} would be accepted; nothing was sent")
 

@@ -101,6 +101,7 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Double(), nullable=True),
         sa.Column("waited_seconds", sa.Double(), nullable=True),
         sa.Column("finished_at", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
         sa.CheckConstraint("kind IN ('file', 'stream', 'replay')", name="deliveries_kind"),
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("id"),

@@ -143,17 +143,19 @@ class Site:
         feed = Feed(
             source, here.worker.source(source), here.judges.contract, ProducerSettings(batch_records=cut)
         )
-        delivery = feed.delivery(path)
-        with database.reading(self.plant.engine) as connection:
-            times = deliveries.times_again(connection, source, str(delivery.content), delivery.fingerprint)
-        if anew and times is not None:
-            delivery = feed.delivery(path, again=times + 1)
-        identity = (source, tuple(records), self.rules)
-        self._times[identity] += anew or not self._times[identity]
-        number = self._begin(
-            (*identity, self._times[identity] if anew else 1), delivery, [Raw(each) for each in records]
-        )
         with feed.open(path) as file:
+            delivery = feed.delivery(file)
+            with database.reading(self.plant.engine) as connection:
+                times = deliveries.times_again(
+                    connection, source, str(delivery.content), delivery.fingerprint
+                )
+            if anew and times is not None:
+                delivery = feed.delivery(file, again=times + 1)
+            identity = (source, tuple(records), self.rules)
+            self._times[identity] += anew or not self._times[identity]
+            number = self._begin(
+                (*identity, self._times[identity] if anew else 1), delivery, [Raw(each) for each in records]
+            )
             return parcels(number, list(feed.messages(file, delivery)))
 
     def replay(self, source: str, letters: list[str], fields: dict[str, Any], cut: int) -> list[Parcel]:

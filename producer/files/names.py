@@ -1,0 +1,35 @@
+"""What the name of a file shows: its format, and whether it is compressed."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Literal
+
+from producer.files.source import STDIN
+
+Format = Literal["json", "ndjson", "csv"]
+
+FORMATS: dict[str, Format] = {
+    ".json": "json",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".csv": "csv",
+    ".tsv": "csv",
+}
+
+
+def suffix_of(path: str) -> str:
+    """The ending that shows the format, in lower case; the one before `.gz`."""
+    name = PurePath(path.lower())
+    return PurePath(name.stem).suffix if name.suffix == ".gz" else name.suffix
+
+
+def format_of(path: str) -> Format | None:
+    """The format by a file's name; None if the name does not show it."""
+    return "ndjson" if path == STDIN else FORMATS.get(suffix_of(path))
+
+
+def is_gzip_name(path: str) -> bool | None:
+    """Whether a file is compressed by its name; None if the name does not show it."""
+    ending = PurePath(path.lower()).suffix
+    return True if ending == ".gz" else False if ending in FORMATS else None
