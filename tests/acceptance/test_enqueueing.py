@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import signal
+from pathlib import Path
+from threading import Thread
+from typing import Any
 
-from .sandbox import Sandbox
+from .sandbox import Done, Sandbox
+
+FIELD = Path(__file__).parents[1] / "data" / "field"
 
 RECORDS = "".join(
     f'{{"key": "k{number}", "name": "n", "value": {number}, "ts": "2025-01-15T08:00:00Z"}}\n'
@@ -78,3 +85,152 @@ def test_the_same_bytes_read_as_another_format_are_another_delivery(box: Sandbox
     box.ok_here("producer", "enqueue", box.file("a.csv", text))
     box.ok("worker", "up", "--burst")
     assert box.select("SELECT received, staged FROM batches ORDER BY received") == [(1, 1), (2, 0)]
+
+
+def by_name(done: Done) -> dict[str, dict[str, Any]]:
+    """The receipts of `--json`, by the last part of the shown name."""
+    return {each["file"].rpartition("/")[2]: each for each in done.json["files"]}
+
+
+def write_all(writer: int, data: bytes) -> None:
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(data)
+
+
+def test_what_can_be_read_only_once_arrives_whole_and_is_a_new_delivery_each_time(box: Sandbox) -> None:
+    """Refuses 943 of 1,000 records, with exit code 0: what a first look had read was gone."""
+    lines = "".join(f'{{"key":"k{n}","name":"n","value":{n},"ts":"2025-01-15"}}\n' for n in range(1000))
+    table = "key,name,value,ts\n" + "".join(f"k{n},n,{n},2025-01-15\n" for n in range(1000))
+    array = "[" + lines.strip().replace("\n", ",") + "]"
+    for format, text in (("ndjson", lines), ("csv", table), ("json", array)):
+        for data in (text.encode(), gzip.compress(text.encode())):
+            reader, writer = os.pipe()
+            writing = Thread(target=write_all, args=(writer, data))  # a pipe holds less than all of it
+            writing.start()
+            sent = box.enqueue(f"/dev/fd/{reader}", "--format", format, "--json").json
+            writing.join()
+            os.close(reader)
+            assert (sent["records"], sent["known_batches"]) == (1000, 0)
+    box.ok("producer", "enqueue", "/dev/stdin", "--format", "csv", stdin=table)
+    fifo = box.folder / "records.csv"
+    os.mkfifo(fifo)
+    sending = box.start("producer", "enqueue", "records.csv")
+    fifo.write_text(table)
+    assert sending.end().out == "records.csv: 1,000 records in 1 batch to source default\n"
+    box.ok("worker", "up", "--burst")
+    assert box.select("SELECT count(*), sum(value) FROM target") == [(1000, sum(range(1000)))]
+    assert (box.count("deliveries"), box.report()["duplicates"]) == (8, 7000)
+    box.check()
+
+
+def test_the_fault_of_one_file_is_named_and_the_others_are_sent(box: Sandbox) -> None:
+    """Refuses a file that is never sent because of the one before it, and an exit code of 0."""
+    folder = Path(os.fsdecode(os.fsencode(box.folder) + b"/in\xe9"))
+    folder.mkdir()
+    names = {"a": b"a.csv", "m": b"caf\xe9\n.csv", "z": b"z.csv"}
+    for name, raw in names.items():
+        (folder / os.fsdecode(raw)).write_bytes((FIELD / "fname_multi" / f"{name}.csv").read_bytes())
+    (folder / "caf\\xe9\\n.csv").write_text("key,name,value,ts\no1,x,1,2025-01-15T12:00:00Z\n")
+    (folder / "d.csv").mkdir()
+    (folder / "n.csv").write_bytes((FIELD / "zipcsv" / "data.csv").read_bytes())
+    files = sorted(map(str, folder.iterdir()))
+
+    done = box.run_here("producer", "enqueue", *files)
+    assert done.code == 1
+    shown = f"{box.folder}/in\\xe9"
+    assert done.out.splitlines() == [
+        f"{shown}/{name}: 1 record in 1 batch to source default"
+        for name in ("a.csv", "caf\\\\xe9\\\\n.csv", "caf\\xe9\\n.csv", "z.csv")
+    ]
+    refused, packed = done.err.splitlines()
+    assert refused == f"error: {shown}/d.csv: is a directory; give the files in it"
+    assert packed.startswith(f"error: {shown}/n.csv: this is a ZIP archive")
+
+    again = box.run_here("producer", "enqueue", *files, "--json")
+    assert again.code == 1
+    assert {name: (each["status"], each["records"]) for name, each in by_name(again).items()} == {
+        "a.csv": ("sent", 1),
+        "caf\\\\xe9\\\\n.csv": ("sent", 1),
+        "caf\\xe9\\n.csv": ("sent", 1),
+        "d.csv": ("not sent", 0),
+        "n.csv": ("not sent", 0),
+        "z.csv": ("sent", 1),
+    }
+    assert again.json["known_batches"] == again.json["records"] == 4
+    assert "this is a ZIP archive" in by_name(again)["n.csv"]["error"]
+
+    box.ok("worker", "up", "--burst")
+    assert box.select("SELECT key FROM target ORDER BY key") == [("a1",), ("m1",), ("o1",), ("z1",)]
+    assert box.select("SELECT count(DISTINCT file) FROM batches") == [(4,)]
+    for name, key in ((names["m"], "m1"), (b"caf\\xe9\\n.csv", "o1")):
+        traced = box.ok_here(
+            "store", "lineage", "--file", os.fsdecode(bytes(folder) + b"/" + name), "--line", "2"
+        )
+        assert key in traced.out
+    assert "m1" in box.ok_here("store", "lineage", "--file", f"{shown}/caf\\xe9\\n.csv", "--line", "2").out
+    box.check()
+
+
+def test_of_damaged_files_every_whole_record_is_sent_and_the_error_says_how_many(box: Sandbox) -> None:
+    """Refuses records that were read and are not sent: up to eight batches of 20,000."""
+    cut = [str(FIELD / "gzcut" / f"{name}.csv.gz") for name in ("cut", "full", "trail")]
+    done = box.run_here("producer", "enqueue", *cut, "--batch-records", "3")
+    assert done.code == 1
+    assert [line.rpartition("/")[2] for line in done.out.splitlines()] == [
+        f"{name}.csv.gz: 7 records in 3 batches to source default" for name in ("cut", "full", "trail")
+    ]
+    first, second = done.err.splitlines()
+    assert "cut.csv.gz: the gzip data is damaged or cut short at byte 77, line 9 of its text" in first
+    assert first.endswith("send it again. 7 records of it were sent")
+    assert "trail.csv.gz: bytes that are not gzip data follow the gzip data, from byte 87 on" in second
+    assert second.endswith("7 records of it were sent")
+
+    others = {
+        name: str(FIELD / "gz" / f"{name}.csv.gz") for name in ("crcbad", "garbage", "truncated", "zeros")
+    }
+    receipts = {name: box.run_here("producer", "enqueue", path, "--json") for name, path in others.items()}
+    assert {
+        name: (each.code, each.json["files"][0]["status"], each.json["records"])
+        for name, each in receipts.items()
+    } == {
+        "crcbad": (1, "sent in part", 5),
+        "garbage": (1, "sent in part", 5),
+        "truncated": (1, "sent in part", 5),
+        "zeros": (0, "sent", 5),
+    }
+    assert "what it gave before may be wrong too" in receipts["crcbad"].err
+
+    box.ok("worker", "up", "--burst")
+    keys = [f"g{n}" for n in range(7)]
+    assert [key for (key,) in box.select("SELECT key FROM target ORDER BY key")] == keys
+    stored = box.ok_here("store", "runs", "--detail", "--json").json["deliveries"]
+    assert [each["status"] for each in stored].count("sent in part") == 5
+    assert "5 records of it were sent" in box.ok_here("store", "runs", "--detail").out
+    box.check()
+
+
+def test_a_file_of_which_nothing_is_sent_ends_with_the_code_of_a_usage_error(box: Sandbox) -> None:
+    box.file("page.json", "<!DOCTYPE html>\n<html></html>\n")
+    done = box.run_here("producer", "enqueue", "page.json", "--json")
+    assert (done.code, by_name(done)["page.json"]["status"]) == (2, "not sent")
+    assert "this is an HTML or XML page" in done.err
+    assert (box.count("deliveries"), box.queued()) == (0, 0)
+
+
+def test_columns_that_are_lacking_are_warned_of_before_every_row_is_rejected(box: Sandbox) -> None:
+    box.file("a.csv", "key,name,Value,ts\na,n,1,2025-01-15\n")
+    done = box.ok_here("producer", "enqueue", "a.csv")
+    assert done.err == (
+        "warning: a.csv: the header has no column for value (the nearest: 'Value' for value), which the contract "
+        "requires: every row will be rejected\n"
+    )
+
+
+def test_arguments_that_are_not_utf_8_are_names_or_errors(box: Sandbox) -> None:
+    file, odd = box.file("a.ndjson", RECORDS), os.fsdecode(b"\xe9")
+    for _ in range(2):
+        assert box.enqueue(file, "--name", odd, "--json").json["records"] == 23
+    assert box.select("SELECT content FROM deliveries WHERE kind = 'stream'") != []
+    assert box.count("deliveries") == 1
+    refused = box.run_here("producer", "enqueue", box.file("a.json", "{}"), "--records", odd)
+    assert (refused.code, "--records is not UTF-8 text" in refused.err) == (2, True)

@@ -10,6 +10,7 @@ import pytest
 
 from store import database
 from store.checks import lineage as lineage_checks
+from store.errors import InputError
 from store.lineage import conflicts
 
 from ..plant import Plant
@@ -258,3 +259,40 @@ def test_a_number_that_is_no_key_is_a_letter_each(plant: Plant, huge_ids: Callab
     assert plant.rows() == []
     assert plant.reasons() == ["invalid_key"] * 3 + ["invalid_id"]
     assert counts(plant) == {"rejected": 4}
+
+
+NO_FILE_OF_ITS_FORMAT = [
+    *(("utf16", f"report.{ending}", None, "this is UTF-16 text") for ending in ("csv", "json", "ndjson")),
+    *(("zipcsv", f"data.{ending}", None, "this is a ZIP archive") for ending in ("csv", "json", "ndjson")),
+    ("gz", "double.csv.gz", None, "this is gzip data within gzip data"),
+    ("gz", "named.csv", None, "this is bzip2 data"),
+    ("gz", "x.csv.bz2", "csv", "this is bzip2 data"),
+    ("concat_json", "arraylines.ndjson", None, "its lines are arrays of objects"),
+    ("concat_json", "spaced.ndjson", None, "there are several values in a line"),
+    ("concat_json", "oneline.json", "ndjson", "there are several values in a line"),
+    ("concat_json", "commas.json", "ndjson", "there are commas after its records"),
+    ("concat_json", "pretty.json", "ndjson", "its first value goes over several lines"),
+    ("concat_json", "big_pretty.json", "ndjson", "its first value goes over several lines"),
+    ("header_case", "h.csv", None, "'Key' for key, 'Ts' for ts, 'Name' for name, 'Value' for value"),
+    ("sepline", "s.csv", None, "Line 2 has such columns: remove the line with `sep=`.* set delimiter"),
+    ("preamble", "p.csv", None, "Line 4 has such columns: remove the lines before it"),
+]
+
+
+@pytest.mark.parametrize(("case", "name", "format", "message"), NO_FILE_OF_ITS_FORMAT)
+def test_what_is_no_file_of_its_format_is_one_error_and_nothing_of_it_is_sent(
+    plant: Plant, case: str, name: str, format: str | None, message: str
+) -> None:
+    """Refuses dead letters of a file's own fault, and a delivery of which nothing can be sent."""
+    with pytest.raises(InputError, match=f"{name}: .*{message}.*; nothing of it was sent$"):
+        plant.send(FIELD / case / name, format=format)
+    assert plant.broker.waiting() == 0
+    assert plant.rows("deliveries", order="seq") == []
+
+
+def test_a_line_of_a_spreadsheet_program_is_named_under_the_right_delimiter_too(plant: Plant) -> None:
+    """Refuses a dead letter for each row of it."""
+    plant.configure((FIELD / "sepline" / "sluice.toml").read_text())
+    with pytest.raises(InputError, match="Line 2 has such columns: remove the line with `sep=`") as error:
+        plant.send(FIELD / "sepline" / "s.csv", source="plant")
+    assert "set delimiter" not in str(error.value)
