@@ -253,4 +253,32 @@ MUTANTS = (
         "ids: equal records of one delivery are one batch",
         ("producer/files/batches.py", 'delivery.encode() + first.to_bytes(8, "little")', "delivery.encode()"),
     ),
+    mutant(
+        "files: what a look has read is not read again",
+        (
+            "producer/files/source.py",
+            "            yield self._peeked.pop(0)",
+            "            self._peeked.pop(0)",
+        ),
+    ),
+    mutant(
+        "files: a file that grows is read beyond its hash",
+        ("producer/files/source.py", "self._raw.limit = self._file.tell()", "pass"),
+    ),
+    mutant(
+        "files: a file that changes after its hash is no error",
+        ("producer/files/source.py", "        self._check_unchanged()\n", ""),
+    ),
+    mutant(
+        "files: the last batch before a fault is lost",
+        ("producer/feed.py", "until_fault(file.blocks(), faults)", "file.blocks()"),
+    ),
+    mutant(
+        "files: bytes behind gzip data are no error",
+        ("producer/files/open.py", "        if self._source.fault:", "        if False:"),
+    ),
+    mutant(
+        "files: two names may be shown alike",
+        ("store/text.py", """ and character != "\\\\":""", ":"),
+    ),
 )

@@ -97,7 +97,7 @@ def test_lines_before_the_header_are_named() -> None:
     assert "Line 5 has such columns: remove the lines before it" in message
 
 
-def test_a_file_without_a_header_is_named_to_name_its_columns() -> None:
+def test_a_file_without_a_header_needs_one() -> None:
     assert "The first row must name the columns" in refusal("a,x,1.5,2025-01-15T12:00:00Z\n")
 
 
