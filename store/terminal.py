@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from store.errors import SluiceError
-from store.text import printable
+from store.text import encodable, printable, shown_path
 
 
 class Exit(enum.IntEnum):
@@ -38,12 +38,24 @@ def run(app: Callable[[], Any]) -> None:
     except SluiceError as error:
         fail(str(error))
         sys.exit(error.exit_code)
+    except (TypeError, UnicodeEncodeError) as error:  # of orjson; of the driver of a database
+        if not (odd := undecodable_arguments()) or "surrogates not allowed" not in str(error):
+            raise
+        fail(
+            f"the argument {odd[0]} is not UTF-8 text: only a path and the name of a stream may be other bytes"
+        )
+        sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader closed the pipe; Python would fail again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.OK)
+
+
+def undecodable_arguments() -> list[str]:
+    """The arguments of this command that are not UTF-8, as they are shown."""
+    return [shown_path(each) for each in sys.argv[1:] if encodable(each) != each]
 
 
 def fail(message: str) -> None:

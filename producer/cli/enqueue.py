@@ -68,6 +68,8 @@ def enqueue_files(
         raise ConfigError(
             f"--name {stream} names one delivery, and {len(files)} files were given: send each with a name of its own"
         )
+    if files.count(STDIN) > 1:
+        raise ConfigError("- is given twice, but standard input can be read only once: give it once")
     with Resources.open(**overrides) as resources:
         worker = resources.worker
         feed = Feed(

@@ -63,17 +63,20 @@ _ONE_A_LINE = "put each record on a line of its own, without commas between them
 
 def refuse_other_kinds(source: Source, kind: Format) -> None:
     """Raises InputError for an input that is no file of its format, whatever its records may be."""
-    found = _other_name(source)
-    if not found:
-        start = source.peek(lambda head: b"\n" in head.lstrip())
-        if kind == "ndjson" and _is_object(start.lstrip().partition(b"\n")[0]):
-            return  # nearly always; and more of a slow pipe is not waited for
-        found = _other_format(source.peek(lambda head: len(head) >= _TAR_HEADER_BYTES))
-    if not found and kind == "ndjson":
-        found = _no_lines(source)
-    if found:
+    if found := _problem(source, kind):
         what, advice = found
         raise InputError(f"{source.name}: {what}: {advice}; nothing of it was sent")
+
+
+def _problem(source: Source, kind: Format) -> Problem | None:
+    if found := _other_name(source):
+        return found
+    start = source.peek(lambda head: b"\n" in head.lstrip())
+    if kind != "json" and _is_object(start.lstrip().partition(b"\n")[0]):
+        # Nearly always, of NDJSON; and more of a slow pipe is not waited for.
+        return None if kind == "ndjson" else ("this is NDJSON, not CSV", "send it with --format ndjson")
+    found = _other_format(source.peek(lambda head: len(head) >= _TAR_HEADER_BYTES))
+    return found or (_no_lines(source) if kind == "ndjson" else None)
 
 
 def _other_name(source: Source) -> Problem | None:

@@ -137,6 +137,7 @@ class Source:
                 f"{self.name}: bytes that are not gzip data follow the gzip data, from byte {error.position + 1:,} "
                 "on: they were not read; check how the file was made"
             )
+            return
         except (EOFError, zlib.error) as error:
             doubt = "; what it gave before may be wrong too" if isinstance(error, zlib.error) else ""
             raise InputError(

@@ -196,6 +196,7 @@ class Sandbox:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with (
             patch.dict(os.environ, self.env | (env or {}), clear=True),
+            patch.object(sys, "argv", list(words)),
             chdir(cwd or self.folder),
             redirect_stdout(out),
             redirect_stderr(err),

@@ -234,3 +234,15 @@ def test_arguments_that_are_not_utf_8_are_names_or_errors(box: Sandbox) -> None:
     assert box.count("deliveries") == 1
     refused = box.run_here("producer", "enqueue", box.file("a.json", "{}"), "--records", odd)
     assert (refused.code, "--records is not UTF-8 text" in refused.err) == (2, True)
+    for words in (
+        ("store", "lineage", odd),
+        ("store", "explain", odd),
+        ("store", "dead-letters", "--source", odd),
+        ("producer", "replay", "--reason", odd),
+        ("producer", "replay", "--id", odd),
+    ):
+        done = box.run_here(*words)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (
+            "error: the argument \\xe9 is not UTF-8 text: only a path and the name of a stream may be other bytes\n"
+        )

@@ -44,6 +44,7 @@ TESTS = (
     "tests/unit/test_message.py",
     "tests/unit/test_feed.py",
     "tests/unit/test_paths.py",
+    "tests/unit/readers/test_once.py",
     "tests/unit/readers/test_opening.py",
     "tests/integration/store/test_merging.py",
     "tests/integration/store/test_versions.py",

@@ -60,6 +60,7 @@ def closed_port() -> Iterator[int]:
         (["nowhere.ndjson"], ["nowhere.ndjson: no such file", "check the path"]),
         (["good.ndjson", "nowhere.ndjson"], ["nowhere.ndjson: no such file"]),
         (["folder.json"], ["folder.json: is a directory", "give the files"]),
+        (["-", "good.ndjson", "-"], ["- is given twice"]),
         (["table.xyz"], ["table.xyz", "--format json, ndjson or csv"]),
         (["good.ndjson", "--format", "parquet"], ["'parquet'", "json, ndjson or csv"]),
         (["good.ndjson", "--source", "no such/name"], ["'no such/name'", "letters, digits"]),

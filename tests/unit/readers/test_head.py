@@ -88,6 +88,10 @@ def test_another_kind_of_file_is_named_with_what_to_do(
     assert message.endswith("; nothing of it was sent")
 
 
+def test_ndjson_is_no_table() -> None:
+    assert "this is NDJSON, not CSV: send it with --format ndjson" in refusal(RECORD + b"\n" + RECORD, "csv")
+
+
 def test_data_that_was_compressed_twice_is_refused() -> None:
     twice = gzip.compress(gzip.compress(RECORD))
     assert "this is gzip data within gzip data: decompress it once" in refusal(twice)
