@@ -9,8 +9,10 @@ from typing import Literal, Self, cast
 
 from producer.files.batches import Block, PartialRecord, line_block
 from producer.files.csv import CsvOptions, CsvRows
+from producer.files.cursor import Cursor
 from producer.files.head import refuse_other_kinds
-from producer.files.json import array_elements, elements_at, records_path, shape_of, whole_document
+from producer.files.json import documents, records_path
+from producer.files.json_start import start_of
 from producer.files.names import FORMATS, Format, format_of, suffix_of
 from producer.files.source import STDIN, Source
 from store.errors import ConfigError, InputError
@@ -96,22 +98,13 @@ class RecordFile:
             self._blocks = _lines(chunks, 1, limit)
 
     def _json(self, chunks: Iterator[bytes], keys: list[str] | None, limit: int) -> Iterator[Block]:
-        shape, chunks, line = shape_of(chunks, limit)
-        if shape == "empty":
-            return iter(())
-        if keys is not None:
-            if shape == "array":
-                raise InputError(
-                    f"{self._source.name}: records path {'.'.join(keys)!r} is given, but the document itself "
-                    "is an array; leave the path out"
-                )
-            return elements_at(keys, chunks, line=line, limit=limit, name=self._source.name)
-        if shape == "array":
-            return array_elements(chunks, line, limit)
-        if shape == "object":
-            return whole_document(chunks, line, limit)
-        self.format = "ndjson"
-        return _lines(chunks, line, limit)
+        name = self._source.name
+        start = start_of(chunks, limit, name)
+        if start.shape == "lines" and keys is None:
+            self.format = "ndjson"
+            return _lines(start.chunks, start.line, limit)
+        cursor = Cursor(start.chunks, name=name, line=start.line, offset=start.offset, limit=limit)
+        return documents(cursor, keys, name)
 
     @property
     def wire_format(self) -> Literal["json", "csv"]:

@@ -51,7 +51,7 @@ def file(
         if format == "ndjson":
             assert found == list(lines_of(text, limit))
         elif not path:
-            assert_nothing_is_lost(text, found, format)
+            assert_nothing_is_lost(text, found, format, is_cut=error is not None)
     with suppress(InputError):
         judged: list[bytes] = []
         for message in messages(feed, data):
@@ -120,10 +120,13 @@ def lines_of(text: bytes, limit: int) -> Iterator[tuple[int, Payload]]:
             yield number, Opaque.head_of(record) if len(record) > limit else record
 
 
-def assert_nothing_is_lost(text: bytes, found: Found, format: str) -> None:
-    """Between the records of a document stand commas, closed brackets and blanks alone; of a table, blanks."""
+def assert_nothing_is_lost(text: bytes, found: Found, format: str, *, is_cut: bool) -> None:
+    """Between records of documents stand commas, brackets and blanks alone; of a table, blanks.
+
+    An error accounts for what follows the last record.
+    """
     at = 0
-    punctuation = WHITESPACE + (b",[]}" if format == "json" else b"")
+    punctuation = WHITESPACE + (b",[]\x1e" if format == "json" else b"")
     line_starts = [0, *(position + 1 for position, byte in enumerate(text) if byte == ord("\n"))]
     for number, (line, payload) in enumerate(found):
         begun = line_starts[line - 1]
@@ -135,7 +138,7 @@ def assert_nothing_is_lost(text: bytes, found: Found, format: str) -> None:
         if format == "json" or number:  # before a table's first row stands its header
             assert not text[at:start].strip(punctuation), f"{text[at:start]!r} is in no record"
         at = start + (payload.size if isinstance(payload, Opaque) else len(payload))
-    if format == "json" or found:
+    if not is_cut and (format == "json" or found):
         assert not text[at:].strip(punctuation), f"{text[at:]!r} is in no record"
 
 

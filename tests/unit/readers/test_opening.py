@@ -150,14 +150,28 @@ def test_a_records_path_is_refused_for_formats_that_have_no_paths() -> None:
         open_records("-", format="csv", records="data")
 
 
-@pytest.mark.parametrize("format", ["json", "ndjson", "csv"])
-@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])
-def test_an_empty_file_has_no_records_and_is_not_an_error(format: str, data: bytes) -> None:
-    assert read(data, format=format, chunk=2) == []
+EMPTY = [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"]
 
 
-def test_an_empty_file_has_no_records_at_any_path() -> None:
-    assert read(b" \n", format="json", records="a.b") == []
+@pytest.mark.parametrize("data", EMPTY)
+def test_an_empty_file_of_lines_has_no_records_and_is_not_an_error(data: bytes) -> None:
+    assert read(data, format="ndjson", chunk=2) == []
+
+
+@pytest.mark.parametrize("data", EMPTY)
+def test_an_empty_file_is_no_json_document_and_no_table(data: bytes) -> None:
+    for format, lacking in (("json", "no JSON document"), ("csv", "no row that names the columns")):
+        with pytest.raises(InputError, match=f"standard input: is empty, .*{lacking}"):
+            read(data, format=format, chunk=2)
+
+
+def test_a_table_of_a_header_alone_has_no_records_and_is_not_an_error() -> None:
+    assert read(b"\nkey,ts\n\n", format="csv", chunk=2) == []
+
+
+def test_an_empty_file_is_no_json_document_at_any_path() -> None:
+    with pytest.raises(InputError, match="is empty"):
+        read(b" \n", format="json", records="a.b")
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, MIB])
