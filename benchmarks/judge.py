@@ -23,6 +23,7 @@ from typing import Any
 
 from shapes import SHAPES, Shape
 
+from store.csv_reader import Dialect
 from store.tables.deliveries import Delivery
 from worker.batch.receive import StagedRows
 from worker.contract import Contract, load_contract
@@ -43,8 +44,8 @@ def batch_of(shape: Shape) -> Message:
     delivery = Delivery("d", "file", "s", "f", None, "x")
     size = sum(map(len, texts))
     return Message(
-        "ab" * 16, "file", delivery, 0, "s", "f", shape.format, header, ",", list(texts), range(1, BATCH + 1), "x",
-        [], size,
+        "ab" * 16, "file", delivery, 0, "s", "f", shape.format, header, Dialect(), list(texts),
+        range(1, BATCH + 1), "x", [], size,
     )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from uuid import uuid4
 import orjson
 
 from producer.files.batches import Payload, RawBatch, cut
-from producer.files.csv import CsvOptions
 from producer.files.names import format_of
 from producer.files.open import Reading, RecordFile, open_records
 from producer.files.source import STDIN
@@ -70,7 +69,7 @@ class Feed:
         return {
             "format": given,
             "records": self.records or (self.source.records if is_json else None),
-            "csv": CsvOptions(self.source.delimiter or ",", self.source.quotechar or '"'),
+            "csv": self.source.dialect,
         }
 
     def _format(self, path: str) -> str | None:
@@ -136,7 +135,7 @@ class Feed:
             file=delivery.file,
             format=file.wire_format,
             header=file.header,
-            delimiter=file.csv.delimiter,
+            dialect=file.csv,
             records=as_records(batch.payloads),
             lines=batch.lines,
             fingerprint=delivery.fingerprint,

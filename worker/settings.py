@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from store.csv_reader import Dialect
 from store.settings import Duration, RoomSettings
 
 Extra = Literal["keep", "ignore", "forbid"]
@@ -33,6 +34,8 @@ class SourceSettings(BaseModel):
     format: Literal["json", "ndjson", "csv"] | None = Field(default=None, description="where the suffix lies")
     delimiter: str | None = Field(default=None, description="of CSV files")
     quotechar: str | None = Field(default=None, description="of CSV files")
+    escapechar: str | None = Field(default=None, description="of CSV files: what follows it is text")
+    trim: bool = Field(default=False, description="of CSV files: blanks around a cell are no part of it")
     fields: dict[str, str] = Field(default={}, description="contract field -> JMESPath into the raw record")
     constants: dict[str, Any] = Field(default={}, description="contract field -> the value all records get")
     defaults: dict[str, Any] = Field(
@@ -63,7 +66,12 @@ class SourceSettings(BaseModel):
     @property
     def reading(self) -> tuple[str | None, ...]:
         """What decides how a file's bytes are read as records."""
-        return self.records, self.format, self.delimiter, self.quotechar
+        return self.records, self.format, *(str(each) for each in self.dialect.to_wire().values())
+
+    @property
+    def dialect(self) -> Dialect:
+        """That of its CSV files. Raises ConfigError."""
+        return Dialect(self.delimiter or ",", self.quotechar or '"', self.escapechar, self.trim)
 
     @field_validator("fields")
     @classmethod

@@ -1,189 +1,132 @@
-"""CSV: whole lines to rows; a quoted cell may hold line breaks."""
+"""CSV: a header, and rows as their bytes; a quoted cell may hold line breaks."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, repeat
 
-from producer.files.batches import Block, line_block
-from store.csv_reader import csv_reader
-from store.errors import ConfigError, InputError
+from producer.files.batches import Block, Payload, line_block
+from producer.files.lines import lines
+from producer.files.rows import BegunRow, RowEnds, State
+from store.csv_reader import Dialect
+from store.errors import InputError
 from worker.queue.message import Opaque
-
-MAX_ROW_LINES = 10_000
-_WHITESPACE = b" \t\n\r\v\f"
-
-
-@dataclass(frozen=True, slots=True)
-class CsvOptions:
-    """The characters that separate and quote the cells of a row."""
-
-    delimiter: str = ","
-    quotechar: str = '"'
-
-    def __post_init__(self) -> None:
-        for name, value in (("delimiter", self.delimiter), ("quotechar", self.quotechar)):
-            if len(value) != 1 or not value.isascii() or value in "\r\n\0":
-                raise ConfigError(
-                    f"csv {name} {value!r} is not one ASCII character; give one, such as ',' or '\"'"
-                )
-        if self.delimiter == self.quotechar:
-            raise ConfigError(
-                f"csv delimiter and quotechar are both {self.delimiter!r}; give two different ones"
-            )
-
-    @property
-    def blank(self) -> bytes:
-        """The bytes of a blank line; a delimiter is not blank, for it separates two empty cells."""
-        return _WHITESPACE.replace(self.delimiter.encode(), b"")
 
 
 class CsvRows:
     """The header and the rows of one file.
 
-    `regions` are whole lines, joined by newlines, or one line beyond the limit.
+    What stands in a quoted cell that is closed is never a row of its own, however long the cell is. Of a quote that is
+    not closed before the end of the file, each line is a row.
     """
 
-    def __init__(
-        self, regions: Iterable[bytes | Opaque], *, name: str, options: CsvOptions, limit: int
-    ) -> None:
-        self._name, self._options, self._limit = name, options, limit
-        self._quote = options.quotechar.encode()
-        self._regions = iter(regions)
-        self._length_problem = (
-            f"is longer than {limit:,} bytes or {MAX_ROW_LINES:,} lines, or has a quote that is not closed"
-        )
+    def __init__(self, chunks: Iterable[bytes], *, name: str, dialect: Dialect, limit: int) -> None:
+        self._name, self._dialect, self._limit = name, dialect, limit
+        self._ends = RowEnds(dialect)
+        self._chunks = iter(chunks)
+        self._begun = BegunRow(name, limit, dialect.blank)
         self._line = 1
-        self._open: list[bytes] = []
+        self._in_header = True
+        self._blocks = self._read()
         self.header = self._read_header()
 
     def blocks(self) -> Iterator[Block]:
         """The rows after the header, byte for byte, without the line break at their end."""
-        for region in self._regions:
-            if isinstance(region, Opaque):
-                yield from self._give_up()
-                if region.content:
-                    yield Block([region], [self._line])
-                self._line += 1
+        return self._blocks
+
+    def _read(self) -> Iterator[Block]:
+        with self._begun:
+            for chunk in self._chunks:
+                yield from self._rows(chunk)
+                if self._in_header and self._begun.size > self._limit:
+                    raise self._bad_header(
+                        self._line, f"is longer than {self._limit:,} bytes: is a quote not closed?"
+                    )
+            if self._begun.state.is_quoted:
+                yield from lines(self._begun.take_apart(), self._line, self._limit, self._dialect.blank)
+            elif self._begun.size:
+                yield self._block(self._begun.take())
+
+    def _rows(self, data: bytes) -> Iterator[Block]:
+        pos = 0
+        if self._begun.size:
+            end, self._begun.state = self._ends.find(data, 0, self._begun.state)
+            self._begun.add(data[:end] if end >= 0 else data)
+            if end < 0:
+                return
+            newlines = self._begun.newlines
+            yield self._block(self._begun.take())
+            pos = end + 1
+            self._line += newlines + 1
+        if self._ends.are_lines(data):
+            last = data.rfind(b"\n", pos)
+            if last >= pos:
+                yield self._plain(data[pos:last])
+                pos = last + 1
+        while pos < len(data):
+            found = self._ends.of_one_line.match(data, pos)
+            end = found.end() if found else pos
+            if end > pos:
+                yield self._plain(data[pos : end - 1])
             else:
-                yield from self._rows(region)
-        yield from self._give_up()
+                if found := self._ends.of_many_lines.match(data, pos):
+                    end = found.end() - 1
+                else:
+                    end, state = self._ends.find(data, pos, State.START)
+                if end < 0:
+                    self._begun.add(data[pos:])
+                    self._begun.state = state
+                    return
+                yield self._block(data[pos:end])
+                self._line += data.count(b"\n", pos, end) + 1
+                end += 1
+            pos = end
 
-    def _rows(self, region: bytes) -> Iterator[Block]:
-        lines = region.split(b"\n")
-        odd = self._odd_lines(lines) if self._quote in region else []
-        if not odd and not self._open:
-            yield self._plain(lines, 0, len(lines))
-            self._line += len(lines)
-            return
-        if self._open:
-            odd = [0, *(len(self._open) + index for index in odd)]
-            lines = self._open + lines
-        yield from self._pair(lines, odd)
+    def _plain(self, region: bytes) -> Block:
+        """Rows of one line each."""
+        found = region.split(b"\n")
+        first = self._line
+        self._line += len(found)
+        if b"\r" in region:
+            strip = bytes.removesuffix if self._dialect.escapechar else bytes.rstrip  # an escaped one stays
+            found = list(map(strip, found, repeat(b"\r")))
+        return line_block(found, first, self._limit, self._dialect.blank)
 
-    def _pair(self, lines: list[bytes], odd: list[int]) -> Iterator[Block]:
-        """Rows from lines, of which those at `odd` open or close a quoted cell."""
-        done = at = 0
-        while at + 1 < len(odd):
-            first, last = odd[at], odd[at + 1]
-            row = lines[first : last + 1]
-            if self._is_row(row):
-                yield self._plain(lines, done, first)
-                yield Block([b"\n".join(row).rstrip(b"\r")], [self._line + first])
-                done = last + 1
-                at += 1
-            at += 1
-        undecided = odd[at] if at < len(odd) else len(lines)
-        if self._too_long(lines[undecided:]):
-            undecided = len(lines)
-        yield self._plain(lines, done, undecided)
-        self._line += undecided
-        self._open = lines[undecided:]
+    def _block(self, row: Payload) -> Block:
+        """One row, that begins on the current line."""
+        if not isinstance(row, Opaque):
+            return line_block([self._stripped(row)], self._line, self._limit, self._dialect.blank)
+        return Block([row], [self._line]) if row.content else Block([], [])
 
-    def _give_up(self) -> Iterator[Block]:
-        """No quote closes the open one: each line since is a row of its own."""
-        yield self._plain(self._open, 0, len(self._open))
-        self._line += len(self._open)
-        self._open = []
-
-    def _plain(self, lines: list[bytes], start: int, stop: int) -> Block:
-        rows = [line.rstrip(b"\r") for line in lines[start:stop]]
-        return line_block(rows, self._line + start, self._limit, self._options.blank)
-
-    def _odd_lines(self, lines: list[bytes]) -> list[int]:
-        """The lines that hold an odd number of quotes: each opens or closes a quoted cell."""
-        counts = map(bytes.count, lines, repeat(self._quote))
-        return [index for index, count in enumerate(counts) if count & 1]
-
-    def _too_long(self, lines: list[bytes]) -> bool:
-        return len(lines) > MAX_ROW_LINES or sum(map(len, lines)) + len(lines) - 1 > self._limit
-
-    def _is_row(self, lines: list[bytes]) -> bool:
-        if self._too_long(lines):
-            return False
-        try:
-            # The cells are only counted, and latin-1 decodes any byte to one character.
-            cells = self._parse(b"\n".join(lines).decode("latin-1"))
-        except csv.Error:  # no row: the worker rejects it, with the reason
-            return False
-        return len(cells) == len(self.header)
-
-    def _parse(self, text: str) -> list[str]:
-        options = self._options
-        rows = csv_reader([text], delimiter=options.delimiter, quotechar=options.quotechar)
-        return next(rows, [])
+    def _stripped(self, row: bytes) -> bytes:
+        """Without the line break at its end; one that is escaped stays."""
+        return row.removesuffix(b"\r") if self._dialect.escapechar else row.rstrip(b"\r")
 
     def _read_header(self) -> list[str]:
-        """The names in the first row that is not blank; lines after it are put back.
+        """The names in the first row that is not blank; the rows after it are put back.
 
-        Raises InputError if there is such a row but its names cannot be read.
+        Raises InputError if there is no such row, or its names cannot be read.
         """
-        lines: list[bytes] = []
-        for region in self._regions:
-            if isinstance(region, Opaque):
-                if region.content or lines:
-                    raise self._bad_header(self._length_problem)
-                self._line += 1
-                continue
-            lines += region.split(b"\n")
-            if not self._quote_is_open(lines := self._without_blanks(lines)):
-                break
-            if self._too_long(lines):
-                raise self._bad_header(self._length_problem)
-        return self._take_header(lines)
-
-    def _without_blanks(self, lines: list[bytes]) -> list[bytes]:
-        blanks = next((n for n, line in enumerate(lines) if line.strip(self._options.blank)), len(lines))
-        self._line += blanks
-        return lines[blanks:]
-
-    def _quote_is_open(self, lines: list[bytes]) -> bool:
-        """Whether the first row needs more lines; without any line there is no row yet."""
-        return not lines or (bool(odd := self._odd_lines(lines)) and odd[0] == 0 and len(odd) == 1)
-
-    def _take_header(self, lines: list[bytes]) -> list[str]:
-        if not lines:
-            return []
-        odd = self._odd_lines(lines)
-        count = odd[1] + 1 if len(odd) > 1 and odd[0] == 0 else 1
-        header = b"\n".join(lines[:count]).rstrip(b"\r")
-        if self._too_long([header]) or count > MAX_ROW_LINES:
-            raise self._bad_header(self._length_problem)
+        first = next((block for block in self._blocks if block.payloads), None)
+        if first is None:
+            raise InputError(
+                f"{self._name}: is empty, and has no row that names the columns: check how the file was made"
+            )
+        self._in_header = False
+        self._blocks = chain([Block(first.payloads[1:], first.lines[1:])], self._blocks)
+        row, line = first.payloads[0], first.lines[0]
+        if isinstance(row, Opaque):
+            raise self._bad_header(line, f"is longer than {self._limit:,} bytes: is a quote not closed?")
         try:
-            names = [cell.strip() for cell in self._parse(header.decode("utf-8"))]
+            return [name.strip() for name in self._dialect.rows([row.decode()])[0]]
         except UnicodeDecodeError:
-            raise self._bad_header("is not UTF-8 text") from None
+            raise self._bad_header(line, "is not UTF-8 text") from None
         except csv.Error as error:
-            raise self._bad_header(f"cannot be read as CSV ({error})") from None
-        self._line += count
-        if lines[count:]:
-            self._regions = chain([b"\n".join(lines[count:])], self._regions)
-        return names
+            raise self._bad_header(line, f"cannot be read as CSV ({error}): is a quote not closed?") from None
 
-    def _bad_header(self, problem: str) -> InputError:
+    def _bad_header(self, line: int, problem: str) -> InputError:
         return InputError(
-            f"{self._name}: the header on line {self._line} {problem}; "
+            f"{self._name}: the header on line {line} {problem}; "
             "the first row must name the columns: check --format and the csv delimiter"
         )

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, Self, cast
 
-from producer.files.batches import Block, PartialRecord, line_block
-from producer.files.csv import CsvOptions, CsvRows
+from producer.files.batches import Block
+from producer.files.csv import CsvRows
 from producer.files.cursor import Cursor
 from producer.files.head import refuse_other_kinds
 from producer.files.json import documents, records_path
 from producer.files.json_start import start_of
+from producer.files.lines import lines
 from producer.files.names import FORMATS, Format, format_of, suffix_of
 from producer.files.source import STDIN, Source
+from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
 from store.text import shown_path
-from worker.queue.message import Opaque
 
 _READ_BYTES = 1 << 20
-_WHITESPACE = b" \t\n\r\v\f"
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Reading:
 
     format: Format
     records: list[str] | None  # the keys on the way to the array
-    csv: CsvOptions
+    csv: Dialect
 
     @classmethod
     def of(
-        cls, path: str, format: str | None = None, records: str | None = None, csv: CsvOptions | None = None
+        cls, path: str, format: str | None = None, records: str | None = None, csv: Dialect | None = None
     ) -> Reading:
         """Raises InputError if the name does not show the format, ConfigError for a bad option."""
         kind = _format(path, format)
@@ -41,7 +41,7 @@ class Reading:
             raise ConfigError(
                 f"{_named(path)}: records path {records!r} is for JSON documents, not {kind}; leave it out"
             )
-        csv = csv or CsvOptions()
+        csv = csv or Dialect()
         if kind == "csv" and suffix_of(path) == ".tsv" and csv.delimiter == ",":
             csv = replace(csv, delimiter="\t")
         return cls(kind, None if records is None else records_path(records), csv)
@@ -53,7 +53,7 @@ def open_records(
     format: str | None = None,
     records: str | None = None,
     max_record_bytes: int = 1 << 20,
-    csv: CsvOptions | None = None,
+    csv: Dialect | None = None,
     check_head: bool = False,
 ) -> RecordFile:
     """Open a file of records, or standard input for "-".
@@ -89,20 +89,20 @@ class RecordFile:
         self.size = source.size
         chunks = source.chunks()
         if self.format == "csv":
-            rows = CsvRows(_whole_lines(chunks, limit, csv.blank), name=source.name, options=csv, limit=limit)
+            rows = CsvRows(chunks, name=source.name, dialect=csv, limit=limit)
             self.header = rows.header
             self._blocks = rows.blocks()
         elif self.format == "json":
             self._blocks = self._json(chunks, reading.records, limit)
         else:
-            self._blocks = _lines(chunks, 1, limit)
+            self._blocks = lines(chunks, 1, limit)
 
     def _json(self, chunks: Iterator[bytes], keys: list[str] | None, limit: int) -> Iterator[Block]:
         name = self._source.name
         start = start_of(chunks, limit, name)
         if start.shape == "lines" and keys is None:
             self.format = "ndjson"
-            return _lines(start.chunks, start.line, limit)
+            return lines(start.chunks, start.line, limit)
         cursor = Cursor(start.chunks, name=name, line=start.line, offset=start.offset, limit=limit)
         return documents(cursor, keys, name)
 
@@ -158,36 +158,3 @@ def _format(path: str, given: str | None) -> Format:
             f"(known endings: {', '.join(FORMATS)}, each also with .gz)"
         )
     return kind
-
-
-def _lines(chunks: Iterator[bytes], line: int, limit: int) -> Iterator[Block]:
-    """NDJSON: each line is a record."""
-    for region in _whole_lines(chunks, limit):
-        if isinstance(region, Opaque):
-            if region.content:
-                yield Block([region], [line])
-            line += 1
-            continue
-        lines = region.split(b"\n")
-        if b"\r" in region:
-            lines = [text.rstrip(b"\r") for text in lines]
-        yield line_block(lines, line, limit, _WHITESPACE)
-        line += len(lines)
-
-
-def _whole_lines(chunks: Iterator[bytes], limit: int, blank: bytes = _WHITESPACE) -> Iterator[bytes | Opaque]:
-    """All whole lines of a chunk, joined by newlines; or one line beyond the limit."""
-    begun = PartialRecord(limit, b"\r", blank)
-    for chunk in chunks:
-        start = 0
-        last = chunk.rfind(b"\n")
-        if begun.size and last >= 0:
-            start = chunk.find(b"\n") + 1
-            begun.add(chunk[: start - 1])
-            yield begun.take()
-        if last >= start:
-            yield chunk[start:last]
-        if last + 1 < len(chunk):
-            begun.add(chunk[last + 1 :])
-    if begun.size:
-        yield begun.take()

@@ -136,7 +136,7 @@ dead_letters = Table(
     Column("size", BigInteger, nullable=False),  # of the whole record, in bytes
     Column("payload_digest", Text),  # of the whole record, where only its head is kept
     Column("format", Text, nullable=False),
-    Column("header", Text),  # JSON: the CSV file's columns and delimiter
+    Column("header", Text),  # JSON: the CSV file's columns and dialect
     Column("content", Name, nullable=False),  # what it says whatever the format: see `digest`
     Column("record_key", Name),
     Column("file", Text, nullable=False),

@@ -34,7 +34,7 @@ class DeadLetter:
     size: int  # bytes of the whole record
     payload_digest: str | None  # BLAKE2b-128 of the whole record where only its head is kept
     format: Literal["json", "csv"]
-    header: dict[str, Any] | None  # CSV: `columns` and `delimiter`
+    header: dict[str, Any] | None  # CSV: `columns`, and the dialect
     record_key: str | None
     file: str
     line: int

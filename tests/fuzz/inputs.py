@@ -9,6 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from store.csv_reader import Dialect
+
 GOOD = {"key": "a", "name": "pump", "value": 1.5, "ts": "2025-01-15T08:00:00Z"}
 FIELDS = [*GOOD, "number", "properties", "amount", "at", "tags", "", "KEY", "a.b", "é"]
 WHITESPACE = [b"", b" ", b"\n", b"\r\n", b"\t", b"\v", b"\f", b"\r", b" \n "]
@@ -115,7 +117,7 @@ FILES = {
 
 WIRE = {
     "v": 1, "id": "ab" * 16, "kind": "file", "source": "s", "file": "f.ndjson", "format": "json", "header": None,
-    "delimiter": ",", "records": [dumped(GOOD).decode(), {"base64": "/w==", "size": 1, "digest": None}],
+    "dialect": Dialect().to_wire(), "records": [dumped(GOOD).decode(), {"base64": "/w==", "size": 1, "digest": None}],
     "lines": 1, "fingerprint": "f" * 16, "size": 80, "part_of": None, "letters": [],
 }  # fmt: skip
 OTHERS = [

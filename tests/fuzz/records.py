@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from store.csv_reader import Dialect
 from store.errors import MessageError
 from store.tables.deliveries import Delivery
 from worker.batch import receive
@@ -128,7 +129,7 @@ def one(text: str, **changed: Any) -> Message:
     fields: dict[str, Any] = {
         "id": "ab" * 16, "kind": "file", "delivery": DELIVERY, "first": 0, "source": "fuzz", "file": "-",
         "format": "json", "header": None,
-        "delimiter": ",", "records": [text], "lines": [1], "fingerprint": "", "letters": [], "size": len(text),
+        "dialect": Dialect(), "records": [text], "lines": [1], "fingerprint": "", "letters": [], "size": len(text),
     }  # fmt: skip
     return Message(**(fields | changed))
 
@@ -147,7 +148,7 @@ def row(data: bytes, delimiter: str, source: str) -> None:
         text = data.decode()
     except UnicodeDecodeError:
         return
-    message = one(text, format="csv", header=["key", "name", "value", "ts"], delimiter=delimiter)
+    message = one(text, format="csv", header=["key", "name", "value", "ts"], dialect=Dialect(delimiter))
     assert outcomes(message, source) == [data]
 
 
@@ -168,7 +169,6 @@ def message(data: bytes) -> None:
         read.source,
         read.file,
         read.format,
-        read.delimiter,
         read.fingerprint,
         read.delivery.id,
     ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from store.csv_reader import Dialect
 from store.tables.deliveries import Delivery
 from worker.contract import load_contract
 from worker.judge.stages import judge_batch, judge_for
@@ -28,7 +29,7 @@ def accepted(lines: list[str], shape: Any) -> dict[str, tuple[Any, ...]]:
     header = lines.pop(0).split(",") if shape.format == "csv" else None
     delivery = Delivery("d", "file", "s", "f", None, "x")
     message = Message(
-        "ab" * 16, "file", delivery, 0, "s", "f", shape.format, header, ",", list(lines),
+        "ab" * 16, "file", delivery, 0, "s", "f", shape.format, header, Dialect(), list(lines),
         range(1, len(lines) + 1), "x", [], 1,
     )  # fmt: skip
     judged = judge_batch(message, judge, None, NOW)

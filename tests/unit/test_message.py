@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.csv_reader import Dialect
 from store.errors import MessageError
 from store.tables.deliveries import Delivery
 from worker.queue.message import Letter, Message, Opaque, halves
@@ -45,7 +46,9 @@ MESSAGES = st.lists(st.tuples(RECORDS, st.integers(1, 2**40)), min_size=1, max_s
         first=st.integers(0, 2**32 - 5),
         format=st.sampled_from(["json", "csv"]),
         header=st.none() | st.lists(TEXT),
-        delimiter=st.sampled_from(",\t;"),
+        dialect=st.builds(
+            Dialect, st.sampled_from(",\t;"), st.sampled_from("\"'"), st.none() | st.just("\\"), st.booleans()
+        ),
         records=st.just([record for record, _ in pairs]),
         lines=st.just([line for _, line in pairs]) | st.just(range(7, 7 + len(pairs))),
         letters=st.lists(st.builds(Letter, TEXT, st.integers(0, 2**62), st.booleans()), max_size=3),
@@ -65,9 +68,14 @@ def test_a_message_survives_the_wire_unchanged(message: Message) -> None:
     assert listed(Message.from_wire(wire)) == listed(message)
 
 
+COMMAS = Dialect().to_wire()
+
+
 def sample(**changed: Any) -> dict[str, Any]:
     delivery = Delivery("d1", "file", "s", "f", "c1", "x")
-    sent = Message("ab", "file", delivery, 3, "s", "f", "json", None, ",", ["{}", "[]"], [4, 5], "x", [], 4)
+    sent = Message(
+        "ab", "file", delivery, 3, "s", "f", "json", None, Dialect(), ["{}", "[]"], [4, 5], "x", [], 4
+    )
     return sent.to_wire() | changed
 
 
@@ -76,7 +84,7 @@ def test_consecutive_lines_are_sent_as_the_first_line() -> None:
     assert list(Message.from_wire(sample()).lines) == [4, 5]
 
 
-@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "2"}, {"v": 1}, {"v": 3}])
+@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "2"}, {"v": 2}, {"v": 4}])
 def test_a_message_of_another_version_is_refused(wire: Any) -> None:
     with pytest.raises(MessageError, match="use one Sluice version throughout"):
         Message.from_wire(wire)
@@ -87,6 +95,8 @@ def test_a_message_of_another_version_is_refused(wire: Any) -> None:
     [{"records": None}, {"records": [{}]}, {"records": [{"base64": "%%", "size": 1, "digest": None}]},
      {"letters": [[1]]}, {"records": [5]}, {"first": -1}, {"first": 2**32}, {"first": 2**32 - 1}, {"first": True},
      {"first": "0"},
+     {"dialect": None}, {"dialect": {}}, {"dialect": COMMAS | {"delimiter": ""}}, {"dialect": COMMAS | {"trim": 1}},
+     {"dialect": COMMAS | {"quotechar": ","}}, {"dialect": COMMAS | {"escapechar": 5}},
      {"delivery": None}, {"delivery": "d1"}, {"delivery": ["d1", "file", "c1"]}, {"delivery": [1, "file", "c1", 0]},
      {"delivery": ["d1", "folder", "c1", 0]}, {"delivery": ["d1", "file", 1, 0]},
      {"delivery": ["d1", "file", "c1", "0"]}],

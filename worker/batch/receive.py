@@ -254,7 +254,7 @@ def csv_header(message: Message) -> str | None:
     """What it takes to read a CSV row without its file."""
     if message.format != "csv":
         return None
-    return orjson.dumps({"columns": message.header, "delimiter": message.delimiter}).decode()
+    return orjson.dumps({"columns": message.header, **message.dialect.to_wire()}).decode()
 
 
 def letter_id(message: Message, payload: str, digest: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from store import hashing, timestamps
+from store.csv_reader import Dialect
 from store.errors import InputError
 from store.tables.dead_letters import DeadLetter
 from store.tables.deliveries import Delivery
@@ -75,7 +76,7 @@ def _prepared(letter: DeadLetter, edit: Edit) -> Replayable:
 def _body(letter: DeadLetter) -> dict[str, Any]:
     try:
         if letter.format == "csv" and letter.header:
-            return parse_csv(letter.raw.decode(), letter.header["columns"], letter.header["delimiter"])
+            return parse_csv(letter.raw.decode(), letter.header["columns"], Dialect.from_wire(letter.header))
         body = orjson.loads(letter.raw)
     except (orjson.JSONDecodeError, UnicodeDecodeError, Rejection) as error:
         raise InputError(
@@ -147,7 +148,7 @@ def _message(group: list[Replayable], delivery: Delivery, number: int) -> Messag
         file=first.letter.file,
         format="csv" if first.format == "csv" else "json",
         header=first.header["columns"] if first.header else None,
-        delimiter=first.header["delimiter"] if first.header else ",",
+        dialect=Dialect.from_wire(first.header) if first.header else Dialect(),
         records=records,
         lines=[each.letter.line for each in group],
         fingerprint=delivery.fingerprint,

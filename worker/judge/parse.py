@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from store.csv_reader import csv_reader
+from store.csv_reader import Dialect, fitting
 from store.text import storable_name
 from worker.judge.faults import Fault, Rejection, invalid
 
@@ -136,9 +136,8 @@ def depth(text: str) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for position, name in enumerate(names) if name in names[:position])
-        raise Rejection(Fault("duplicate_field", storable_name(repeated), "the field stands twice"))
+        name = repeated([name for name, _ in pairs])
+        raise Rejection(Fault("duplicate_field", storable_name(name), "the field stands twice"))
     return found
 
 
@@ -180,22 +179,30 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def parse_csv(text: str, header: list[str], delimiter: str) -> dict[str, Any]:
+def parse_csv(text: str, header: list[str], dialect: Dialect) -> dict[str, Any]:
     """One CSV row under its header; an empty cell is an absent field. Raises Rejection: malformed_csv,
     duplicate_field."""
     try:
-        rows = list(csv_reader([text], delimiter=delimiter))
+        rows = dialect.rows([text])
     except csv.Error as error:
         raise Rejection(Fault("malformed_csv", None, str(error))) from None
-    if len(rows) != 1 or len(rows[0]) != len(header):
-        cells = len(rows[0]) if rows else 0
-        raise Rejection(Fault("malformed_csv", None, f"{cells} cells under {len(header)} column names"))
-    if len(set(header)) != len(header):
-        repeated = next(name for position, name in enumerate(header) if name in header[:position])
-        raise Rejection(
-            Fault("duplicate_field", storable_name(repeated), "the column stands twice in the header")
-        )
-    return {name: cell for name, cell in zip(header, rows[0], strict=True) if cell}
+    cells = fitting(rows[0], header) if len(rows) == 1 else None
+    if cells is None:
+        number = len(rows[0]) if rows else 0
+        raise Rejection(Fault("malformed_csv", None, f"{number} cells under {len(header)} column names"))
+    names = header
+    if "" in header:  # a column without a name is none where it is empty
+        names = [name for name, cell in zip(header, cells, strict=True) if name or cell]
+    if len(set(names)) != len(names):
+        name = storable_name(repeated(names))
+        raise Rejection(Fault("duplicate_field", name, "the column stands twice in the header"))
+    return {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+
+
+def repeated(names: list[str]) -> str:
+    """The first name that stands before."""
+    seen: set[str] = set()
+    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
 
 
 def check_extra(name: str, value: Any, level: int = 1) -> None:

@@ -269,7 +269,7 @@ def parse(record: RawRecord, message: Message, numbers: Numbers = AS_FLOATS) -> 
             raise Rejection(Fault("too_large", None, f"{record.size} bytes are more than max_record_bytes"))
         raise Rejection(Fault("undecodable", None, "bytes that are not UTF-8"))
     if message.format == "csv":
-        return parse_csv(record, message.header or [], message.delimiter)
+        return parse_csv(record, message.header or [], message.dialect)
     return parse_json(record, numbers)
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from store import hashing
+from store.csv_reader import Dialect
 from store.database.schema import RECORD_BITS
-from store.errors import MessageError
+from store.errors import ConfigError, MessageError
 from store.tables.deliveries import Delivery
 
-VERSION = 2
+VERSION = 3
 MAX_LINE = 2**62  # the greatest that fits into the database's column
 HEAD_BYTES = 4096
 DIGEST_BYTES = 16
@@ -69,7 +70,7 @@ class Message:
     file: str
     format: Literal["json", "csv"]
     header: list[str] | None  # CSV: the column names
-    delimiter: str  # CSV
+    dialect: Dialect  # CSV
     records: list[RawRecord]
     lines: Sequence[int]  # 1-based, one a record
     fingerprint: str  # of the contract and mapping it was sent for
@@ -91,7 +92,7 @@ class Message:
             "file": self.file,
             "format": self.format,
             "header": self.header,
-            "delimiter": self.delimiter,
+            "dialect": self.dialect.to_wire(),
             "records": [record if isinstance(record, str) else _to_wire(record) for record in self.records],
             "lines": lines[0] if consecutive else list(lines),
             "fingerprint": self.fingerprint,
@@ -125,7 +126,7 @@ class Message:
                 file=wire["file"],
                 format=wire["format"],
                 header=wire["header"],
-                delimiter=wire["delimiter"],
+                dialect=Dialect.from_wire(wire["dialect"]),
                 records=records,
                 lines=range(lines, lines + len(records)) if type(lines) is int else lines,
                 fingerprint=wire["fingerprint"],
@@ -134,7 +135,7 @@ class Message:
                 part_of=wire["part_of"],
             )
             message._check_shape()
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise MessageError(
                 f"the message is misshapen ({error!r:.200}): the job stays in Redis and can be requeued"
             ) from error
@@ -142,9 +143,9 @@ class Message:
 
     def _check_shape(self) -> None:
         """Raises ValueError for values that a worker would misread, or fail on halfway."""
-        texts = (self.id, self.source, self.file, self.delimiter, self.fingerprint)
+        texts = (self.id, self.source, self.file, self.fingerprint)
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError("id, source, file, delimiter and fingerprint must be text")
+            raise ValueError("id, source, file and fingerprint must be text")
         if type(self.first) is not int or not 0 <= self.first <= (1 << RECORD_BITS) - len(self.records):
             raise ValueError("first must be the number of a record in its delivery")
         if self.kind not in ("file", "replay") or self.format not in ("json", "csv"):
@@ -155,8 +156,6 @@ class Message:
             raise ValueError("line numbers must be 1 or greater")
         if not (self.header is None or (isinstance(self.header, list) and all_are(str, self.header))):
             raise ValueError("header must be a list of names")
-        if len(self.delimiter) != 1 or self.delimiter in "\r\n\0":
-            raise ValueError("delimiter must be one character")
         if not all(
             (type(letter.id), type(letter.event_id), type(letter.edited)) == (str, int, bool)
             for letter in self.letters

@@ -168,7 +168,13 @@ def test_a_bad_row_is_a_dead_letter_byte_for_byte_and_the_rows_around_it_are_loa
     assert (letter.reason, letter.raw, letter.line) == (reason, bad, 3)
     assert (letter.format, letter.header) == (
         "csv",
-        {"columns": ["key", "name", "value", "ts"], "delimiter": ","},
+        {
+            "columns": ["key", "name", "value", "ts"],
+            "delimiter": ",",
+            "quotechar": '"',
+            "escapechar": None,
+            "trim": False,
+        },
     )
     assert [each["key"] for each in plant.rows()] == ["good", "good too"]
     assert plant.violations() == []

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from store.csv_reader import Dialect
 from store.tables.deliveries import Delivery
 from worker.contract import Event, Record
 from worker.queue.message import Message, RawRecord
@@ -342,4 +343,6 @@ def message(records: list[RawRecord], header: list[str] | None = None) -> Messag
     """A batch of JSON, or of CSV under a header."""
     format: Literal["csv", "json"] = "csv" if header is not None else "json"
     numbers = range(1, len(records) + 1)
-    return Message("ab", "file", DELIVERY, 0, "s", "f", format, header, ",", records, numbers, "x", [], 1)
+    return Message(
+        "ab", "file", DELIVERY, 0, "s", "f", format, header, Dialect(), records, numbers, "x", [], 1
+    )

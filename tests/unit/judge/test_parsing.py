@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.csv_reader import Dialect
 from worker.judge.faults import Rejection
 from worker.judge.parse import (
     MAX_DEPTH,
@@ -133,12 +134,12 @@ def test_text_no_column_can_hold_is_reported(text: str, why: str | None) -> None
 
 def csv_reason(text: str, header: list[str]) -> str:
     with pytest.raises(Rejection) as rejected:
-        parse_csv(text, header, ",")
+        parse_csv(text, header, Dialect())
     return rejected.value.faults[0].reason
 
 
 def test_an_empty_cell_is_an_absent_field() -> None:
-    assert parse_csv('1,,"",4', ["a", "b", "c", "d"], ",") == {"a": "1", "d": "4"}
+    assert parse_csv('1,,"",4', ["a", "b", "c", "d"], Dialect()) == {"a": "1", "d": "4"}
 
 
 @pytest.mark.parametrize("text", ["1", "1,2,3", "", '"1,2', '"1"x,2', "1\r2,3"])
@@ -151,4 +152,4 @@ def test_a_name_that_stands_twice_in_the_header_is_a_duplicate_field() -> None:
 
 
 def test_a_cell_may_be_longer_than_the_librarys_limit() -> None:
-    assert len(parse_csv("x" * 200_000, ["a"], ",")["a"]) == 200_000
+    assert len(parse_csv("x" * 200_000, ["a"], Dialect())["a"]) == 200_000

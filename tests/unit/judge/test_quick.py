@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from store.csv_reader import Dialect
 from worker.contract import Event, Record
 from worker.judge.stages import judge_batch
 from worker.queue.message import RawRecord
@@ -71,6 +73,35 @@ def test_both_ways_come_to_the_same_on_csv(model: type[Record], data: st.DataObj
     header = data.draw(st.permutations([*names_of(model), *more]))
     records: list[RawRecord] = data.draw(st.lists(rows(header), min_size=1, max_size=8))
     assert_alike(judges(model), records, header)
+
+
+# A row's text under any dialect, and headers that name a column twice, or not at all.
+ODD_CELLS = st.sampled_from(
+    ["a", "", " ", ' "b"', "'c'", '"d;1"', "1.5", " 2 ", "2025-01-15T08:00:00Z", ' "x\ny"', "\\", 'e\\"f', '"g',
+     "5\\\n6"]
+)  # fmt: skip
+ODD_HEADERS = st.lists(st.sampled_from([*EVENT, "", "note"]), min_size=4, max_size=7)
+
+
+@settings(max_examples=150)
+@given(
+    dialect=st.builds(
+        Dialect, st.sampled_from(";,\t"), st.sampled_from("\"'"), st.none() | st.just("\\"), st.booleans()
+    ),
+    header=ODD_HEADERS | st.just([*EVENT, ""]) | st.just(["", *EVENT, ""]),
+    cells=st.lists(st.lists(ODD_CELLS, min_size=3, max_size=8), min_size=1, max_size=6),
+    good=st.booleans(),
+)
+def test_both_ways_read_the_same_cells_under_any_dialect_and_header(
+    dialect: Dialect, header: list[str], cells: list[list[str]], good: bool
+) -> None:
+    values = {"key": "a", "name": "n", "value": "1", "ts": "2025-01-15T08:00:00Z"}
+    rows = [[values.get(name, "") for name in header] + [""] * number for number in range(3)] if good else []
+    texts: list[RawRecord] = [dialect.delimiter.join(row) for row in [*rows, *cells]]
+    sent = replace(message(texts, header), dialect=dialect)
+    quickly, carefully = (judge_batch(sent, judge, None, NOW) for judge in judges(Event))
+    quickly.seconds = carefully.seconds = {}
+    assert repr(quickly) == repr(carefully)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from store.csv_reader import csv_reader
+from store.csv_reader import Dialect
 from worker.contract import Event, Record
 from worker.judge.columnwise import quick
 from worker.judge.stages import judge_batch
@@ -75,7 +75,7 @@ def test_good_csv_takes_the_quick_way() -> None:
     good: list[RawRecord] = ["a,n,1.5,2025-01-15 08:00:00,x", 'b,"x, ""y""\nz",2,2025-01-15 08:00:00,']
     assert taken(Event, good, header) == []
     assert taken(Event, [*good, '"', *good, "a", *good], header) == [2, 5]
-    assert list(csv_reader([str(good[1])])) == [["b", 'x, "y"\nz', "2", "2025-01-15 08:00:00", ""]]
+    assert Dialect().rows([str(good[1])]) == [["b", 'x, "y"\nz', "2", "2025-01-15 08:00:00", ""]]
     assert (
         taken(
             Order, ["a,10.10,open,2025-01-15,2025-01-15T08:00:00Z"], ["key", "amount", "status", "day", "ts"]

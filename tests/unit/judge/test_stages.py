@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from store.csv_reader import Dialect
 from store.tables.deliveries import Delivery
 from store.tables.staging import LATE, STALE
 from worker.contract import load_contract
@@ -20,7 +21,9 @@ WATERMARK = "2025-01-15T10:00:00.000000Z"
 
 def message(*records: RawRecord) -> Message:
     delivery, lines = Delivery("d1", "file", "s", "f", None, "x"), range(1, len(records) + 1)
-    return Message("ab", "file", delivery, 0, "s", "f", "json", None, ",", list(records), lines, "x", [], 1)
+    return Message(
+        "ab", "file", delivery, 0, "s", "f", "json", None, Dialect(), list(records), lines, "x", [], 1
+    )
 
 
 def judged(*records: RawRecord | dict[str, Any], watermark: str | None = WATERMARK, **source: Any) -> Judged:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.csv_reader import Dialect
 from worker.contract import load_contract
 from worker.judge.columns import canonical
 from worker.judge.faults import Rejection
@@ -131,7 +132,7 @@ def test_canonical_json_of_a_set_is_the_same_in_every_process() -> None:
 
 
 def test_content_of_a_rejected_record_is_one_whatever_its_format() -> None:
-    row = parse_csv("a,n,cloudy,,-12.5", ["key", "name", "value", "ts", "x"], ",")
+    row = parse_csv("a,n,cloudy,,-12.5", ["key", "name", "value", "ts", "x"], Dialect())
     document = parse_json('{"x": -12.5, "ts": null, "value": "cloudy", "name": "n", "key": "a"}')
     assert content_of(row) == content_of(document)
 

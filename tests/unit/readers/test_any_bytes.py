@@ -15,7 +15,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producer.files import csv as csv_rows
 from producer.files import open as readers
 from producer.files.batches import Payload
 from producer.files.open import open_records
@@ -55,7 +54,6 @@ def outcome(data: bytes, kind: tuple[str, str | None], chunk: int, limit: int) -
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(readers, "_READ_BYTES", chunk))
         stack.enter_context(mock.patch.object(message, "HEAD_BYTES", 4))
-        stack.enter_context(mock.patch.object(csv_rows, "MAX_ROW_LINES", 4))
         stack.enter_context(mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data))))
         try:
             file = stack.enter_context(

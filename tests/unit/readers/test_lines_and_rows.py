@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.files.csv import CsvOptions
 from producer.files.open import open_records
+from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
 from worker.queue.message import Opaque
 
@@ -146,29 +146,39 @@ def test_an_unclosed_quote_costs_one_record_and_not_the_rest_of_the_file() -> No
     assert read(data, format="csv") == [(2, b'1,"x'), (3, b"2,y"), (4, b"3,z")]
 
 
-def test_an_unclosed_quote_before_a_row_with_line_breaks_costs_one_record() -> None:
+def test_what_stands_between_an_unclosed_quote_and_one_that_closes_is_one_record() -> None:
     data = b'a,b\n1,"x\n2,y\n3,"z\nz"\n4,w\n'
-    assert payloads(data, format="csv") == [b'1,"x', b"2,y", b'3,"z\nz"', b"4,w"]
+    assert payloads(data, format="csv") == [b'1,"x\n2,y\n3,"z\nz"', b"4,w"]
 
 
-def test_lines_that_would_make_a_row_with_too_many_cells_stay_apart() -> None:
+def test_lines_that_make_a_row_with_too_many_cells_are_one_record() -> None:
     data = b'a,b\n1,"x\n2",y\n3,z\n'
-    assert payloads(data, format="csv") == [b'1,"x', b'2",y', b"3,z"]
+    assert read(data, format="csv") == [(2, b'1,"x\n2",y'), (4, b"3,z")]
 
 
-def test_a_quote_open_for_more_than_ten_thousand_lines_makes_each_line_a_row() -> None:
-    fits = b'1,"' + b"x\n" * 9_999 + b'"'
-    beyond = b'2,"' + b"x\n" * 10_000 + b'"'
-    found = payloads(b"a,b\n" + fits + b"\n" + beyond + b"\n", format="csv")
-    assert found[0] == fits
-    assert found[1:3] == [b'2,"x', b"x"]
-    assert len(found) == 1 + 10_001
+def test_a_closed_cell_of_any_number_of_lines_is_in_one_row() -> None:
+    row = b'2,"' + b"x\n" * 10_002 + b'"'
+    assert read(b"a,b\n" + row + b"\n3,z\n", format="csv", chunk=4096) == [(2, row), (10_005, b"3,z")]
 
 
-def test_a_quoted_cell_beyond_the_limit_makes_each_line_a_row() -> None:
-    data = b'a,b\n1,"' + b"x" * 60 + b"\n" + b"y" * 60 + b'"\n2,z\n'
-    found = payloads(data, format="csv", max_record_bytes=100)
-    assert found == [b'1,"' + b"x" * 60, b"y" * 60 + b'"', b"2,z"]
+@pytest.mark.parametrize("chunk", [7, 100, MIB])
+def test_a_closed_cell_beyond_the_limit_is_one_oversize_record(chunk: int) -> None:
+    row = b'1,"' + b"2,y\n" * 60 + b'"'
+    found = read(b"a,b\n" + row + b"\r\n3,z\n", format="csv", max_record_bytes=100, chunk=chunk)
+    assert found == [(2, Opaque(row, len(row), digest(row))), (63, b"3,z")]
+
+
+@pytest.mark.parametrize("chunk", [7, 100, MIB])
+def test_a_quote_that_is_never_closed_makes_each_line_a_row_however_many_follow(chunk: int) -> None:
+    long = b"y" * 200
+    data = b'a,b\n1,"x\n' + b"2,y\r\n\n" * 60 + long + b'\n3,""\n4,5" pipe'
+    found = payloads(data, format="csv", max_record_bytes=100, chunk=chunk)
+    assert found == [b'1,"x', *[b"2,y"] * 60, Opaque(long, 200, digest(long)), b'3,""', b'4,5" pipe']
+
+
+def test_a_quote_within_a_cell_without_quotes_opens_none() -> None:
+    data = b'a,b\n1,5" pipe\n2,a"b\n3,a"b,"x\ny"\n'
+    assert payloads(data, format="csv") == [b'1,5" pipe', b'2,a"b', b'3,a"b,"x\ny"']
 
 
 def test_a_large_quoted_cell_within_the_limit_is_one_row() -> None:
@@ -176,10 +186,10 @@ def test_a_large_quoted_cell_within_the_limit_is_one_row() -> None:
     assert payloads(b"a,b\n" + row, format="csv") == [row]
 
 
-def test_a_csv_line_beyond_the_limit_is_oversize_and_closes_no_quote() -> None:
-    long = b"x" * 9000 + b'"'
-    data = b'a,b\n1,"x\n' + long + b"\n2,z\n"
-    expected = [(2, b'1,"x'), (3, Opaque(long[:4096], 9001, digest(long))), (4, b"2,z")]
+def test_a_csv_line_beyond_the_limit_closes_the_quote_of_its_row() -> None:
+    row = b'1,"x\n' + b"x" * 9000 + b'"'
+    data = b"a,b\n" + row + b"\n2,z\n"
+    expected = [(2, Opaque(row[:4096], len(row), digest(row))), (4, b"2,z")]
     assert read(data, format="csv", max_record_bytes=100) == expected
     assert read(data, format="csv", max_record_bytes=100, chunk=500) == expected
 
@@ -188,13 +198,13 @@ def test_a_tsv_file_has_tabs_and_a_row_of_empty_cells_is_a_row(tmp_path: Path) -
     path = tmp_path / "a.tsv"
     path.write_bytes(b"a\tb\n\t\n1\t2\n")
     with open_records(str(path)) as file:
-        assert file.csv == CsvOptions(delimiter="\t")
+        assert file.csv == Dialect(delimiter="\t")
         assert file.header == ["a", "b"]
         assert [p for block in file.blocks() for p in block.payloads] == [b"\t", b"1\t2"]
 
 
 def test_options_set_the_delimiter_and_the_quote() -> None:
-    options = CsvOptions(delimiter=";", quotechar="'")
+    options = Dialect(delimiter=";", quotechar="'")
     data = b"a;'b'\n1;'x\ny'\n2;\"\n"
     assert header_of(data, csv=options) == ["a", "b"]
     assert payloads(data, format="csv", csv=options) == [b"1;'x\ny'", b'2;"']
@@ -206,17 +216,38 @@ def test_options_set_the_delimiter_and_the_quote() -> None:
 )
 def test_delimiter_and_quote_must_be_two_different_ascii_characters(delimiter: str, quotechar: str) -> None:
     with pytest.raises(ConfigError, match="csv"):
-        CsvOptions(delimiter=delimiter, quotechar=quotechar)
+        Dialect(delimiter=delimiter, quotechar=quotechar)
 
 
-CELLS = st.text(st.sampled_from('ab,"\n\r é'), max_size=6)
+CELLS = st.text(st.sampled_from("ab,;\"\\'\n\r é"), max_size=6)
+DIALECTS = st.builds(
+    Dialect,
+    delimiter=st.sampled_from(",;\t|"),
+    quotechar=st.sampled_from("\"'"),
+    escapechar=st.sampled_from([None, "\\"]),
+)
 
 
-@given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8), st.integers(1, 40))
-def test_rows_of_a_csv_writer_are_read_back(rows: list[tuple[str, ...]], chunk: int) -> None:
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8),
+    dialect=DIALECTS,
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE]),
+    doubled=st.booleans(),
+    chunk=st.integers(1, 40),
+)
+def test_rows_of_a_csv_writer_are_read_back_under_their_dialect(
+    rows: list[tuple[str, ...]], dialect: Dialect, quoting: Any, doubled: bool, chunk: int
+) -> None:
     text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("k", "l", "m"), *rows])
-    found = payloads(text.getvalue().encode(), format="csv", chunk=chunk)
-    assert all(isinstance(payload, bytes) for payload in found)
-    parsed = [next(csv.reader([p.decode()])) for p in found if isinstance(p, bytes)]
-    assert parsed == [list(row) for row in rows]
+    writer = csv.writer(
+        text,
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quotechar,
+        escapechar=dialect.escapechar,
+        quoting=quoting if dialect.escapechar else csv.QUOTE_ALL,
+        doublequote=doubled or not dialect.escapechar,
+    )
+    writer.writerows([("k", "l", "m"), *rows])
+    found = payloads(text.getvalue().encode(), format="csv", csv=dialect, chunk=chunk)
+    parsed = [dialect.rows([payload.decode()]) for payload in found if isinstance(payload, bytes)]
+    assert parsed == [[list(row)] for row in rows]

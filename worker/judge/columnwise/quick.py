@@ -105,7 +105,7 @@ class Quick:
     def _table(self, message: Message, start: int, stop: int) -> tuple[Table, list[int]]:
         records = message.records[start:stop]
         if message.format == "csv":
-            table, rows = read_csv(records, message.header or [], message.delimiter)
+            table, rows = read_csv(records, message.header or [], message.dialect)
             return table, list(rows)
         objects, rows = read_json(records, exactly=self._exactly)
         return objects, list(rows)

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from store.csv_reader import csv_reader
+from store.csv_reader import Dialect, fitting
 from worker.judge.faults import Rejection
 from worker.judge.parse import MAX_DEPTH, bad_text, count_fields
 from worker.queue.message import RawRecord
@@ -136,32 +136,42 @@ class CsvTable(Table):
 
 
 def read_csv(
-    records: Sequence[RawRecord], header: list[str], delimiter: str
+    records: Sequence[RawRecord], header: list[str], dialect: Dialect
 ) -> tuple[CsvTable, Sequence[int]]:
     """The rows that fit their header, and which of the records they are."""
-    if len(set(header)) != len(header) or any(map(bad_text, header)):
-        return CsvTable(header, []), ()
+    if any(map(bad_text, header)):
+        return CsvTable([], []), ()
     texts = [record if isinstance(record, str) else "" for record in records]
     try:
-        rows = list(csv_reader(texts, delimiter=delimiter))
+        rows = dialect.rows(texts)
     except csv.Error:
         rows = []
     if len(rows) != len(texts):  # a quote that is not closed has run two rows together
-        rows = [_row(text, delimiter) for text in texts]
+        rows = [_row(text, dialect) for text in texts]
     width, odd = len(header), set()
     if set(map(len, rows)) != {width} or width == 0:
+        rows = [fitting(row, header) or [] for row in rows]
         odd = {number for number, row in enumerate(rows) if len(row) != width or not width}
     if bad_text("".join(texts)):
         odd.update(number for number, text in enumerate(texts) if bad_text(text))
     odd.update(number for number, record in enumerate(records) if type(record) is not str)
     fit = [number for number in range(len(rows)) if number not in odd] if odd else range(len(rows))
-    return CsvTable(header, [rows[number] for number in fit] if odd else rows), fit
+    header, rows = _named(header, [rows[number] for number in fit] if odd else rows)
+    return (CsvTable(header, rows), fit) if len(set(header)) == len(header) else (CsvTable([], []), ())
 
 
-def _row(text: str, delimiter: str) -> list[str]:
+def _named(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The rows without the columns that have neither a name nor a cell, where several have no name."""
+    if header.count("") < 2 or not rows:
+        return header, rows
+    there = [bool(name) or any(column) for name, column in zip(header, zip(*rows, strict=True), strict=False)]
+    return list(compress(header, there)), [list(compress(row, there)) for row in rows]
+
+
+def _row(text: str, dialect: Dialect) -> list[str]:
     """A row alone; an empty one where it is none."""
     try:
-        rows = list(csv_reader([text], delimiter=delimiter))
+        rows = dialect.rows([text])
     except csv.Error:  # the careful way finds out why
         return []
     return rows[0] if len(rows) == 1 else []
