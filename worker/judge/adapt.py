@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import jmespath
+import jmespath.functions
 from jmespath.exceptions import JMESPathError
 
 from store.text import storable_name
 from worker.contract import Contract
+from worker.judge.columns import is_odd_number
 from worker.judge.faults import Rejection, invalid, missing
 from worker.judge.functions import call, load_function
 from worker.judge.parse import Unusable
@@ -105,6 +107,19 @@ def unusable_within(value: Any) -> str | None:
     return next((why for each in inner if (why := unusable_within(each))), None)
 
 
+class Functions(jmespath.functions.Functions):  # type: ignore[misc]
+    """JMESPath's own, with numbers as JSON and CSV write them."""
+
+    @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    def _func_to_number(self, value: Any) -> Any:
+        """Raises ValueError for a text that is a number to Python alone."""
+        if is_odd_number(value) and super()._func_to_number(value) is not None:
+            raise ValueError("no number")
+        return super()._func_to_number(value)
+
+
+EXPRESSIONS = jmespath.Options(custom_functions=Functions())
+
 # Of these nodes of an expression all children look at the record; of any other the first alone does.
 SIDE_BY_SIDE = frozenset(
     {
@@ -145,7 +160,7 @@ def getter(expression: str, field: str) -> Getter:
             if any(holds_decimal(raw.get(name)) for name in read):
                 raise Rejection(invalid(field, "an expression cannot read a number of so many digits"))
             try:
-                return compiled.search(raw)
+                return compiled.search(raw, options=EXPRESSIONS)
             except (JMESPathError, ArithmeticError, LookupError, TypeError, ValueError) as error:
                 why = f"the source's expression for it cannot be evaluated: {type(error).__name__}"
                 raise Rejection(invalid(field, why)) from None

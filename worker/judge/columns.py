@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,8 +13,17 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from store import timestamps
+from worker.contract import Contract
 from worker.judge.faults import Rejection, invalid
-from worker.judge.parse import INT64_MAX, INT64_MIN, Unusable, bad_text, check_extra
+from worker.judge.parse import (
+    INT64_MAX,
+    INT64_MIN,
+    MOST_DIGITS,
+    NUMBER_CHARACTERS,
+    Unusable,
+    bad_text,
+    check_extra,
+)
 
 READERS: dict[str, Callable[[str], Any]] = {"real": float, "integer": int, "decimal": Decimal}
 YES, NO = frozenset({"true", "t", "yes", "y", "on", "1"}), frozenset({"false", "f", "no", "n", "off", "0"})
@@ -45,12 +54,52 @@ def is_no_number(value: Any) -> str | None:
     return None
 
 
+def is_odd_number(value: Any) -> bool:
+    """Whether a text is a number to Python alone: neither JSON nor CSV writes one so."""
+    return type(value) is str and bool(value.strip(NUMBER_CHARACTERS))
+
+
+ODD_NUMBER = "should be a number as JSON and CSV write it, such as -12.5 or 1e3"
+
+
+def text_numbers(contract: Contract) -> frozenset[str]:
+    """The names of number fields whose text is read by pydantic alone: no validator of the contract sees it first."""
+    names = [given for given, field in contract.inputs.items() if contract.kinds[field] in READERS]
+    node: Any = contract.model.__pydantic_core_schema__
+    definitions = node["definitions"] if node["type"] == "definitions" else []
+    named = {each["ref"]: each for each in definitions}
+    while node["type"] != "model-fields":
+        if node["type"] in SEES_TEXT:
+            return frozenset()
+        node = named[node["schema_ref"]] if node["type"] == "definition-ref" else node["schema"]
+    return frozenset(
+        name for name in names if SEES_TEXT.isdisjoint(_types(node["fields"][contract.inputs[name]]))
+    )
+
+
+SEES_TEXT = frozenset({"function-before", "function-wrap", "function-plain"})
+
+
+def _types(schema: Any) -> Iterator[str]:
+    """The types of a schema and of all within it."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("type"), str):
+            yield schema["type"]
+        for inner in schema.values():
+            yield from _types(inner)
+    elif isinstance(schema, list | tuple):
+        for inner in schema:
+            yield from _types(inner)
+
+
 def fitting(name: str, value: Any, kind: str) -> Any:
     """A value nobody validated, as its column can hold it. Raises Rejection."""
     if is_blank(value):
         return None
     if kind in READERS and isinstance(value, str):
         try:
+            if is_odd_number(value):
+                raise ValueError
             value = READERS[kind](value)
         except (ValueError, ArithmeticError):
             raise Rejection(invalid(name, "should be a number")) from None
@@ -86,10 +135,16 @@ def decimal_columns(name: str, value: Any) -> tuple[float | None, str | None]:
 
 def plain_digits(value: Decimal) -> str:
     """A decimal's digits, the same for equal values: 10.10 is 10.1, and 1E+2 is 100."""
+    if not value:
+        return "0"
+    if abs(value.adjusted()) > MOST_DIGITS:  # a few characters of text, and as many zeros as memory holds
+        sign, found, exponent = value.as_tuple()
+        shortened = "".join(map(str, found)).rstrip("0")
+        return f"{'-' * sign}{shortened}E{int(exponent) + len(found) - len(shortened)}"
     digits = format(value, "f")
     if "." in digits:
         digits = digits.rstrip("0").rstrip(".")
-    return "0" if digits in ("-0", "") else digits
+    return digits
 
 
 def stored(name: str, value: Any, kind: str) -> Any:

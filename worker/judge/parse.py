@@ -24,6 +24,9 @@ from worker.judge.faults import Fault, Rejection, invalid
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64
 TOO_DEEP = Fault("too_deep", None, f"nested more than {MAX_DEPTH} deep")
+BLANKS = " \t\n\r\v\f"  # around a number or a time in text
+# Python reads more as numbers: 1_000, the digits of other scripts, inf.
+NUMBER_CHARACTERS = "0123456789+-.eE" + BLANKS
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 

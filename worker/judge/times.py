@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from store import timestamps
+from worker.judge.parse import BLANKS, NUMBER_CHARACTERS
 from worker.settings import SourceSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,7 +28,7 @@ def time_reader(source: SourceSettings) -> Callable[[Any], datetime]:
 
 
 BELOW_MICROSECONDS = re.compile(r"[.,][0-9]{6}([0-9]{1,12})")
-INTEGER = re.compile(r"\s*[+-]?\d{1,30}\s*")
+INTEGER = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
 
 
 def digits_reader(source: SourceSettings) -> Callable[[Any], int]:
@@ -71,6 +72,8 @@ def from_epoch(value: Any, per_second: int) -> datetime:
     """A number of units since 1970, exactly; text that is a number is one (CSV has nothing else)."""
     if isinstance(value, str):
         try:
+            if value.strip(NUMBER_CHARACTERS):
+                raise ValueError
             value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
         except ValueError:
             raise ValueError("should be a number since 1970, as this source's ts_unit says") from None
@@ -88,14 +91,40 @@ def from_iso(value: Any, zone: tzinfo | None) -> datetime:
     """ISO 8601 / RFC 3339 text; without an offset it is read in `zone`, or refused where that is None."""
     if not isinstance(value, str):
         raise ValueError("should be ISO 8601 text; name ts_unit for a source that sends epoch numbers")
+    value = value.strip(BLANKS)
     # fromisoformat would take digits alone for a basic-format date, and any character for the T.
     if value[4:5] != "-" or (len(value) > 10 and value[10] not in "Tt "):
         raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z")
     try:
         moment = datetime.fromisoformat(value[:-1] + "Z" if value[-1] == "z" else value)
     except ValueError:
-        raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z") from None
+        raise ValueError(_why_no_time(value)) from None
     return in_utc(moment, zone)
+
+
+NO_DAY = "names a day that does not exist: check the month and the day"
+NO_TIME_OF_DAY = "names a time of day that does not exist: hours end at 23, minutes and seconds at 59"
+LEAP_SECOND = (
+    "has 60 seconds, as a leap second does, and no time here can: give second 59, or the minute after it"
+)
+OTHER_DIGIT = re.compile(r"[^\D0-9]")
+PARTS = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[Tt ]([0-9]{2}):?([0-9]{2})(?::?([0-9]{2}))?)?")
+
+
+def _why_no_time(text: str) -> str:
+    """What is wrong with a text that begins like a date and is no time."""
+    if not (found := PARTS.match(text)):
+        return "should be ISO 8601, like 2025-01-15T12:00:00Z"
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
+    try:
+        date(year, month, day)
+    except ValueError:
+        return NO_DAY
+    if second == 60:
+        return LEAP_SECOND
+    if hour > 23 or minute > 59 or second > 60:
+        return NO_TIME_OF_DAY
+    return "should be ISO 8601, like 2025-01-15T12:00:00Z"
 
 
 def from_layout(value: Any, layout: str, zone: tzinfo | None) -> datetime:
@@ -103,9 +132,13 @@ def from_layout(value: Any, layout: str, zone: tzinfo | None) -> datetime:
     if not isinstance(value, str):
         raise ValueError(f"should be text like {layout}")
     try:
-        moment = datetime.strptime(value, layout)
-    except ValueError:
-        raise ValueError(f"should be text like {layout}") from None
+        if not value.isascii() and OTHER_DIGIT.search(value):
+            raise ValueError("other digits")
+        moment = datetime.strptime(value.strip(BLANKS), layout)
+    except ValueError as error:
+        # The library words it so; where it does not, the general message is no lie.
+        no_time = {"day is out of range for month": NO_DAY, "second must be in 0..59": LEAP_SECOND}
+        raise ValueError(no_time.get(str(error), f"should be text like {layout}")) from None
     return in_utc(moment, zone)
 
 

@@ -15,6 +15,7 @@ from store import hashing, timestamps
 from store.text import error_message, storable_name
 from worker.contract import IDENTITY, Contract
 from worker.judge.columns import (
+    ODD_NUMBER,
     READERS,
     SORTED,
     by_value,
@@ -23,7 +24,9 @@ from worker.judge.columns import (
     fitting,
     is_blank,
     is_no_number,
+    is_odd_number,
     stored,
+    text_numbers,
 )
 from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, missing
 from worker.judge.parse import UNSTORABLE, Unusable, bad_text, check_extra
@@ -56,6 +59,7 @@ class Validator:
         self._numbers = [
             given for given, field in contract.inputs.items() if contract.kinds[field] in READERS
         ]
+        self._text_numbers = text_numbers(contract)
         self._columns = [(field, kind) for field, kind in contract.kinds.items() if field not in IDENTITY]
 
     def validate(self, raw: dict[str, Any]) -> Accepted:
@@ -68,6 +72,9 @@ class Validator:
             given[self._ts_input] = self.read_time(given[self._ts_input])
             for name in self._numbers:
                 if is_no_number(given.get(name)):
+                    raise ValueError
+            for name in self._text_numbers:
+                if is_odd_number(given.get(name)):
                     raise ValueError
             for name in self._contract.required:
                 if is_blank(given[name]):
@@ -141,6 +148,12 @@ class Validator:
             raise
         except Exception as error:
             first = error
+        known = {fault.field for fault in faults}
+        faults += [
+            invalid(self._inputs[name], ODD_NUMBER)
+            for name in self._text_numbers
+            if is_odd_number(given.get(name)) and self._inputs[name] not in known
+        ]
         return faults, first
 
     def extras(self, raw: dict[str, Any]) -> dict[str, Any] | None:

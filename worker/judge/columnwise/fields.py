@@ -16,14 +16,16 @@ from pydantic_core import CoreConfig, SchemaValidator, core_schema
 
 from store import timestamps
 from worker.contract import Contract
-from worker.judge.columns import READERS, is_blank
+from worker.judge.columns import READERS, is_blank, is_odd_number, text_numbers
 from worker.judge.columnwise.mapping import Slice
 from worker.judge.columnwise.tables import ABSENT, Absent
 from worker.judge.faults import NOT_DATA
-from worker.judge.parse import Unusable, needs_exactness
+from worker.judge.parse import NUMBER_CHARACTERS, Unusable, needs_exactness
 
 LIMIT = 2**63  # less than this a number was not changed by the parser, and is no infinity
 FUNCTIONS = frozenset({"function-before", "function-after", "function-wrap", "function-plain"})
+
+NUMBER_BYTES = NUMBER_CHARACTERS.encode()
 
 Column = list[Any]
 
@@ -36,6 +38,7 @@ class Field:
     name: str
     required: bool
     is_number: bool
+    is_text_number: bool  # a text must be a number as JSON and CSV write it
     validate: Callable[[Column], Column] | None  # None: it is as it should be, or the whole model is asked
     default: Any = ABSENT
 
@@ -55,7 +58,9 @@ class Field:
     def _all_fit(self, kind: type, values: Column) -> bool:
         """Whether all values of one type surely fit: a few calls, instead of one a value."""
         if kind is str:
-            return not self.required or ("" not in values and not any(map(str.isspace, values)))
+            if self.required and ("" in values or any(map(str.isspace, values))):
+                return False
+            return not self.is_text_number or not any_odd_number(values)
         if kind is int or kind is float:
             return bool(min(values) > -LIMIT and max(values) < LIMIT)
         return False
@@ -67,6 +72,8 @@ class Field:
             return True
         if type(value) is bool:
             return self.is_number
+        if self.is_text_number and is_odd_number(value):
+            return True
         return type(value) is Unusable or needs_exactness((value,))
 
     def validated(self, column: Column) -> tuple[Column, set[int]]:
@@ -83,6 +90,11 @@ class Field:
         for row, value in zip(rows, there, strict=True):
             filled[row] = value
         return filled, set()
+
+
+def any_odd_number(texts: list[str]) -> bool:
+    """Whether a text among these is odd as a number: a tenth of the time of a look at each."""
+    return bool("".join(texts).encode("utf-8", "surrogatepass").translate(None, NUMBER_BYTES))
 
 
 def validated(validate: Callable[[Column], Column], column: Column) -> tuple[Column, set[int]]:
@@ -184,21 +196,23 @@ def _take_times(records: Slice, given: list[datetime]) -> None:
 
 def _field(contract: Contract, given: str, name: str, schemas: dict[str, Any] | None) -> Field:
     required, is_number = given in contract.required, contract.kinds[name] in READERS
+    is_text_number = given in text_numbers(contract)
     if schemas is None:
         info = contract.model.model_fields[name]
-        return Field(given, name, required, is_number, None, ABSENT if info.is_required() else None)
+        return Field(
+            given, name, required, is_number, is_text_number, None, ABSENT if info.is_required() else None
+        )
     schema = schemas[name]
     inner = schema["schema"] if schema["type"] == "default" else schema
     default = schema["default"] if schema["type"] == "default" else ABSENT
     if name == "ts" and is_any_datetime(inner):
-        return Field(given, name, required, is_number, None)
+        return Field(given, name, required, is_number, is_text_number, None)
     core: Any = contract.model.__pydantic_core_schema__
     column: Any = core_schema.list_schema(inner)
     if core["type"] == "definitions":
         column = core_schema.definitions_schema(column, core["definitions"])
-    return Field(
-        given, name, required, is_number, SchemaValidator(column, _config(core)).validate_python, default
-    )
+    validate = SchemaValidator(column, _config(core)).validate_python
+    return Field(given, name, required, is_number, is_text_number, validate, default)
 
 
 def _config(core: Any) -> CoreConfig | None:

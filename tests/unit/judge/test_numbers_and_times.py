@@ -1,0 +1,144 @@
+"""Numbers and times in text: JSON's and CSV's ways to write them, and nothing of Python's."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import field_validator, model_validator
+
+from worker.contract import Event, Record
+from worker.judge.adapt import getter
+from worker.judge.columns import plain_digits
+from worker.judge.faults import Rejection
+from worker.judge.stages import ALL_ON, judge_batch
+from worker.queue.message import RawRecord
+
+from .pairs import EVENT, GOOD, ORDER, importable, judges  # noqa: F401
+from .shapes import NOW, NumberedKey, Order, message
+
+NUMBERS = ["1", "-0", "+5", "007", ".5", "5.", "1e3", "-1.5E-3", " 1.5 ", "\t2\r", "1" * 30]
+ODD_NUMBERS = [
+    "1_000",
+    "1_0.5",
+    "\u0661\u0662\u0663",
+    "\uff11\uff12",
+    "inf",
+    "-Infinity",
+    "nan",
+    "\u00a05",
+    "1\u2009",
+]
+NO_NUMBERS = ["0x10", "1,000", "1 000", "12%", "(12)", "12-", "--1", "1e", ".", "e", "\u22125", "$12", "true"]
+
+
+def verdicts(model: type[Record], *values: str, template: str = GOOD, **source: Any) -> list[list[str]]:
+    """On both ways: the messages of each record's first fault; empty where it is accepted."""
+    records: list[RawRecord] = [template % f'"{value}"' for value in values]
+    found = []
+    for judge in judges(model, **source):
+        judged = judge_batch(message(records), judge, None, NOW)
+        bad = {each.position: each.faults[0].message for each in judged.bad}
+        found.append([bad.get(position, "") for position in range(len(records))])
+    return found
+
+
+@pytest.mark.parametrize("model", [Event, Order])
+def test_both_ways_take_the_numbers_of_json_and_csv_and_nothing_of_pythons(model: type[Record]) -> None:
+    template = ORDER if model is Order else GOOD
+    given = [each.replace("\t", "\\t").replace("\r", "\\r") for each in [*NUMBERS, *ODD_NUMBERS, *NO_NUMBERS]]
+    quickly, carefully = verdicts(model, *given, template=template)
+    assert quickly == carefully
+    assert quickly[: len(NUMBERS)] == [""] * len(NUMBERS)
+    odd = quickly[len(NUMBERS) : len(NUMBERS) + len(ODD_NUMBERS)]
+    assert all("number" in each for each in odd)
+    assert odd[0] == "should be a number as JSON and CSV write it, such as -12.5 or 1e3"
+    assert all("valid" in each for each in quickly[-len(NO_NUMBERS) :])
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+def test_no_part_of_a_record_takes_pythons_numbers(number: str) -> None:
+    keyed = '{"key":%s,"name":"n","value":1,"ts":"2025-01-15T08:00:00Z"}'
+    epoch = '{"key":"a","name":"n","value":1,"ts":%s}'
+    versioned = '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","v":%s}'
+    assert all(all(each) for each in verdicts(NumberedKey, number, template=keyed))
+    for unit in ("s", "ns"):
+        assert all(all(each) for each in verdicts(Event, number, template=epoch, ts_unit=unit))
+    assert all(all(each) for each in verdicts(Event, number, template=versioned, sequence="v"))
+    with pytest.raises(Rejection):
+        getter("to_number(v) || `0`", "value")({"v": number})
+    off = {**ALL_ON, "validate": 0.0}
+    judged = judge_batch(message([GOOD % f'"{number}"']), judges(Event)[0], None, NOW, off)
+    assert [bad.faults[0].message for bad in judged.bad] == ["should be a number"]
+
+
+def test_an_expression_reads_other_texts_as_before() -> None:
+    get = getter("to_number(v) || `7`", "value")
+    assert [get({"v": each}) for each in ("5", "n/a", 3, None)] == [5, 7, 3, 7]
+
+
+class Grouped(Event):
+    @field_validator("value", mode="before")
+    @classmethod
+    def without_groups(cls, value: Any) -> Any:
+        return value.replace("_", "") if isinstance(value, str) else value
+
+
+class GroupedWhole(Event):
+    @model_validator(mode="before")
+    @classmethod
+    def without_groups(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return fields | {"value": str(fields.get("value")).replace("_", "")}
+
+
+@pytest.mark.parametrize("model", [Grouped, GroupedWhole])
+def test_a_contract_may_read_its_own_numbers(model: type[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.contract._import", lambda name: model)
+    assert verdicts(model, "1_000", "5") == [["", ""], ["", ""]]
+
+
+def test_blanks_around_a_time_change_nothing_on_both_ways() -> None:
+    template = '{"key":"a","name":"n","value":1,"ts":%s}'
+    times = [" 2025-01-15T08:00:00Z", "2025-01-15T08:00:00 ", "\\t2025-01-15 08:00:00Z", "2025-01-15\\r\\n"]
+    assert verdicts(Event, *times, template=template) == [[""] * 4] * 2
+    assert verdicts(Event, " 15.01.2025 ", template=template, ts_format="%d.%m.%Y") == [[""]] * 2
+    assert verdicts(Event, " 1736942400\\n", template=template, ts_unit="s") == [[""]] * 2
+
+
+@pytest.mark.parametrize(
+    ("time", "source", "why"),
+    [
+        ("2025-01-15T08:00:60Z", {}, "has 60 seconds, as a leap second does"),
+        ("2025-12-31 23:59:60", {}, "has 60 seconds, as a leap second does"),
+        ("15.01.2025 08:00:60", {"ts_format": "%d.%m.%Y %H:%M:%S"}, "has 60 seconds, as a leap second does"),
+        ("2025-02-30T08:00:00Z", {}, "names a day that does not exist"),
+        ("2025-13-01", {}, "names a day that does not exist"),
+        ("30.02.2025", {"ts_format": "%d.%m.%Y"}, "names a day that does not exist"),
+        ("2025-01-15T24:00:01Z", {}, "names a time of day that does not exist"),
+        ("2025-01-15T08:60:00Z", {}, "names a time of day that does not exist"),
+        ("2025-01-15T08:00:00 Zulu", {}, "should be ISO 8601, like 2025-01-15T12:00:00Z"),
+        ("2025-1-5", {}, "should be ISO 8601, like 2025-01-15T12:00:00Z"),
+        ("15.01.25", {"ts_format": "%d.%m.%Y"}, "should be text like %d.%m.%Y"),
+        ("\u0661\u0665.01.2025", {"ts_format": "%d.%m.%Y"}, "should be text like %d.%m.%Y"),
+        ("2025-0\u0661-15", {}, "should be ISO 8601, like 2025-01-15T12:00:00Z"),
+    ],
+)
+def test_what_is_wrong_with_a_time_is_said(time: str, source: dict[str, Any], why: str) -> None:
+    template = '{"key":"a","name":"n","value":1,"ts":%s}'
+    for found in verdicts(Event, time, template=template, **source):
+        assert found[0].startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1e-999999999", "10E-1000000000"), ("-1.50e999999999", "-15e999999998"), ("0e-999999999", "-0.0")],
+)
+def test_digits_of_a_number_with_a_huge_exponent_are_as_short_as_its_text(one: str, other: str) -> None:
+    assert plain_digits(Decimal(one)) == plain_digits(Decimal(other))
+    assert len(plain_digits(Decimal(one))) < 20
+    record = ORDER % one
+    nested = record[:-1] + f',"lines":[{{"name":"n","amount":{one}}}]}}'
+    for judge in judges(Order):
+        judged = judge_batch(message([record, nested]), judge, None, NOW)
+        assert len(judged.valid) + len(judged.bad) == 2
