@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Self
 
 from store.errors import ConfigError
@@ -12,6 +13,7 @@ from store.errors import ConfigError
 # The limit holds for the whole process. `max_record_bytes` limits a record before it is read as CSV.
 csv.field_size_limit(2**31 - 1)
 
+csv_reader = partial(csv.reader, strict=True)
 _WHITESPACE = b" \t\n\r\v\f"
 
 
@@ -47,13 +49,12 @@ class Dialect:
         if self.escapechar:  # without a line's end the reader waits for one behind an escaped line break
             texts = [text + "\n" for text in texts]
         rows = list(
-            csv.reader(
+            csv_reader(
                 texts,
                 delimiter=self.delimiter,
                 quotechar=self.quotechar,
                 escapechar=self.escapechar,
                 skipinitialspace=self.trim,
-                strict=True,
             )
         )
         return [[cell.strip() for cell in row] for row in rows] if self.trim else rows
