@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
+from producer.files.batches import Block
 from producer.files.cursor import END, SPACE, WHITESPACE, Cursor
 from producer.files.json_values import COMMA, pass_value
 from store.errors import InputError
@@ -48,6 +49,21 @@ def start_of(chunks: Iterator[bytes], limit: int, name: str) -> Start:
     if head[:1] == b"{":
         shape, head = _object_or_lines(head, chunks, limit, name)
     return Start(shape, chain([head], chunks), line, offset)
+
+
+def one_a_line(blocks: Iterable[Block], name: str) -> Iterator[Block]:
+    """Records of one line each. Raises InputError where a line is a bracket alone: what follows may be within it."""
+    for block in blocks:
+        found = [block.payloads.index(bracket) for bracket in (b"{", b"[") if bracket in block.payloads]
+        if not found:
+            yield block
+            continue
+        first = min(found)
+        yield Block(block.payloads[:first], block.lines[:first])
+        raise InputError(
+            f"{name}: a document of several lines begins on line {block.lines[first]:,}, and every line before it is "
+            "a record of its own: write all of them in one way, and send the file again"
+        )
 
 
 def _object_or_lines(

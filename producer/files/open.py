@@ -12,7 +12,7 @@ from producer.files.csv import CsvRows
 from producer.files.cursor import Cursor
 from producer.files.head import refuse_other_kinds
 from producer.files.json import documents, records_path
-from producer.files.json_start import start_of
+from producer.files.json_start import one_a_line, start_of
 from producer.files.lines import lines
 from producer.files.names import FORMATS, Format, format_of, suffix_of
 from producer.files.source import STDIN, Source
@@ -102,7 +102,7 @@ class RecordFile:
         start = start_of(chunks, limit, name)
         if start.shape == "lines" and keys is None:
             self.format = "ndjson"
-            return lines(start.chunks, start.line, limit)
+            return one_a_line(lines(start.chunks, start.line, limit), name)
         cursor = Cursor(start.chunks, name=name, line=start.line, offset=start.offset, limit=limit)
         return documents(cursor, keys, name)
 

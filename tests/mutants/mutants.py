@@ -82,6 +82,59 @@ MUTANTS = (
         ),
     ),
     mutant(
+        "documents: what follows a value is taken for a comma or a bracket",
+        ("producer/files/json_values.py", "    if byte not in (COMMA, bracket):", "    if False:"),
+    ),
+    mutant(
+        "documents: one that ends too early is whole",
+        (
+            "producer/files/json_values.py",
+            '        raise cursor.fault("a value")\n    start',
+            "        return b''\n    start",
+        ),
+    ),
+    mutant(
+        "documents: a second array at the path is skipped",
+        ("producer/files/json.py", "            elif is_met:", "            elif False:"),
+    ),
+    mutant(
+        "rows: any quote closes a cell",
+        (
+            "producer/files/rows.py",
+            "return closed.get(byte, State.QUOTED), ",
+            "return closed.get(byte, State.PLAIN), ",
+        ),
+    ),
+    mutant(
+        "rows: a quote that is not closed takes the rest of the file",
+        ("producer/files/csv.py", "            if self._begun.state.is_quoted:", "            if False:"),
+    ),
+    mutant(
+        "dialect: the worker reads rows by the usual one",
+        (
+            "worker/judge/stages.py",
+            "message.header or [], message.dialect)",
+            "message.header or [], Dialect())",
+        ),
+        (
+            "worker/judge/stages.py",
+            "from store import hashing, payload\n",
+            "from store import hashing, payload\nfrom store.csv_reader import Dialect\n",
+        ),
+    ),
+    mutant(
+        "dialect: the quick way reads rows by the usual one",
+        (
+            "worker/judge/columnwise/quick.py",
+            "message.header or [], message.dialect)",
+            "message.header or [], type(message.dialect)())",
+        ),
+    ),
+    mutant(
+        "numbers: the quick way takes those of Python",
+        ("worker/judge/columnwise/fields.py", "not any_odd_number(values)", "True"),
+    ),
+    mutant(
         "quick way: text that no column can hold is accepted",
         (
             "worker/judge/columnwise/contents.py",

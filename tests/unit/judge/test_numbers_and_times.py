@@ -124,7 +124,7 @@ def test_blanks_around_a_time_change_nothing_on_both_ways() -> None:
         ("2025-0\u0661-15", {}, "should be ISO 8601, like 2025-01-15T12:00:00Z"),
     ],
 )
-def test_what_is_wrong_with_a_time_is_said(time: str, source: dict[str, Any], why: str) -> None:
+def test_the_message_says_what_is_wrong_with_a_time(time: str, source: dict[str, Any], why: str) -> None:
     template = '{"key":"a","name":"n","value":1,"ts":%s}'
     for found in verdicts(Event, time, template=template, **source):
         assert found[0].startswith(why)

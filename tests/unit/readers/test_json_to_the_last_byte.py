@@ -151,6 +151,13 @@ def test_documents_of_several_lines_are_not_read_line_by_line(chunk: int) -> Non
     assert read(A + b"\n\n" + pretty + A, format="json", chunk=chunk) == [(1, A), (3, pretty), (8, A)]
 
 
+@pytest.mark.parametrize("chunk", [1, 3, MIB])
+def test_no_line_within_a_document_of_several_lines_is_a_record(chunk: int) -> None:
+    found, error = read_to(b'%b\n%b\n{\n"parts": [\n%b\n]\n}\n' % (A, A, B), chunk=chunk)
+    assert found == [A, A]
+    assert "a document of several lines begins on line 3" in error
+
+
 @pytest.mark.parametrize("data", [A + b"," + B, A + b",\n" + B, A + b"\n,\n" + B[:0]])
 def test_objects_with_commas_between_them_are_refused_before_any_is_sent(data: bytes) -> None:
     found, error = read_to(data)

@@ -249,5 +249,6 @@ def test_rows_of_a_csv_writer_are_read_back_under_their_dialect(
     )
     writer.writerows([("k", "l", "m"), *rows])
     found = payloads(text.getvalue().encode(), format="csv", csv=dialect, chunk=chunk)
-    parsed = [dialect.rows([payload.decode()]) for payload in found if isinstance(payload, bytes)]
-    assert parsed == [[list(row)] for row in rows]
+    texts = [payload.decode() for payload in found if isinstance(payload, bytes)]
+    assert [dialect.rows([text]) for text in texts] == [[list(row)] for row in rows]
+    assert dialect.rows(texts) == [list(row) for row in rows]
