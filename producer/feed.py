@@ -22,6 +22,7 @@ from store.errors import ConfigError, InputError
 from store.tables.deliveries import Delivery
 from store.text import encodable, shown_path
 from worker.contract import Contract, load_contract
+from worker.queue.identity import identified
 from worker.queue.message import Message, RawRecord, raw_record
 from worker.settings import SourceSettings, WorkerSettings
 
@@ -126,8 +127,8 @@ class Feed:
             raise fault
 
     def _message(self, batch: RawBatch, file: RecordFile, delivery: Delivery) -> Message:
-        return Message(
-            id=batch.id,
+        message = Message(
+            id="",
             kind="file",
             delivery=delivery,
             first=batch.first,
@@ -142,6 +143,7 @@ class Feed:
             letters=[],
             size=batch.size,
         )
+        return identified(message, batch.content)
 
 
 def until_fault(items: Iterator[Item], faults: list[InputError]) -> Iterator[Item]:

@@ -13,6 +13,7 @@
     ├── LockHeld              another loader is at work
     ├── LockLost              our lease ran out while we worked: the chunk is rolled back
     └── MessageError          a message on the queue this version cannot read
+        └── ForgedMessage     a message that no producer of ours has made
 
 A record that breaks its contract is none of these: it becomes a dead letter.
 """
@@ -76,3 +77,7 @@ class LockLost(SluiceError):
 
 class MessageError(SluiceError):
     """A message on the queue that this version cannot read."""
+
+
+class ForgedMessage(MessageError):
+    """A message that no producer of ours has made: nothing of it is stored."""

@@ -9,23 +9,24 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from redis import Redis
-from rq import Retry
+from rq import Retry, get_current_job
 from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
 from store import database, timestamps
 from store.crash_points import reach
-from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
+from store.errors import ForgedMessage, LockHeld, MessageError, StoreUnavailable, WatermarkCorrupt
 from store.reconcile import runs as reconciliation
-from store.tables import flags
+from store.tables import batches, flags
 from worker import loader
+from worker.batch import claims, receive
 from worker.batch import poison as attempts
-from worker.batch import receive
 from worker.dead_letters import mirror
 from worker.judge import stages
-from worker.queue import client
-from worker.queue.message import Message, halves
-from worker.queue.rq_internals import DONE
+from worker.queue import client, identity, send
+from worker.queue.message import Message
+from worker.queue.quarantine import refuse
+from worker.queue.rq_jobs import DONE
 from worker.workplace import Workplace, workplace
 
 LOADER_PAGE_CACHE_MB = 28
@@ -44,14 +45,20 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
     database is away it waits here, and then on the queue, as long as that takes.
     """
     reach("job.begun")
-    if DONE in wire:
-        return {"batch": wire[DONE], "processed_before": True}
     here = workplace()
-    message = Message.from_wire(wire)
+    job = get_current_job()
     try:
+        if isinstance(wire, dict) and DONE in wire:
+            return patiently(here.worker.patience_seconds, lambda: _done_before(here, wire[DONE]))
+        message = Message.from_wire(wire)
+        identity.check(message, job.id if job else None)
         receipt = patiently(here.worker.patience_seconds, lambda: _process(here, message))
+    except ForgedMessage as error:
+        if job:
+            refuse(job, str(error))
+        raise
     except (StoreUnavailable, WatermarkCorrupt) as error:
-        log.warning("batch %s goes back to the queue: %s", message.id, error)
+        log.warning("batch %s goes back to the queue: %s", job.id if job else "", error)
         return Retry(max=FOR_EVER, interval=here.worker.retry_intervals_seconds)
     reach("job.done")
     return receipt
@@ -62,7 +69,10 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
     with here.database() as engine:
         view = receive.look(engine, message, here.worker.max_future_skew)
         batch = None
+        if view.split:
+            _send_parts(here, engine, redis, message)
         if not view.processed:
+            claims.check(engine, message)
             shares = here.worker.stages.shares() | view.flags
             deaths = attempts.begin(redis, message)
             suspect = attempts.is_suspect(message, deaths)
@@ -73,8 +83,10 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
             stored = receive.store(engine, message, judge, verdict)
             if stored:
                 batch = stored.batch
-                mirror.publish_new(redis, engine, stored.letters)
-        mirror.flush_outbox(redis, engine)
+                with mirror.tolerated():
+                    mirror.publish_new(redis, engine, stored.letters)
+        with mirror.tolerated():
+            mirror.flush_outbox(redis, engine)
     here.load_requests.count(batch.staged if batch else 0, client.Broker(redis, here.worker))
     if batch is None:
         log.info("batch %s was processed before: nothing to do", message.id)
@@ -124,18 +136,39 @@ def _judge(
     return receive.Verdict(judged, watermark, time.monotonic() - started)
 
 
+def _done_before(here: Workplace, batch: Any) -> dict[str, Any]:
+    """A job whose batch was processed, once more: it holds no records. Raises MessageError if the store lacks them."""
+    with here.database() as engine, database.reading(engine) as connection:
+        if isinstance(batch, str) and batches.known(connection, [batch]):
+            return {"batch": batch, "processed_before": True}
+    raise MessageError(
+        f"job {batch!s:.64} was done before and holds no records, and the store does not know its batch: if the store "
+        "was restored from a backup, send its file again"
+    )
+
+
 def _split(here: Workplace, engine: Engine, redis: Redis, message: Message) -> dict[str, Any]:
     """Sends the two halves of a batch that killed its workers; first the halves, then the note of it."""
-    parts = halves(message)
+    parts = identity.halves(message)
     client.Broker(redis, here.worker).send(parts)
     reach("split.sent")
-    receive.store_split(engine, message)
+    receive.store_split(engine, message, parts)
     attempts.end(redis, message)
     log.warning(
         "batch %s of %s killed its workers: its %d records are tried in halves", message.id, message.source,
         len(message.records),
     )  # fmt: skip
     return {"batch": message.id, "split_into": [part.id for part in parts]}
+
+
+def _send_parts(here: Workplace, engine: Engine, redis: Redis, message: Message) -> None:
+    """Sends those parts of a batch that was split before that Redis has lost before they were processed."""
+    broker = client.Broker(redis, here.worker)
+    if parts := send.unsent(engine, broker, [message]):
+        broker.send([part.message for part in parts])
+        log.warning(
+            "batch %s was split before: %d of its parts were lost and are sent again", message.id, len(parts)
+        )
 
 
 def patiently(seconds: float, do: Callable[[], T]) -> T:
@@ -162,7 +195,8 @@ def load_staged() -> dict[str, Any]:
 
 def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
-        mirror.flush_outbox(here.redis(), engine)
+        with mirror.tolerated():
+            mirror.flush_outbox(here.redis(), engine)
         try:
             return loader.as_receipt(loader.load(engine, here.worker, idle_after=here.store.idle_after))
         except LockHeld as held:

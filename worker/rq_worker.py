@@ -31,7 +31,8 @@ from worker.batch import poison
 from worker.queue import client, maintenance
 from worker.queue.endings import DEATH, Endings, WorkerStuck
 from worker.queue.names import RECORDS_QUEUE
-from worker.queue.rq_internals import HardenedWorker, SluiceJob, SluiceQueue
+from worker.queue.rq_internals import HardenedWorker
+from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
 from worker.settings import WorkerSettings
 from worker.workplace import workplace

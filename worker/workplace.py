@@ -24,6 +24,7 @@ from store.tables import priorities
 from worker.contract import Contract, load_contract
 from worker.judge import stages
 from worker.queue import client
+from worker.queue.rq_jobs import SluiceJob
 from worker.settings import SourceSettings, WorkerSettings
 
 
@@ -142,6 +143,7 @@ class Workplace:
             ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
             priorities.replace(connection, ranked)
         engine.dispose()
+        SluiceJob.terms = client.terms(worker)
         return cls(store, worker, judges, Database(store), LoadRequests(worker))
 
     def database(self, page_cache_mb: int = 16) -> AbstractContextManager[Engine]:
@@ -170,4 +172,5 @@ def close_workplace() -> None:
     global _workplace  # noqa: PLW0603
     if _workplace:
         _workplace.data.close()
+        SluiceJob.terms = {}
     _workplace = None

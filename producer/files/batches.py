@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +10,8 @@ from itertools import accumulate
 from typing import cast
 
 from worker.queue import message
+from worker.queue.identity import content_digest
 from worker.queue.message import DIGEST_BYTES, Opaque
-
-_OVERSIZE_FLAG = 1 << 63  # no length has this bit, so no bytes hash like an oversize record
 
 # A raw record as it is read: its bytes, or the head of a record beyond the size limit.
 Payload = bytes | Opaque
@@ -32,7 +29,9 @@ class Block:
 class RawBatch:
     """The raw records of one message."""
 
-    id: str  # 32 hex digits: of the delivery, its first record's number there, and the records' bytes
+    content: (
+        str  # hash, 32 hex digits: of the delivery, its first record's number there, and the records' bytes
+    )
     first: int  # number of its first record in the delivery, from 0
     payloads: list[Payload]
     lines: Sequence[int]
@@ -160,8 +159,8 @@ class _Pending:
             self.size += size
 
     def close(self, delivery: str) -> RawBatch:
-        id = batch_id(delivery, self.first, self.payloads)
-        return RawBatch(id, self.first, self.payloads, _joined(self.lines), self.size)
+        content = content_digest(delivery, self.first, self.payloads)
+        return RawBatch(content, self.first, self.payloads, _joined(self.lines), self.size)
 
 
 def _joined(pieces: list[Sequence[int]]) -> Sequence[int]:
@@ -170,33 +169,3 @@ def _joined(pieces: list[Sequence[int]]) -> Sequence[int]:
     if all(isinstance(piece, range) for piece in pieces) and pieces[-1][-1] - first[0] == count - 1:
         return range(first[0], first[0] + count)
     return [number for piece in pieces for number in piece]
-
-
-def batch_id(delivery: str, first: int, payloads: list[Payload]) -> str:
-    """A batch's id, 32 hex digits: a hash of its delivery, its first record's number there, and its records."""
-    lengths, body = _encoded(payloads)
-    content = hashlib.blake2b(delivery.encode() + first.to_bytes(8, "little"), digest_size=DIGEST_BYTES)
-    content.update(_length(payloads) + lengths)
-    content.update(body)
-    return content.hexdigest()
-
-
-def _length(sequence: list[Payload]) -> bytes:
-    return len(sequence).to_bytes(8, "little")
-
-
-def _encoded(payloads: list[Payload]) -> tuple[bytes, bytes]:
-    """The lengths, 8 little-endian bytes each, and the bytes: together they are unambiguous."""
-    if set(map(type, payloads)) == {bytes}:
-        lengths = array("Q", map(len, payloads))
-        body = b"".join(cast("list[bytes]", payloads))
-    else:
-        lengths = array("Q", [_flagged_length(payload) for payload in payloads])
-        body = b"".join(p if isinstance(p, bytes) else (p.digest or "").encode() for p in payloads)
-    if sys.byteorder == "big":
-        lengths.byteswap()
-    return lengths.tobytes(), body
-
-
-def _flagged_length(payload: Payload) -> int:
-    return len(payload) if isinstance(payload, bytes) else payload.size | _OVERSIZE_FLAG

@@ -45,6 +45,7 @@ class Batch:
     watermark_before: str | None
     processed_at: str
     stages_run: list[str] = field(default_factory=list)  # a stage that was off is absent
+    parts: list[str] = field(default_factory=list)  # of a split batch: the ids of its halves
 
 
 def known(connection: Connection, ids: Sequence[str]) -> set[str]:
@@ -59,6 +60,7 @@ def record(connection: Connection, batch: Batch) -> int | None:
     values["reasons"] = orjson.dumps(batch.reasons).decode()
     values["stages_run"] = orjson.dumps(batch.stages_run).decode()
     values["seconds"] = orjson.dumps(batch.seconds).decode()
+    values["parts"] = orjson.dumps(batch.parts).decode()
     statement = (
         database.insert(connection, batches).values(values).on_conflict_do_nothing(index_elements=["id"])
     )
@@ -78,10 +80,11 @@ def add_loaded(connection: Connection, counts: Mapping[int, Mapping[str, int]]) 
         connection.execute(statement.values(sums), given)
 
 
-def split(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of the batch ids that were cut in two instead of being processed."""
-    statement = select(batches.c.id).where(database.member_of(connection, batches.c.id, ids))
-    return set(connection.execute(statement.where(batches.c.kind == "split")).scalars())
+def split(connection: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Those of the batch ids that were cut in two instead of being processed -> the ids of their halves."""
+    statement = select(batches.c.id, batches.c.parts).where(database.member_of(connection, batches.c.id, ids))
+    rows = connection.execute(statement.where(batches.c.kind == "split"))
+    return {id: orjson.loads(parts) for id, parts in rows}
 
 
 def numbers(connection: Connection, ids: Sequence[str]) -> list[int]:
@@ -104,6 +107,7 @@ def recent(connection: Connection, limit: int) -> list[dict[str, object]]:
             "reasons": orjson.loads(row["reasons"]),
             "seconds": orjson.loads(row["seconds"]),
             "stages_run": orjson.loads(row["stages_run"]),
+            "parts": orjson.loads(row["parts"]),
         }
         for row in rows
     ]

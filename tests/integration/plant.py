@@ -37,7 +37,8 @@ from worker.queue import send
 from worker.queue.client import Broker
 from worker.queue.message import Message
 from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, RECORDS_QUEUE
-from worker.queue.rq_internals import REDIS_WITH_LMOVE, SluiceJob, SluiceQueue
+from worker.queue.rq_internals import REDIS_WITH_LMOVE
+from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
 from worker.settings import WorkerSettings
 from worker.workplace import close_workplace
@@ -162,7 +163,11 @@ class Plant:
             letters = dead_letters.select_letters(connection, **chosen)
         ready, refused = replay.prepare(letters, edit)
         worker = self.settings
-        sent = self.send_messages(list(replay.messages(ready, load_contract(worker), worker, 5000)))
+        messages = list(replay.messages(ready, load_contract(worker), worker, 5000))
+        with database.transaction(self.engine) as connection:
+            for message in messages:
+                deliveries.begin(connection, message.delivery)
+        sent = self.send_messages(messages)
         return sent, [why for _, why in refused]
 
     # --- looking ---

@@ -27,29 +27,29 @@ MUTANTS = (
         "outbox: the loader publishes nothing",
         (
             "worker/jobs.py",
-            "        mirror.flush_outbox(here.redis(), engine)\n        try:",
-            "        try:",
+            "            mirror.flush_outbox(here.redis(), engine)\n",
+            "            pass\n",
         ),
     ),
     mutant(
         "outbox: a batch publishes nothing",
         (
             "worker/jobs.py",
-            "        mirror.flush_outbox(redis, engine)\n    here.load",
-            "    here.load",
+            "            mirror.flush_outbox(redis, engine)\n    here.load",
+            "            pass\n    here.load",
         ),
         (
             "worker/jobs.py",
-            "                mirror.publish_new(redis, engine, stored.letters)\n",
-            "",
+            "                    mirror.publish_new(redis, engine, stored.letters)\n",
+            "                    pass\n",
         ),
     ),
     mutant(
         "outbox: a batch publishes new letters alone",
         (
             "worker/jobs.py",
-            "        mirror.flush_outbox(redis, engine)\n    here.load",
-            "    here.load",
+            "            mirror.flush_outbox(redis, engine)\n    here.load",
+            "            pass\n    here.load",
         ),
     ),
     mutant(
@@ -164,19 +164,19 @@ MUTANTS = (
     ),
     mutant(
         "allow-list: any function is run",
-        ("worker/queue/rq_internals.py", "if name not in ALLOWED or self.instance:", "if self.instance:"),
+        ("worker/queue/rq_jobs.py", "if name not in ALLOWED or self.instance:", "if self.instance:"),
     ),
     mutant(
         "allow-list: callbacks are run",
         (
-            "worker/queue/rq_internals.py",
+            "worker/queue/rq_jobs.py",
             'b"success_callback_name failure_callback_name stopped_callback_name webhooks meta',
             'b"webhooks meta',
         ),
     ),
     mutant(
         "allow-list: another serializer's fields are read",
-        ("worker/queue/rq_internals.py", "if name not in NEVER_OURS", "if name"),
+        ("worker/queue/rq_jobs.py", "if name not in NEVER_OURS", "if name"),
     ),
     mutant(
         "stuck worker: it goes on",
@@ -236,16 +236,16 @@ MUTANTS = (
     ),
     mutant(
         "poison: a split is not remembered",
-        ("worker/jobs.py", "    receive.store_split(engine, message)\n", ""),
+        ("worker/jobs.py", "    receive.store_split(engine, message, parts)\n", ""),
     ),
     mutant(
         "poison: a half begins at the first record of the whole",
-        ("worker/queue/message.py", "first=message.first + (piece.start or 0),", "first=message.first,"),
+        ("worker/queue/identity.py", "first=message.first + (piece.start or 0),", "first=message.first,"),
     ),
     mutant(
         "poison: a half has the first letters of the whole",
         (
-            "worker/queue/message.py",
+            "worker/queue/identity.py",
             "letters=message.letters[piece],",
             "letters=message.letters[: len(records)],",
         ),
@@ -254,7 +254,7 @@ MUTANTS = (
         "poison: deaths are not counted",
         (
             "worker/batch/poison.py",
-            "        return int(pipeline.execute()[0]) - 1",
+            "        return max(int(pipeline.execute()[0]), 1) - 1",
             "        pipeline.execute()\n        return 0",
         ),
     ),
@@ -280,6 +280,58 @@ MUTANTS = (
             "store/tables/dead_letters.py",
             'status=case((IS_LATER, "open"), else_=dead_letters.c.status)',
             "status=dead_letters.c.status",
+        ),
+    ),
+    mutant(
+        "split: a batch is known though its parts are lost",
+        ("worker/queue/send.py", "if part.message.id in split]", "if False]"),
+    ),
+    mutant(
+        "lost: a job that is sent again keeps the time to live of the finished one",
+        ("worker/queue/rq_jobs.py", "        pipeline.persist(job.key)\n", ""),
+    ),
+    mutant(
+        "lost: an id without its job is passed over in silence",
+        (
+            "worker/queue/rq_jobs.py",
+            "            lost.note_popped(connection, queue_key, job_id)\n",
+            "            pass\n",
+        ),
+    ),
+    mutant(
+        "forged: the id of a message is believed",
+        ("worker/jobs.py", "        identity.check(message, job.id if job else None)\n", ""),
+    ),
+    mutant(
+        "forged: the letters of a replay are believed",
+        ("worker/jobs.py", "            claims.check(engine, message)\n", ""),
+    ),
+    mutant(
+        "outage: a Redis that refuses to write is an error",
+        (
+            "worker/queue/outage.py",
+            "                state = state_of(error)\n",
+            "                state = None\n",
+        ),
+    ),
+    mutant(
+        "hostile Redis: a key of another type stays where it is",
+        ("worker/queue/outage.py", "mended < MOST_MENDED and", "False and"),
+    ),
+    mutant(
+        "hostile Redis: a broken DLQ stops a batch",
+        (
+            "worker/dead_letters/mirror.py",
+            "    except (RedisError, QueueUnavailable) as error:",
+            "    except ZeroDivisionError as error:",
+        ),
+    ),
+    mutant(
+        "bomb: the data of a job are unpacked to their end",
+        (
+            "worker/queue/packing.py",
+            "unpacking.decompress(packed, MAX_MESSAGE_BYTES + 1)",
+            "unpacking.decompress(packed)",
         ),
     ),
     mutant(

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from store.errors import QueueUnavailable
 from worker.queue.client import at_address, translated
 from worker.queue.quarantine import ForbiddenFunction
-from worker.queue.rq_internals import SluiceJob
+from worker.queue.rq_jobs import SluiceJob
 from worker.queue.serializer import JsonSerializer
 
 URL = "redis://user:secret@queue.example:6379/0"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from store.csv_reader import Dialect
 from store.errors import MessageError
 from store.tables.deliveries import Delivery
-from worker.queue.message import Letter, Message, Opaque, halves
+from worker.queue.identity import halves
+from worker.queue.message import Letter, Message, Opaque
 
 TEXT = st.text(st.characters(codec="utf-8"))
 RECORDS = TEXT | st.builds(Opaque, st.binary(), st.integers(0, 2**40), st.none() | st.just("ab" * 16))

@@ -14,15 +14,8 @@ from rq.job import Job
 
 from store.errors import UsageError
 from worker.queue import rq_internals
-from worker.queue.rq_internals import (
-    NEVER_OURS,
-    WRITTEN_FOR,
-    HardenedWorker,
-    SluiceJob,
-    SluiceQueue,
-    check_redis,
-    check_rq,
-)
+from worker.queue.rq_internals import WRITTEN_FOR, HardenedWorker, check_redis, check_rq
+from worker.queue.rq_jobs import NEVER_OURS, SluiceJob, SluiceQueue
 
 ROOT = Path(__file__).parents[2]
 PAIRS = [(SluiceJob, Job), (SluiceQueue, Queue), (HardenedWorker, Worker)]
@@ -33,6 +26,8 @@ OWN = {
     "memory_limit_mb",
     "_become_job_process",
     "_do_job",
+    "terms",
+    "_packed",
 }
 OWN |= {"_note_failure", "_end_job_process"}
 

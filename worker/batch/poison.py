@@ -11,6 +11,7 @@ for them is never held against a record.
 from __future__ import annotations
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from worker.queue.client import translated
 from worker.queue.message import Message
@@ -24,10 +25,21 @@ TOLERATED_PART = 1  # deaths before a part of a suspected batch is: an innocent 
 
 def begin(redis: Redis, message: Message) -> int:
     """Counts one more attempt; how many before it ended with their process."""
-    with translated(), redis.pipeline(transaction=True) as pipeline:
+    with translated():
+        try:
+            return _count(redis, message)
+        except ResponseError as error:
+            if "not an integer" not in str(error) and "overflow" not in str(error):
+                raise
+            redis.delete(KEY + message.id)  # a stranger's: no count of ours
+            return _count(redis, message)
+
+
+def _count(redis: Redis, message: Message) -> int:
+    with redis.pipeline(transaction=True) as pipeline:
         pipeline.incr(KEY + message.id)
         pipeline.expire(KEY + message.id, REMEMBERED_SECONDS)
-        return int(pipeline.execute()[0]) - 1
+        return max(int(pipeline.execute()[0]), 1) - 1
 
 
 def end(redis: Redis, message: Message) -> None:

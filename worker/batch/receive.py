@@ -38,6 +38,7 @@ class View:
     """What a batch needs to know of the store before it is judged."""
 
     processed: bool  # by an earlier delivery
+    split: bool  # instead of being processed, by an earlier delivery
     watermark: str | None  # of its source
     flags: dict[str, float]  # stage -> share, where it was set by hand
 
@@ -46,8 +47,9 @@ def look(engine: Engine, message: Message, max_future: timedelta) -> View:
     """The store as it stands when the batch begins. Raises WatermarkCorrupt."""
     with database.reading(engine) as connection:
         processed = bool(batches.known(connection, [message.id]))
+        split = processed and bool(batches.split(connection, [message.id]))
         watermark = watermarks.read_all(connection, max_future).get(message.source)
-        return View(processed, watermark, flags.overrides(connection))
+        return View(processed, split, watermark, flags.overrides(connection))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,14 @@ def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> S
     return Stored(batch, letters)
 
 
-def store_split(engine: Engine, message: Message) -> None:
+def store_split(engine: Engine, message: Message, parts: Sequence[Message]) -> None:
     """Keeps that a batch was cut in two: a second delivery, or the file sent again, does nothing more."""
     zeros = dict.fromkeys(batches.AT_STAGE, 0)
     with database.transaction(engine) as connection:
         number = deliveries.begin(connection, message.delivery)
         row = _row(
             message, number, kind="split", fingerprint=message.fingerprint, reasons={}, seconds={},
-            watermark_before=None, stages_run=[], **zeros,
+            watermark_before=None, stages_run=[], parts=[part.id for part in parts], **zeros,
         )  # fmt: skip
         batches.record(connection, row)
 

@@ -41,6 +41,7 @@ def up(
     Ctrl-C or SIGTERM stops them all; they finish the batches that they have begun.
     """
     from worker.processes.supervisor import Supervisor
+    from worker.queue import lost
     from worker.settings import WorkerSettings
 
     level = "INFO" if verbose else "WARNING"
@@ -62,6 +63,12 @@ def up(
             f"{done.failed_batches} batches failed for good: see the log above; repair the cause, then "
             "`rq requeue --all --queue records` or send the file again"
         )
+    if done.lost_batches:
+        terminal.fail(
+            f"{done.lost_batches} batches were on the queue without their records, and are not processed: "
+            f"{lost.WHAT_TO_DO}"
+        )
+    if done.failed_batches or done.lost_batches:
         raise typer.Exit(Exit.FAILED)
     if done.stopped_early:
         raise typer.Exit(Exit.INTERRUPTED)
@@ -99,7 +106,8 @@ def load(as_json: Json = False) -> None:
     here = workplace()
     with here.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
         run = loader.load(engine, here.worker, idle_after=here.store.idle_after)
-        mirror.flush_outbox(client.connect(here.worker, here.store.home), engine)
+        with mirror.tolerated():
+            mirror.flush_outbox(client.connect(here.worker, here.store.home), engine)
     if as_json:
         print_json(asdict(run))
     elif run.number is None:
@@ -136,7 +144,7 @@ def overview() -> dict[str, Any]:
     from store.tables import dead_letters, leases, staging
     from worker import loader
     from worker.dead_letters import mirror
-    from worker.queue import client
+    from worker.queue import client, lost, quarantine
     from worker.queue.client import Broker
     from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
     from worker.settings import WorkerSettings
@@ -149,6 +157,8 @@ def overview() -> dict[str, Any]:
             "redis": client.at_address(client.redis_url(settings, store.home)).removeprefix(" at "),
             "queued_batches": queue.waiting(),
             "failed_batches": queue.failed_count(),
+            "lost_batches": len(lost.unsettled(redis, engine)),
+            "quarantined": quarantine.count(redis),
             "failed_loads": queue.failed_count(LOADER_QUEUE),
             "workers": queue.workers(RECORDS_QUEUE),
             "loaders": queue.workers(LOADER_QUEUE),

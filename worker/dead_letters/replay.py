@@ -18,6 +18,7 @@ from worker.contract import Contract
 from worker.judge.faults import Rejection
 from worker.judge.parse import parse_csv
 from worker.judge.stages import judge_batch, judge_for
+from worker.queue.identity import identified
 from worker.queue.message import Letter, Message, RawRecord, raw_record
 from worker.settings import WorkerSettings
 
@@ -128,19 +129,8 @@ def _batch_key(each: Replayable) -> tuple[str, str, bytes, str]:
 def _message(group: list[Replayable], delivery: Delivery, number: int) -> Message:
     first = group[0]
     records = [each.record for each in group]
-    content = [_text(record) for record in records]
-    attempts = [[each.letter.id, each.letter.replays] for each in group]
-    identity = [
-        "replay",
-        delivery.source,
-        delivery.fingerprint,
-        first.format,
-        first.header,
-        attempts,
-        content,
-    ]
-    return Message(
-        id=hashing.hexdigest(orjson.dumps(identity)),
+    message = Message(
+        id="",
         kind="replay",
         delivery=delivery,
         first=number,
@@ -153,8 +143,9 @@ def _message(group: list[Replayable], delivery: Delivery, number: int) -> Messag
         lines=[each.letter.line for each in group],
         fingerprint=delivery.fingerprint,
         letters=[Letter(each.letter.id, each.letter.event_id, each.edited) for each in group],
-        size=sum(len(text) for text in content),
+        size=sum(map(len, records)),
     )
+    return identified(message)
 
 
 def dry_run(sent: Sequence[Message], contract: Contract, settings: WorkerSettings) -> dict[str, str | None]:

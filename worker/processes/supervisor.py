@@ -24,7 +24,7 @@ from store.tables import batches, load_runs, staging
 from store.terminal import Exit
 from worker import jobs, loader
 from worker.dead_letters import mirror
-from worker.queue import client, private_server
+from worker.queue import client, lost, private_server
 from worker.queue.client import Broker
 from worker.queue.endings import WorkerStuck
 from worker.queue.maintenance import maintain
@@ -144,7 +144,7 @@ def run_worker(queue: str, *, burst: bool, level: str) -> None:
     """A child's life as an RQ worker."""
     begin_child()
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    connection = client.connect(settings, store.home)
+    connection = client.connect(settings, store.home, patient=True)
     SluiceWorker([queue], connection=connection).work(burst=burst, logging_level=level)
 
 
@@ -154,7 +154,8 @@ def run_cron(level: str) -> None:
     from rq.cron import CronScheduler  # a burst has no cron
 
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    scheduler = CronScheduler(connection=client.connect(settings, store.home), logging_level=level)
+    connection = client.connect(settings, store.home, patient=True)
+    scheduler = CronScheduler(connection=connection, logging_level=level)
     scheduler.load_config_from_file("worker.schedule")
     scheduler.start()  # type: ignore[no-untyped-call]
 
@@ -235,6 +236,7 @@ class Supervisor:
             totals, loads = conservation.totals(connection), load_runs.totals(connection)
             return {
                 "failed_batches": queue.failed_count(),
+                "lost_batches": len(lost.unsettled(queue.redis, engine)),
                 "batches": batches.count(connection),
                 "records": totals["received"],
                 "staged": totals["staged"],
@@ -290,7 +292,8 @@ class Supervisor:
                     continue
                 if once or run.number is None:
                     break
-            mirror.flush_outbox(redis, engine)
+            with mirror.tolerated():
+                mirror.flush_outbox(redis, engine)
         redis.close()
 
     @contextlib.contextmanager
@@ -322,6 +325,7 @@ class Burst:
     rejected: int
     loaded: int
     failed_batches: int
+    lost_batches: int
     stopped_early: bool
 
 

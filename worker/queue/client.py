@@ -13,23 +13,22 @@ from redis import Redis
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
-    ConnectionError,
     NoPermissionError,
     OutOfMemoryError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
 )
 from rq import Queue, Retry
-from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from store.errors import QueueUnavailable
-from worker.queue import private_server
+from worker.queue import lost, private_server
 from worker.queue.message import Message
 from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
-from worker.queue.rq_internals import SluiceJob, SluiceQueue
+from worker.queue.outage import make_patient, state_of, wait_until_ready
+from worker.queue.quarantine import is_worker_key
+from worker.queue.rq_jobs import SluiceJob, SluiceQueue, Terms
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("sluice.queue")
@@ -44,14 +43,16 @@ def redis_url(settings: WorkerSettings, home: Any) -> str:
     return settings.redis_url or private_server.url(home)
 
 
-def connect(settings: WorkerSettings, home: Any) -> Redis:
+def connect(settings: WorkerSettings, home: Any, *, patient: bool = False) -> Redis:
     """A connection that answers; starts the private server where none is configured.
 
-    Raises QueueUnavailable, without the password, where nothing answers.
+    Raises QueueUnavailable, without the password, where nothing answers, unless it is `patient`; one that answers
+    that it is not ready is waited for.
     """
     url = settings.redis_url or private_server.ensure_running(home)
     with translated(url):
         client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
+        (make_patient if patient else wait_until_ready)(client)
         client.exists(
             SluiceQueue.redis_queue_namespace_prefix + RECORDS_QUEUE
         )  # more than a ping: whether this user may do anything here
@@ -76,12 +77,8 @@ def translated(url: str = "") -> Iterator[None]:
         raise QueueUnavailable(
             f"Redis{at_address(url)} refused the login: check the user and password in REDIS_URL"
         ) from error
-    except (ConnectionError, OSError, RedisError) as error:
-        if (
-            isinstance(error, ResponseError)
-            and not isinstance(error, ReadOnlyError)
-            and "LOADING" not in str(error)
-        ):
+    except (OSError, RedisError) as error:
+        if isinstance(error, ResponseError) and not state_of(error):
             raise
         raise QueueUnavailable(
             f"Redis{at_address(url)} cannot be reached ({_brief(error)}): start it, or correct REDIS_URL; "
@@ -91,6 +88,17 @@ def translated(url: str = "") -> Iterator[None]:
         raise QueueUnavailable(
             "REDIS_URL is no URL like redis://host:6379/0, rediss:// or unix:///path"
         ) from error
+
+
+def terms(settings: WorkerSettings) -> dict[str, Terms]:
+    """What holds for the jobs of each queue."""
+    intervals = list(settings.retry_intervals_seconds)
+    job, load = settings.job_timeout_seconds, settings.load_timeout_seconds
+    result_ttl, failure_ttl = settings.result_ttl_seconds, settings.failure_ttl_seconds
+    return {
+        RECORDS_QUEUE: Terms(job, result_ttl, failure_ttl, ATTEMPTS, intervals),
+        LOADER_QUEUE: Terms(load, result_ttl, result_ttl, 0, intervals),
+    }
 
 
 def at_address(url: str) -> str:
@@ -119,15 +127,15 @@ class Broker:
     def send(self, messages: Sequence[Message]) -> None:
         """Puts batches on the queue, all in one transaction."""
         queue = self.queue()
-        settings = self.settings
-        retry = Retry(max=ATTEMPTS, interval=list(settings.retry_intervals_seconds))
+        timeout, result_ttl, failure_ttl, attempts, intervals = terms(self.settings)[RECORDS_QUEUE]
+        retry = Retry(max=attempts, interval=intervals)
         jobs = [
             Queue.prepare_data(
                 PROCESS_BATCH,
                 args=(message.to_wire(),),
-                timeout=settings.job_timeout_seconds,
-                result_ttl=settings.result_ttl_seconds,
-                failure_ttl=settings.failure_ttl_seconds,
+                timeout=timeout,
+                result_ttl=result_ttl,
+                failure_ttl=failure_ttl,
                 # RQ's own description would hold the records, and it is logged.
                 description=f"{len(message.records)} records of {message.source}",
                 job_id=message.id,
@@ -139,17 +147,15 @@ class Broker:
             queue.enqueue_many(jobs, pipeline=pipeline)
             # RQ leaves it there, and whoever waits for the batch would take it for failed again.
             pipeline.zrem(FailedJobRegistry(queue=queue).key, *(message.id for message in messages))
+            pipeline.hdel(lost.KEY, *(message.id for message in messages))
             pipeline.execute()
 
     def ask_for_load(self) -> None:
         """Wakes the loader; where a load waits already, that is enough."""
-        settings = self.settings
+        timeout, result_ttl, failure_ttl, _, _ = terms(self.settings)[LOADER_QUEUE]
         with translated():
             self.queue(LOADER_QUEUE).enqueue_call(
-                LOAD_STAGED,
-                timeout=settings.load_timeout_seconds,
-                result_ttl=settings.result_ttl_seconds,
-                failure_ttl=settings.result_ttl_seconds,
+                LOAD_STAGED, timeout=timeout, result_ttl=result_ttl, failure_ttl=failure_ttl
             )
 
     def waiting(self, name: str = RECORDS_QUEUE) -> int:
@@ -185,13 +191,29 @@ class Broker:
         return int(memory["used_memory"]) / limit if limit else 0.0
 
     def on_their_way(self, ids: Sequence[str]) -> set[str]:
-        """Those of the batch ids that are queued, being worked on, or waiting for another attempt."""
+        """Those of the batch ids that are queued, being worked on, or waiting for another attempt.
+
+        A list or registry must have them, and a job be there: its status in Redis may be anybody's.
+        """
         with translated(), self.redis.pipeline(transaction=False) as pipeline:
             for id in ids:
-                pipeline.hget(SluiceJob.key_for(id), "status")
-            found = pipeline.execute()
-        alive = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED}
-        return {id for id, status in zip(ids, found, strict=True) if status and status.decode() in alive}
+                pipeline.exists(SluiceJob.key_for(id))
+            there = [id for id, exists in zip(ids, pipeline.execute(), strict=True) if exists]
+        return self._listed(there) if there else set()
+
+    def _listed(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are in a list or registry of jobs that are not done."""
+        queue = self.queue()
+        with translated(), self.redis.pipeline(transaction=True) as pipeline:
+            pipeline.zrange(queue.started_job_registry.key, 0, -1)
+            for id in ids:
+                pipeline.lpos(queue.key, id)
+                pipeline.lpos(queue.intermediate_queue_key, id)
+                pipeline.zscore(queue.scheduled_job_registry.key, id)
+            started, *found = pipeline.execute()
+        at_work = {member.partition(b":")[0].decode(errors="replace") for member in started}
+        by_id = zip(ids, found[0::3], found[1::3], found[2::3], strict=True)
+        return {id for id, *where in by_id if id in at_work or any(each is not None for each in where)}
 
     def failed(self, ids: Sequence[str]) -> set[str]:
         """Those of the batch ids whose job has failed for good."""
@@ -209,5 +231,5 @@ class Broker:
     def workers(self, queue: str) -> int:
         """How many live workers listen on a queue."""
         with translated():
-            keys = self.redis.smembers(WORKERS_BY_QUEUE_KEY % queue)
-            return sum(bool(self.redis.exists(key)) for key in keys)
+            keys: Any = self.redis.smembers(WORKERS_BY_QUEUE_KEY % queue)
+            return sum(bool(self.redis.exists(key)) for key in keys if is_worker_key(key))

@@ -3,43 +3,64 @@
 RQ does this every ten minutes, under a lock that outlives its holder by fifteen, and takes a minute to
 believe that a popped job was lost. Here a job whose worker died is another's within half a minute,
 however long the queue is.
+
+Each member of a registry is looked at by itself: one that is not ours is quarantined, and the others go on.
 """
 
 from __future__ import annotations
 
+import logging
 import time
+from typing import Any, cast
 
 from redis import Redis
-from redis.exceptions import WatchError
+from redis.exceptions import ResponseError, WatchError
 from rq import Queue
+from rq.exceptions import AbandonedJobError, NoSuchJobError
 from rq.job import JobStatus
+from rq.job_lifecycle import record_job_failure
 from rq.registry import ScheduledJobRegistry
-from rq.utils import as_text, current_timestamp
+from rq.utils import as_text, current_timestamp, now
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
-from worker.queue.quarantine import is_job_id, set_aside
-from worker.queue.rq_internals import SluiceJob, SluiceQueue
+from worker.queue import lost
+from worker.queue.quarantine import is_job_id, is_worker_key, set_aside, set_member_aside
+from worker.queue.rq_jobs import SluiceJob, SluiceQueue
+from worker.queue.serializer import JsonSerializer
 
 LOCK_KEY = "sluice:maintenance:"
 LOCK_SECONDS = 10
 SEEN_KEY = "sluice:intermediate:"
+AT_ONCE = 1000
+# No job of ours waits or works for longer: a later time was written by a stranger, or with a wrong clock.
+LONGEST_SECONDS = 7 * 86400
+
+log = logging.getLogger("sluice.queue")
 
 
 def maintain(redis: Redis, queue: SluiceQueue, abandoned_after: float) -> None:
     """Retries that are due, jobs lost between queue and worker, jobs whose worker fell silent."""
     enqueue_due(redis, queue)
     # Two at once would spend two of an abandoned job's retries; the lock dies with its holder soon.
-    if redis.set(LOCK_KEY + queue.name, 1, nx=True, ex=LOCK_SECONDS):
+    if _locked(redis, LOCK_KEY + queue.name):
         try:
-            # Of RQ's registries, those that our jobs are in: they have no dependencies and no rate limits.
-            for registry in (
-                queue.started_job_registry,
-                queue.finished_job_registry,
-                queue.failed_job_registry,
-            ):
+            recover_abandoned(redis, queue)
+            # Of RQ's other registries, those that our jobs are in: they have no dependencies and no rate limits.
+            for registry in (queue.finished_job_registry, queue.failed_job_registry):
                 registry.cleanup()
             recover_popped(redis, queue, abandoned_after / 2)
+            clean_workers(redis, queue.name)
         finally:
             redis.delete(LOCK_KEY + queue.name)
+
+
+def _locked(redis: Redis, key: str) -> bool:
+    """Takes the lock; one that would not end by itself is no lock of ours, and is made to end."""
+    if redis.set(key, 1, nx=True, ex=LOCK_SECONDS):
+        return True
+    if not 0 <= redis.ttl(key) <= LOCK_SECONDS:
+        redis.expire(key, LOCK_SECONDS)
+    return False
 
 
 def enqueue_due(redis: Redis, queue: Queue) -> int:
@@ -47,23 +68,97 @@ def enqueue_due(redis: Redis, queue: Queue) -> int:
 
     The move is one transaction, so a death here leaves the job where it was.
     """
-    registry = ScheduledJobRegistry(queue=queue)  # type: ignore[no-untyped-call]
-    moved = 0
-    for id in registry.get_jobs_to_schedule(current_timestamp()):
-        with redis.pipeline(transaction=True) as pipeline:
-            try:
-                pipeline.watch(registry.key)  # type: ignore[no-untyped-call]
-                if pipeline.zscore(registry.key, id) is None:
-                    continue
-                pipeline.multi()
-                pipeline.zrem(registry.key, id)
-                pipeline.hset(SluiceJob.key_for(id), "status", JobStatus.QUEUED)
-                pipeline.lpush(queue.key, id)
-                pipeline.execute()
-                moved += 1
-            except WatchError:  # another worker moves it, or the next round does
-                continue
-    return moved
+    key = ScheduledJobRegistry(queue=queue).key  # type: ignore[no-untyped-call]
+    return sum(_enqueue(redis, queue, key, found) for found in _due(redis, key))
+
+
+def _due(redis: Redis, key: str) -> list[bytes]:
+    """Members whose time has come, or that would wait for ever."""
+    at = current_timestamp()
+    due: Any = redis.zrangebyscore(key, "-inf", at, start=0, num=AT_ONCE)
+    too_late: Any = redis.zrangebyscore(key, at + LONGEST_SECONDS, "+inf", start=0, num=AT_ONCE)
+    return [*due, *too_late]
+
+
+def _enqueue(redis: Redis, queue: Queue, registry: str, found: bytes) -> bool:
+    """Moves one due job from its registry to the head of the queue."""
+    if not is_job_id(found):
+        set_member_aside(redis, registry, found, "no job has such an id")
+        return False
+    id = as_text(found)
+    with redis.pipeline(transaction=True) as pipeline:
+        try:
+            pipeline.watch(registry)  # type: ignore[no-untyped-call]
+            if pipeline.zscore(registry, id) is None:
+                return False
+            exists = pipeline.exists(SluiceJob.key_for(id))
+            pipeline.multi()
+            pipeline.zrem(registry, id)
+            if exists:
+                _push(pipeline, queue, id)
+            pipeline.execute()
+        except WatchError:  # another worker moves it, or the next round does
+            return False
+    if not exists:
+        lost.note(redis, registry, id)
+    return bool(exists)
+
+
+def _push(pipeline: Redis, queue: Queue, id: str) -> None:
+    """Puts a job that is in Redis on its queue, to be taken next; a job that waits does not expire."""
+    pipeline.hset(SluiceJob.key_for(id), "status", JobStatus.QUEUED)
+    pipeline.persist(SluiceJob.key_for(id))
+    pipeline.lpush(queue.key, id)
+
+
+def recover_abandoned(redis: Redis, queue: SluiceQueue) -> int:
+    """Gives jobs whose worker fell silent another attempt, or fails those that had all of theirs; how many."""
+    registry = queue.started_job_registry.key
+    at = current_timestamp()
+    found = redis.zrange(registry, 0, -1, withscores=True)
+    recovered = 0
+    for member, expires_at in cast("list[tuple[bytes, float]]", found):
+        job_id, colon, execution = member.partition(b":")
+        if not (colon and is_job_id(job_id) and is_job_id(execution)):
+            set_member_aside(redis, registry, member, "it names no job and execution")
+        elif expires_at <= at or expires_at > at + LONGEST_SECONDS:
+            recovered += _recover(redis, queue, registry, member, as_text(job_id))
+    return recovered
+
+
+def _recover(redis: Redis, queue: SluiceQueue, registry: str, member: bytes, id: str) -> bool:
+    """Another attempt at one abandoned job; its status in Redis is not asked: it may be anybody's."""
+    try:
+        job = SluiceJob.fetch(id, connection=redis, serializer=JsonSerializer)
+    except NoSuchJobError:
+        redis.zrem(registry, member)
+        lost.note(redis, registry, id)
+        return False
+    except (ValueError, TypeError, LookupError, ResponseError) as error:
+        set_member_aside(redis, registry, member, str(error)[:200] or type(error).__name__)
+        return False
+    if _is_elsewhere(redis, queue, id):
+        redis.zrem(registry, member)
+        return False
+    job.origin = queue.name
+    with redis.pipeline(transaction=True) as pipeline:
+        if job.retries_left and job.retries_left > 0:
+            job.retry(queue, pipeline)
+        else:
+            why = f"Moved to FailedJobRegistry, due to {AbandonedJobError.__name__}, at {now()}"
+            log.warning("job %s was abandoned by its worker, and had all of its attempts", id)
+            record_job_failure(job, why, pipeline)
+        pipeline.zrem(registry, member)
+        pipeline.execute()
+    return True
+
+
+def _is_elsewhere(redis: Redis, queue: SluiceQueue, id: str) -> bool:
+    """Whether a job has ended, or waits already: then what was left of it among those at work says nothing."""
+    ended_or_waits = (queue.finished_job_registry, queue.failed_job_registry, queue.scheduled_job_registry)
+    if any(redis.zscore(registry.key, id) is not None for registry in ended_or_waits):
+        return True
+    return redis.lpos(queue.key, id) is not None
 
 
 def recover_popped(redis: Redis, queue: SluiceQueue, stuck_after: float) -> int:
@@ -72,29 +167,59 @@ def recover_popped(redis: Redis, queue: SluiceQueue, stuck_after: float) -> int:
     A job is popped and begun within milliseconds: one that lies between for seconds is lost.
     """
     lying = []
-    for found in redis.lrange(queue.intermediate_queue_key, 0, -1):
-        if is_job_id(found):  # type: ignore[arg-type]
+    for found in cast("list[bytes]", redis.lrange(queue.intermediate_queue_key, 0, -1)):
+        if is_job_id(found):
             lying.append(as_text(found))
         else:
-            set_aside(redis, queue.key, found, "no job has such an id")  # type: ignore[arg-type]
-    started = set(queue.started_job_registry.get_job_ids(cleanup=False)) if lying else set()
+            set_aside(redis, queue.key, found, "no job has such an id")
+    started = _started(redis, queue) if lying else set()
     seen_key = SEEN_KEY + queue.name
     recovered = 0
     for id in lying:
-        if id in started:
-            continue
-        redis.hsetnx(seen_key, id, str(time.time()))
-        if time.time() - float(redis.hget(seen_key, id) or 0) < stuck_after:
-            continue
-        with redis.pipeline(transaction=True) as pipeline:
-            pipeline.lrem(queue.intermediate_queue_key, 1, id)
-            pipeline.hdel(seen_key, id)
-            if redis.exists(SluiceJob.key_for(id)):
-                pipeline.hset(SluiceJob.key_for(id), "status", JobStatus.QUEUED)
-                pipeline.lpush(queue.key, id)
-                recovered += 1
-            pipeline.execute()
-    gone = {as_text(id) for id in redis.hkeys(seen_key)} - set(lying)
+        if id not in started and _lies_since(redis, seen_key, id) >= stuck_after:
+            recovered += _put_back(redis, queue, seen_key, id)
+    gone = set(cast("list[bytes]", redis.hkeys(seen_key))) - {id.encode() for id in lying}
     if gone:
         redis.hdel(seen_key, *gone)
     return recovered
+
+
+def _started(redis: Redis, queue: SluiceQueue) -> set[str]:
+    """The jobs that are being worked on."""
+    members = cast("list[bytes]", redis.zrange(queue.started_job_registry.key, 0, -1))
+    return {as_text(id) for id in (member.partition(b":")[0] for member in members) if is_job_id(id)}
+
+
+def _lies_since(redis: Redis, seen_key: str, id: str) -> float:
+    """For how many seconds an id is known to lie between queue and worker."""
+    redis.hsetnx(seen_key, id, str(time.time()))
+    try:
+        seconds = time.time() - float(redis.hget(seen_key, id) or 0)
+    except ValueError:  # a stranger's; it is seen anew
+        seconds = -1.0
+    if not seconds >= 0:
+        redis.hset(seen_key, id, str(time.time()))
+        return 0.0
+    return seconds
+
+
+def _put_back(redis: Redis, queue: SluiceQueue, seen_key: str, id: str) -> bool:
+    with redis.pipeline(transaction=True) as pipeline:
+        pipeline.lrem(queue.intermediate_queue_key, 1, id)
+        pipeline.hdel(seen_key, id)
+        if exists := bool(redis.exists(SluiceJob.key_for(id))):
+            _push(pipeline, queue, id)
+        pipeline.execute()
+    if not exists:
+        lost.note(redis, queue.key, id)
+    return exists
+
+
+def clean_workers(redis: Redis, queue: str) -> None:
+    """Takes workers that are gone off the lists, and whatever is no worker's key."""
+    for key in (WORKERS_BY_QUEUE_KEY % queue, REDIS_WORKER_KEYS):
+        for member in cast("set[bytes]", redis.smembers(key)):
+            if not is_worker_key(member):
+                set_member_aside(redis, key, member, "it is no worker's key")
+            elif not redis.exists(member):
+                redis.srem(key, member)

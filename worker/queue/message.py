@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from store import hashing
 from store.csv_reader import Dialect
 from store.database.schema import RECORD_BITS
 from store.errors import ConfigError, MessageError
@@ -188,29 +187,3 @@ def _from_wire(record: dict[str, Any]) -> Opaque:
     if type(size) is not int or not (digest is None or isinstance(digest, str)):
         raise ValueError("a record's size must be a number, its digest text")
     return Opaque(base64.b64decode(record["base64"], validate=True), size, digest)
-
-
-def halves(message: Message) -> list[Message]:
-    """The batch cut in two; the same batch always makes the same halves."""
-    middle = len(message.records) // 2
-    pieces = (slice(0, middle), slice(middle, None))
-    return [_part(message, id, piece) for id, piece in zip(part_ids(message.id), pieces, strict=True)]
-
-
-def part_ids(id: str) -> list[str]:
-    """The ids of the two halves of a batch."""
-    return [hashing.hexdigest(f"{id}/{number}".encode()) for number in (0, 1)]
-
-
-def _part(message: Message, id: str, piece: slice) -> Message:
-    records = message.records[piece]
-    return replace(
-        message,
-        id=id,
-        records=records,
-        lines=message.lines[piece],
-        letters=message.letters[piece],
-        first=message.first + (piece.start or 0),
-        size=message.size * len(records) // len(message.records),
-        part_of=message.id,
-    )

@@ -7,11 +7,17 @@ import re
 
 from redis import Redis
 from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job
+from rq.worker import BaseWorker
 
 from store.errors import SluiceError
+from store.text import printable
 
-SET_ASIDE_KEY = "sluice:set-aside"  # a list of job ids
+SET_ASIDE_KEY = (
+    "sluice:set-aside"  # a list of job ids, of members of registries, and of keys that were renamed
+)
 JOB_ID = re.compile(rb"[A-Za-z0-9_-]+")
+WORKER_PREFIX = BaseWorker.redis_worker_namespace_prefix
 
 log = logging.getLogger("sluice.queue")
 
@@ -24,9 +30,22 @@ class NotAJob(ValueError):
     """What lies under a job's id cannot be read as one."""
 
 
+def refuse(job: Job, why: str) -> None:
+    """Quarantines the id of a job that is at work, and lets it fail for good: another attempt would find the same."""
+    log.error("job %.200r is refused (%s): set aside on %s", job.id, printable(why), SET_ASIDE_KEY)
+    job.retries_left = None
+    job.connection.rpush(SET_ASIDE_KEY, job.id)
+
+
 def is_job_id(found: bytes) -> bool:
     """Whether RQ would take it for a job's id."""
     return JOB_ID.fullmatch(found) is not None
+
+
+def is_worker_key(found: bytes) -> bool:
+    """Whether RQ would take it for a worker's key."""
+    text = found.decode(errors="replace")
+    return text.startswith(WORKER_PREFIX) and "\ufffd" not in text and text.isprintable()
 
 
 def set_aside(redis: Redis, queue_key: str, job_id: bytes, why: str) -> None:
@@ -36,3 +55,18 @@ def set_aside(redis: Redis, queue_key: str, job_id: bytes, why: str) -> None:
         pipeline.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)  # type: ignore[arg-type]
         pipeline.rpush(SET_ASIDE_KEY, job_id)
         pipeline.execute()
+
+
+def set_member_aside(redis: Redis, key: str, member: bytes, why: str) -> None:
+    """Moves a member that is not ours from a set or sorted set to the list."""
+    log.error("%.200r in %s is not ours (%s): set aside on %s", member, key, why, SET_ASIDE_KEY)
+    is_sorted = redis.type(key) == b"zset"
+    with redis.pipeline(transaction=True) as pipeline:
+        (pipeline.zrem if is_sorted else pipeline.srem)(key, member)
+        pipeline.rpush(SET_ASIDE_KEY, member)
+        pipeline.execute()
+
+
+def count(redis: Redis) -> int:
+    """How many entries are in quarantine."""
+    return int(redis.llen(SET_ASIDE_KEY))

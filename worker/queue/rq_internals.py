@@ -1,13 +1,12 @@
-"""Every part of RQ that Sluice overrides, written for the versions of RQ in WRITTEN_FOR and tried with them.
+"""What Sluice overrides of RQ's workers and cron, written for the versions in WRITTEN_FOR and tried with them.
 
-    SluiceJob        runs our functions alone; ignores callbacks, webhooks, rate limits, dependencies
-    SluiceQueue      JSON; quarantines what is no job; no second load waits behind the first
     HardenedWorker   one job process for many jobs; waits for Redis; a stop that ends
-    harden_cron      the same queue and the same patience for RQ's cron
+    harden_cron      our queue and the same patience for RQ's cron
 
-RQ documents how to name classes of one's own, not what those may override: most methods below are its
-private parts, and change between its minor versions. Before WRITTEN_FOR grows: read RQ's change list, and
-run `make bounds`. tests/unit/test_rq_internals.py fails where RQ no longer has what is overridden here.
+Jobs and queues are in `rq_jobs.py`. RQ documents how to name classes of one's own, not what those may
+override: most methods in both files are its private parts, and change between its minor versions. Before
+WRITTEN_FOR grows: read RQ's change list, and run `make bounds`. tests/unit/test_rq_internals.py fails where RQ
+no longer has what is overridden here.
 """
 
 from __future__ import annotations
@@ -18,44 +17,31 @@ import resource
 import threading
 import time
 import traceback
-import zlib
-from collections.abc import Callable
 from typing import Any
 
 import rq
 from redis import Redis
-from redis.exceptions import ResponseError
 from rq import Queue, Worker, cron, cron_scheduler_registry
 from rq.exceptions import DeserializationError, NoSuchJobError, SchedulerNotFound, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
-from rq.worker_registration import clean_worker_registry, register
+from rq.worker_registration import register
 
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
-from store.text import printable
 from worker.queue.endings import death
 from worker.queue.job_process import JobProcess
-from worker.queue.names import ALLOWED, LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
 from worker.queue.outage import Patience, make_patient
-from worker.queue.quarantine import ForbiddenFunction, NotAJob, is_job_id, set_aside
+from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
 
 WRITTEN_FOR = ((3, 0), (3, 1))  # from, and below
 REDIS_WITH_LMOVE = (6, 2, 0)
 
-COMPRESSION_LEVEL = 1
-DONE = "processed"  # in place of the records of a batch that was processed; its id
 DEQUEUE_SECONDS = 2
 GRACE_SECONDS = 8.0
 PUBSUB_PAUSE_SECONDS = 2.0
-
-# Fields that none of our jobs has: they name functions and addresses, or were written by another serializer.
-NEVER_OURS = frozenset(
-    b"success_callback_name failure_callback_name stopped_callback_name webhooks meta dependency_ids dependency_id "
-    b"group_id rate_limit_key rate_limit_concurrency repeats_left repeat_intervals".split()
-)
 
 
 def check_rq(version: str) -> None:
@@ -73,91 +59,6 @@ def check_redis(version: tuple[int, ...]) -> None:
             f"Redis {'.'.join(map(str, version))} is too old, or does not let the user of REDIS_URL ask for INFO: "
             "Redis 6.2 or newer is needed, or any Valkey"
         )
-
-
-# --- jobs and queues ---
-
-
-class SluiceJob(Job):
-    """A job that runs our functions and nothing else, whatever was written to Redis."""
-
-    @Job.func_name.getter  # type: ignore[attr-defined,untyped-decorator]
-    def func_name(self) -> str:
-        """As RQ's, in a form that can be logged: RQ does, whether or not it is run."""
-        return printable(str(super().func_name))
-
-    @property
-    def func(self) -> Callable[..., Any] | None:
-        name = self.func_name
-        if name not in ALLOWED or self.instance:
-            raise ForbiddenFunction(
-                f"refused to run {name!r:.100}: only {', '.join(sorted(ALLOWED))} are run"
-            )
-        found: Callable[..., Any] | None = super().func
-        return found
-
-    def restore(self, raw_data: Any) -> None:
-        """As RQ's, without what our jobs never have."""
-        ours = {name: value for name, value in raw_data.items() if name not in NEVER_OURS}
-        if b"data" not in ours:
-            raise NotAJob("it has no data")
-        super().restore(ours)
-        self.description = printable(self.description or "")  # RQ logs it
-
-    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
-        """As RQ's, compressed with half the effort: records shrink to a fifth either way."""
-        data, self._data = self.data, b""
-        try:
-            found: dict[str, Any] = super().to_dict(include_meta, include_result)
-        finally:
-            self._data = data
-        return found | {"data": zlib.compress(data, COMPRESSION_LEVEL)}
-
-    def forget_records(self) -> None:
-        """Keeps of a processed batch its id alone: results outlive their batches, and would fill Redis."""
-        if self.func_name == PROCESS_BATCH:
-            self.data = JsonSerializer.dumps((PROCESS_BATCH, None, ({DONE: self.id},), {}))
-
-
-class SluiceQueue(Queue):
-    """A queue of our jobs, as JSON."""
-
-    job_class = SluiceJob
-
-    def __init__(self, name: str = RECORDS_QUEUE, *args: Any, **kwargs: Any) -> None:
-        kwargs |= {"serializer": JsonSerializer, "job_class": SluiceJob}
-        super().__init__(name, *args, **kwargs)
-
-    @classmethod
-    def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> Any:
-        """As RQ's; but an id that no job can have is quarantined, where RQ's worker would die of it."""
-        while (found := super().lmove(connection, queue_key, timeout)) and not is_job_id(found[1]):
-            set_aside(connection, queue_key, found[1], "no job has such an id")
-        return found
-
-    @classmethod
-    def _fetch_dequeued_job(  # type: ignore[override]  # what else it takes is handed on
-        cls, connection: Redis, queue_key: str, job_id: str, **kwargs: Any
-    ) -> Any:
-        """As RQ's; but what cannot be read as a job is quarantined, where RQ's worker would die of it."""
-        try:
-            return super()._fetch_dequeued_job(connection, queue_key, job_id, **kwargs)
-        except (ValueError, TypeError, LookupError, ResponseError) as error:
-            if isinstance(error, ResponseError) and not str(error).startswith("WRONGTYPE"):
-                raise
-            why = str(error).partition("\n")[0][:200] or type(error).__name__
-            set_aside(connection, queue_key, job_id.encode(), why)
-            return None  # RQ takes the next
-
-    def enqueue_call(self, func: Any, *args: Any, **kwargs: Any) -> Job:
-        """As RQ's; but where a load already waits, another would find nothing left to do."""
-        is_load = func == LOAD_STAGED or getattr(func, "__name__", "") == LOAD_STAGED.rpartition(".")[2]
-        if is_load and self.name == LOADER_QUEUE and self.connection.llen(self.key) > 0:
-            waiting = self.create_job(func)
-            waiting.enqueued_at = now()
-            return waiting
-        reach("cron.ticked")
-        return super().enqueue_call(func, *args, **kwargs)
 
 
 # --- the worker ---
@@ -275,7 +176,6 @@ class HardenedWorker(Worker):
     def run_maintenance_tasks(self) -> None:
         for queue in self.queues:
             self.maintain(SluiceQueue(queue.name, connection=self.connection))
-            clean_worker_registry(queue)
         # RQ restores what a Redis that came back has forgotten of a worker, but only of one that works.
         if not self.connection.hexists(self.key, "birth"):
             self.connection.hset(self.key, mapping=self.serialize())

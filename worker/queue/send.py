@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from store import database
 from store.crash_points import reach
 from store.tables import batches
 from worker.queue.client import Broker
+from worker.queue.identity import halves
 from worker.queue.message import Message
 from worker.queue.names import RECORDS_QUEUE
 from worker.queue.outage import make_patient
@@ -33,8 +35,8 @@ class Sent:
 
     ids: list[str] = field(default_factory=list)  # of all batches, in their order
     records: int = 0
-    sent_batches: int = 0  # put on the queue
-    known_batches: int = 0  # processed before, or on the queue already: not sent again
+    sent_batches: int = 0  # put on the queue, whole or the parts of them that were missing
+    known_batches: int = 0  # processed before, or on the queue already, with all their parts: not sent again
     waited_seconds: float = 0.0  # for room in the queue or in Redis
 
     @property
@@ -68,25 +70,50 @@ def send_all(
     make_patient(broker.redis, notice)
     notice_full = seldom(notice)
     for group in grouped(messages, min(GROUP_BATCHES, max_pending)):
-        ids = [message.id for message in group]
         reach("send.begun")
-        with database.reading(engine) as connection:
-            known = batches.known(connection, ids)
-        known |= broker.on_their_way([id for id in ids if id not in known])
+        missing = unsent(engine, broker, group)
         reach("send.known")
         # A file that is named twice makes the same batches twice, and RQ refuses them in one transaction.
-        new = list({message.id: message for message in group if message.id not in known}.values())
+        new = list({part.message.id: part.message for part in missing}.values())
         if new:
             result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
             result.waited_seconds += wait_for_memory(broker, notice_full)
             broker.send(new)
             reach("send.sent")
-        result.ids += ids
+        result.ids += [message.id for message in group]
         result.records += sum(len(message.records) for message in group)
-        result.sent_batches += len(new)
-        result.known_batches += len(group) - len(new)
+        sent = len({part.of for part in missing})
+        result.sent_batches += sent
+        result.known_batches += len(group) - sent
         on_sent(result)
     return result
+
+
+class Part(NamedTuple):
+    """A batch to send, or a part of one that was split."""
+
+    of: str  # the id of the whole batch
+    message: Message
+
+
+def unsent(engine: Engine, broker: Broker, messages: Sequence[Message]) -> list[Part]:
+    """What is neither processed nor on its way: of a batch that was split, those of its parts."""
+    with database.reading(engine) as connection:
+        parts = _unprocessed(connection, [Part(message.id, message) for message in messages])
+    on_their_way = broker.on_their_way([part.message.id for part in parts])
+    return [part for part in parts if part.message.id not in on_their_way]
+
+
+def _unprocessed(connection: Connection, parts: list[Part]) -> list[Part]:
+    found: list[Part] = []
+    while parts:
+        ids = [part.message.id for part in parts]
+        known = batches.known(connection, ids)
+        split = batches.split(connection, list(known)) if known else {}
+        found += [part for part in parts if part.message.id not in known]
+        cut = [part for part in parts if part.message.id in split]
+        parts = [Part(of, half) for of, message in cut for half in halves(message)]
+    return found
 
 
 def grouped(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:

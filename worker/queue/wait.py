@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine
 from store import database
 from store.errors import NoWorker, SluiceError
 from store.tables import batches, staging
+from worker.queue import lost
 from worker.queue.client import Broker
-from worker.queue.message import part_ids
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 
 POLL_SECONDS = 0.1
@@ -25,6 +25,10 @@ HOW_TO_START = "start both with `worker up`, or `rq worker`, `rq worker loader` 
 
 class BatchesFailed(SluiceError):
     """Some of the batches that were sent have failed, and are not retried."""
+
+
+class BatchesLost(SluiceError):
+    """Some of the batches that were sent are neither processed nor on their way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +55,27 @@ def wait_until_loaded(
 ) -> None:
     """Returns when every batch is processed, and staging holds no record of them.
 
-    Raises BatchesFailed if a job has failed for good, NoWorker if the workers have stopped.
+    Raises BatchesFailed if a job has failed for good, BatchesLost if Redis has lost one, NoWorker if the workers
+    have stopped.
     """
     unique = list(dict.fromkeys(ids))
     pause = POLL_SECONDS
     idle_since: float | None = None
+    gone: set[str] = set()
     while True:
         with database.reading(engine) as connection:
             unique = with_parts(connection, unique)
             numbers = batches.numbers(connection, unique)
             done = len(numbers) == len(unique)
+            waited_for = [] if done else sorted(set(unique) - batches.known(connection, unique))
             loaded = done and not staging.holds_batches(connection, numbers)
         on_progress(Progress(len(numbers), loaded))
         if loaded:
             return
         _raise_if_failed(unique, broker)
+        # A batch that is processed between the two looks is in neither, once.
+        before, gone = gone, set(waited_for) - broker.on_their_way(waited_for)
+        _raise_if_lost(gone & before, len(unique))
         idle_since = _without_workers_since(broker, idle_since)
         time.sleep(pause)
         pause = min(pause * 1.2, LONGEST_POLL_SECONDS)
@@ -76,7 +86,7 @@ def with_parts(connection: Connection, ids: list[str]) -> list[str]:
     known = set(ids)
     new = ids
     while new:
-        parts = [part for id in sorted(batches.split(connection, new)) for part in part_ids(id)]
+        parts = [part for _, halves in sorted(batches.split(connection, new).items()) for part in halves]
         new = [part for part in parts if part not in known]
         known.update(new)
         ids = ids + new
@@ -89,6 +99,14 @@ def _raise_if_failed(ids: Sequence[str], broker: Broker) -> None:
         raise BatchesFailed(
             f"{len(failed)} of {len(ids)} batches failed for good (the first: {min(failed)}): see the worker's log, "
             "repair the cause, then send the file again or `rq requeue --all --queue records`"
+        )
+
+
+def _raise_if_lost(gone: set[str], all_of_them: int) -> None:
+    if gone:
+        raise BatchesLost(
+            f"{len(gone)} of {all_of_them} batches are neither processed nor on the queue (the first: {min(gone)}): "
+            f"Redis has lost them, or they were quarantined; see the worker's log, then {lost.WHAT_TO_DO}"
         )
 
 

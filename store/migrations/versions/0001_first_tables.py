@@ -274,6 +274,7 @@ def upgrade() -> None:
         sa.Column("watermark_before", sa.Text(), nullable=True),
         sa.Column("processed_at", sa.Text(), nullable=False),
         sa.Column("stages_run", sa.Text(), server_default="[]", nullable=False),
+        sa.Column("parts", sa.Text(), server_default="[]", nullable=False),
         sa.CheckConstraint("kind IN ('file', 'replay', 'split')", name="batches_kind"),
         sa.ForeignKeyConstraint(
             ["delivery_seq"],

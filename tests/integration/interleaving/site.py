@@ -86,7 +86,7 @@ class Parcel:
     @property
     def identity(self) -> tuple[Any, ...]:
         """What is the same of two batches that count once."""
-        return self.number, self.records, self.half_of and self.half_of.identity
+        return self.number, self.records
 
     @property
     def positions(self) -> list[tuple[int, int]]:

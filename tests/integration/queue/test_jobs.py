@@ -99,7 +99,7 @@ def test_a_batch_delivered_to_two_workers_at_once_is_recorded_by_one(
     plant.work()
     before = plant.report()
     # The other worker looked before this one committed.
-    monkeypatch.setattr(jobs.receive, "look", lambda *_: jobs.receive.View(False, None, {}))
+    monkeypatch.setattr(jobs.receive, "look", lambda *_: jobs.receive.View(False, False, None, {}))
     plant.broker.send([message])
     plant.work()
     assert plant.status(message.id) == "finished"

@@ -22,8 +22,9 @@ from worker import jobs, loader
 from worker.batch import poison as attempts
 from worker.judge import stages
 from worker.queue.client import ATTEMPTS
+from worker.queue.identity import halves
 from worker.queue.maintenance import enqueue_due, recover_popped
-from worker.queue.message import Message, part_ids
+from worker.queue.message import Message
 from worker.queue.names import LOADER_QUEUE
 from worker.queue.quarantine import SET_ASIDE_KEY
 from worker.workplace import Workplace, workplace
@@ -241,7 +242,7 @@ def test_a_batch_that_killed_its_workers_is_tried_in_halves(plant: Plant) -> Non
     plant.load()
 
     kinds = {each["id"]: each["kind"] for each in plant.rows("batches", "seq")}
-    assert kinds == {message.id: "split", **dict.fromkeys(part_ids(message.id), "file")}
+    assert kinds == {message.id: "split", **{part.id: "file" for part in halves(message)}}
     assert [each["key"] for each in plant.rows()] == ["a", "b", "c"]
     assert plant.violations() == []
 
