@@ -356,7 +356,7 @@ MUTANTS = (
     ),
     mutant(
         "ids: equal records of one delivery are one batch",
-        ("producer/files/batches.py", 'delivery.encode() + first.to_bytes(8, "little")', "delivery.encode()"),
+        ("worker/queue/identity.py", 'delivery.encode() + first.to_bytes(8, "little")', "delivery.encode()"),
     ),
     mutant(
         "files: what a look has read is not read again",

@@ -8,6 +8,7 @@ of the id: the file's name (a renamed file is the same delivery), the size, whic
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from array import array
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from store.errors import ForgedMessage
 from store.tables.deliveries import Delivery
 from worker.queue.message import DIGEST_BYTES, Message, Opaque
 
+DIGEST = re.compile(r"(?:[0-9a-f]{32})?")
 NOT_IN_THE_ID = ("v", "id", "file", "records", "size", "part_of")
 _OVERSIZE_FLAG = 1 << 63  # no length has this bit, so no bytes hash like an oversize record
 
@@ -101,14 +103,23 @@ def check(message: Message, job_id: str | None = None) -> None:
     if delivery.content is not None and delivery.id != _delivery_id(delivery):
         raise _forged(message, "the id of its delivery is not that of its description")
     for record in message.records:
-        if type(record) is Opaque and record.digest is None and record.size != len(record.content):
-            raise _forged(message, "a record has another size than it says")
+        if type(record) is Opaque and (why := _objection(record)):
+            raise _forged(message, why)
     try:
         computed = batch_id(message)
     except (TypeError, ValueError, OverflowError) as error:
         raise _forged(message, f"its id cannot be computed: {error!r:.100}") from error
     if message.id != computed:
         raise _forged(message, "its id is not that of its content")
+
+
+def _objection(record: Opaque) -> str | None:
+    """Why no producer makes such a record; None where one may."""
+    if record.digest is None:
+        return None if record.size == len(record.content) else "a record has another size than it says"
+    if not (0 <= record.size < _OVERSIZE_FLAG and DIGEST.fullmatch(record.digest)):
+        return "an oversize record has a size or digest that cannot be"
+    return None
 
 
 def _delivery_id(delivery: Delivery) -> str:
