@@ -18,6 +18,7 @@ from typing import Any
 import fakeredis
 import orjson
 import rq
+from rq.utils import now
 from sqlalchemy import Engine
 
 from producer import feed as feeds
@@ -35,6 +36,7 @@ from worker.dead_letters import mirror, replay
 from worker.dead_letters.replay import Edit
 from worker.queue import send
 from worker.queue.client import Broker
+from worker.queue.maintenance import maintain
 from worker.queue.message import Message
 from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, RECORDS_QUEUE
 from worker.queue.rq_internals import REDIS_WITH_LMOVE
@@ -43,12 +45,19 @@ from worker.queue.serializer import JsonSerializer
 from worker.settings import WorkerSettings
 from worker.workplace import close_workplace
 
+ABANDONED_SECONDS = 12.0
+
 
 class InProcessWorker(rq.SimpleWorker):
     """RQ's worker without a process of its own, otherwise set up as ours is."""
 
     job_class = SluiceJob
     queue_class = SluiceQueue
+
+    def run_maintenance_tasks(self) -> None:
+        for queue in self.queues:
+            maintain(self.connection, SluiceQueue(queue.name, connection=self.connection), ABANDONED_SECONDS)
+        self.last_cleaned_at = now()  # type: ignore[assignment]
 
 
 def row(key: str = "a", ts: str = "2025-01-15T08:00:00Z", **fields: Any) -> dict[str, Any]:

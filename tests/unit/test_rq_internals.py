@@ -27,7 +27,9 @@ OWN = {
     "_become_job_process",
     "_do_job",
     "terms",
+    "belong_to",
     "_packed",
+    "_still_packed",
 }
 OWN |= {"_note_failure", "_end_job_process"}
 

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from itertools import chain
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -57,7 +58,7 @@ def expected_type(key: bytes) -> bytes | None:
 def set_misfits_aside(redis: Redis) -> int:
     """Renames every key that has another type than it must; how many. It goes through all keys: only after an error."""
     moved = 0
-    for key in misfits(redis):
+    for key in chain(_misfits_among(redis, [SET_ASIDE_KEY.encode()]), misfits(redis)):
         name = RENAMED.encode() + key + f":{time.time_ns()}".encode()
         try:
             redis.rename(key, name)

@@ -129,7 +129,7 @@ def recover_abandoned(redis: Redis, queue: SluiceQueue) -> int:
 def _recover(redis: Redis, queue: SluiceQueue, registry: str, member: bytes, id: str) -> bool:
     """Another attempt at one abandoned job; its status in Redis is not asked: it may be anybody's."""
     try:
-        job = SluiceJob.fetch(id, connection=redis, serializer=JsonSerializer)
+        job: Any = SluiceJob.fetch(id, connection=redis, serializer=JsonSerializer)
     except NoSuchJobError:
         redis.zrem(registry, member)
         lost.note(redis, registry, id)
@@ -140,7 +140,7 @@ def _recover(redis: Redis, queue: SluiceQueue, registry: str, member: bytes, id:
     if _is_elsewhere(redis, queue, id):
         redis.zrem(registry, member)
         return False
-    job.origin = queue.name
+    job.belong_to(queue.name)
     with redis.pipeline(transaction=True) as pipeline:
         if job.retries_left and job.retries_left > 0:
             job.retry(queue, pipeline)

@@ -21,6 +21,7 @@ from typing import Any
 
 import rq
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq import Queue, Worker, cron, cron_scheduler_registry
 from rq.exceptions import DeserializationError, NoSuchJobError, SchedulerNotFound, StopRequested
 from rq.executions import Execution
@@ -125,10 +126,16 @@ class HardenedWorker(Worker):
         """In the job process: RQ's own way of performing a job, with all of its bookkeeping; how it failed."""
         self._failure = ""
         try:
-            job = SluiceJob.fetch(job_id, connection=self.connection, serializer=JsonSerializer)
+            job: Any = SluiceJob.fetch(job_id, connection=self.connection, serializer=JsonSerializer)
         except NoSuchJobError:
             self.log.warning("job %s was deleted before it began", job_id)
             return ""
+        except (ValueError, TypeError, LookupError, ResponseError) as error:
+            self.log.error(
+                "job %s can be read no more (%s): maintenance decides what becomes of it", job_id, error
+            )
+            return ""
+        job.belong_to(self.queues[0].name)
         execution = Execution(execution_id, job_id, self.connection, worker_name=self.name)
         self.perform_job(job, self.queues[0], execution)
         reach("job.acknowledged")

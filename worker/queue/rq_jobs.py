@@ -64,8 +64,8 @@ class SluiceJob(Job):
     @property
     def data(self) -> bytes:
         """As RQ's; unpacked where it is needed: a worker hands jobs on without reading them."""
-        if self._packed is not None:
-            self.data = unpack(self._packed)
+        if (packed := self._still_packed) is not None:
+            self.data = unpack(packed)
         found: bytes = Job.data.fget(self)  # type: ignore[attr-defined]
         return found
 
@@ -73,6 +73,11 @@ class SluiceJob(Job):
     def data(self, value: bytes) -> None:
         self._packed = None
         Job.data.fset(self, value)  # type: ignore[attr-defined]
+
+    @property
+    def _still_packed(self) -> bytes | None:
+        """The data as Redis holds it, where nobody has asked for it or changed it."""
+        return self._packed if self._data == b"" else None
 
     @Job.func_name.getter  # type: ignore[attr-defined,untyped-decorator]
     def func_name(self) -> str:
@@ -102,7 +107,12 @@ class SluiceJob(Job):
         self._packed = packed
         self.description = printable(self.description or "")  # RQ logs it
         self.number_of_retries = min(max(self.number_of_retries or 0, 0), MANY)
-        if terms := self.terms.get(self.origin):
+        self.belong_to(self.origin)
+
+    def belong_to(self, queue: str) -> None:
+        """Gives a job the queue that it was found on, and the terms of that queue, whatever its hash says."""
+        self.origin = queue
+        if terms := self.terms.get(queue):
             self.timeout, self.result_ttl, self.failure_ttl = terms[:3]
             self.retries_left = min(max(self.retries_left or 0, 0), terms.attempts)
             self.retry_intervals = terms.retry_intervals
@@ -116,7 +126,8 @@ class SluiceJob(Job):
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
         """As RQ's, compressed with half the effort: records shrink to a fifth either way."""
-        packed, data = self._packed, b"" if self._packed is not None else self.data
+        packed = self._still_packed
+        data = b"" if packed is not None else self.data
         self._packed, self._data = None, b""
         try:
             found: dict[str, Any] = super().to_dict(include_meta, include_result)
@@ -152,7 +163,7 @@ class SluiceQueue(Queue):
     ) -> Any:
         """As RQ's; what cannot be read as a job is quarantined, and an id without its job is lost aloud."""
         try:
-            found = super()._fetch_dequeued_job(connection, queue_key, job_id, **kwargs)
+            found: Any = super()._fetch_dequeued_job(connection, queue_key, job_id, **kwargs)
         except (ValueError, TypeError, LookupError, ResponseError) as error:
             if isinstance(error, ResponseError) and not str(error).startswith("WRONGTYPE"):
                 raise
@@ -162,7 +173,7 @@ class SluiceQueue(Queue):
         if found is None:
             lost.note_popped(connection, queue_key, job_id)
         else:
-            found[0].origin = found[1].name  # not what its hash says: RQ would put it back there
+            found[0].belong_to(found[1].name)
         return found
 
     def _persist_job(self, job: Job, pipeline: Pipeline, status: JobStatus = JobStatus.QUEUED) -> None:
