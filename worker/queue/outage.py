@@ -68,6 +68,10 @@ CLASSES: dict[type[Exception], str] = {
     TryAgainError: "TRYAGAIN",
 }
 
+MOST_IN_VAIN = 3
+# Others are told to connect anew: a name may lead to another server now.
+STAYS_CONNECTED = frozenset(STATES) - {"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN"}
+
 
 def state_of(error: BaseException) -> str | None:
     """In which state Redis says that it is, one of STATES, where it cannot do what it was asked for now."""
@@ -145,13 +149,14 @@ class PatientRetry(Retry):
         with_failure_count: bool = False,
     ) -> T:
         """As redis-py's, with a look at what the error says."""
-        failures = mended = 0
+        failures = in_vain = 0
         while True:
             try:
                 result = do()
             except (RedisError, OSError) as error:
-                if is_wrong_type(error) and mended < MOST_MENDED and set_misfits_aside(self._client):
-                    mended += 1
+                if is_wrong_type(error) and in_vain < MOST_IN_VAIN:
+                    # None is found where another process was first; but where it stays so, the error is ours.
+                    in_vain = 0 if set_misfits_aside(self._client) else in_vain + 1
                     continue
                 state = state_of(error)
                 if not state and not (self._waits_for_connections and isinstance(error, UNREACHABLE)):
@@ -168,11 +173,6 @@ class PatientRetry(Retry):
                 if failures:
                     self._patience.note_success()
                 return result
-
-
-MOST_MENDED = 3
-# Others are told to connect anew: a name may lead to another server now.
-STAYS_CONNECTED = frozenset(STATES) - {"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN"}
 
 
 def is_wrong_type(error: BaseException) -> bool:
