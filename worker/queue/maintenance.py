@@ -154,9 +154,12 @@ def _recover(redis: Redis, queue: SluiceQueue, registry: str, member: bytes, id:
 
 
 def _is_elsewhere(redis: Redis, queue: SluiceQueue, id: str) -> bool:
-    """Whether a job has ended, or waits already: then what was left of it among those at work says nothing."""
-    ended_or_waits = (queue.finished_job_registry, queue.failed_job_registry, queue.scheduled_job_registry)
-    if any(redis.zscore(registry.key, id) is not None for registry in ended_or_waits):
+    """Whether a job has failed, or waits already: then what was left of it among those at work says nothing.
+
+    That it was finished once says nothing either: it may have been sent again since.
+    """
+    failed_or_waits = (queue.failed_job_registry, queue.scheduled_job_registry)
+    if any(redis.zscore(registry.key, id) is not None for registry in failed_or_waits):
         return True
     return redis.lpos(queue.key, id) is not None
 

@@ -164,11 +164,12 @@ class PatientRetry(Retry):
                 if is_retryable and not is_retryable(error):
                     raise
                 failures += 1
-                if state in STAYS_CONNECTED:
+                if state:  # before `fail`, which ends a transaction that watches: RQ begins it again at once
                     time.sleep(self._patience.pause(failures, state))
-                    continue
-                fail(error, failures) if with_failure_count else fail(error)
-                time.sleep(self._patience.pause(failures, state))
+                if state not in STAYS_CONNECTED:
+                    fail(error, failures) if with_failure_count else fail(error)
+                if not state:
+                    time.sleep(self._patience.pause(failures, None))
             else:
                 if failures:
                     self._patience.note_success()
