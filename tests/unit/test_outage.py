@@ -81,12 +81,12 @@ def test_no_other_error_is_taken_for_such_a_state(error: Exception) -> None:
 
 @pytest.mark.parametrize("prepare", [make_patient, wait_until_ready])
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_redis_that_is_not_ready_is_waited_for_and_said_once(
+def test_a_redis_that_is_not_ready_is_waited_for_and_reported_once(
     name: str, prepare: Callable[..., Any], pauses: list[float]
 ) -> None:
-    said: list[str] = []
+    reported: list[str] = []
     client = fakeredis.FakeRedis()
-    prepare(client, said.append)
+    prepare(client, reported.append)
     retry = client.connection_pool.connection_kwargs["retry"]
 
     assert retry.call_with_retry(failing(9, ERRORS[name]), lambda *_: None) == "done"
@@ -96,21 +96,23 @@ def test_a_redis_that_is_not_ready_is_waited_for_and_said_once(
     assert max(pauses) <= outage.LONGEST_SECONDS
     state = name.split(maxsplit=1)[0]
     meaning = outage.STATES[state]
-    assert said == [
+    assert reported == [
         f"Redis is not ready, {meaning} ({state}): waiting until it is",
         "Redis is ready again",
     ]
 
 
-def test_a_long_wait_is_said_again_but_seldom(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+def test_a_long_wait_is_reported_again_but_seldom(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[str] = []
     clock = iter(range(0, 10**6, 20))
     monkeypatch.setattr(outage.time, "monotonic", lambda: next(clock))
     client = fakeredis.FakeRedis()
-    make_patient(client, said.append)
+    make_patient(client, reported.append)
     retry = client.connection_pool.connection_kwargs["retry"]
     retry.call_with_retry(failing(12, ERRORS["MISCONF"]), lambda *_: None)
-    assert 2 < len(said) < 12
+    assert 2 < len(reported) < 12
 
 
 def test_a_server_that_does_not_answer_is_waited_for_only_by_who_is_patient(pauses: list[float]) -> None:

@@ -29,6 +29,7 @@ OWN = {
     "terms",
     "belong_to",
     "_packed",
+    "_too_large",
     "_still_packed",
 }
 OWN |= {"_note_failure", "_end_job_process"}

@@ -12,9 +12,9 @@ from store.errors import ConfigError
 from worker.queue.quarantine import NotAJob
 
 COMPRESSION_LEVEL = 1
-MAX_MESSAGE_BYTES = (
-    256 << 20
-)  # a record of the greatest size that the settings allow, every byte of it escaped
+# A record of the greatest size that the settings allow, half of its bytes escaped.
+MAX_MESSAGE_BYTES = 128 << 20
+AT_ONCE = 16 << 20
 
 
 def pack(data: bytes) -> bytes:
@@ -31,9 +31,26 @@ def unpack(packed: bytes) -> bytes:
     """The inverse of `pack`; what is not compressed is returned as it is. Raises NotAJob for too much."""
     unpacking = zlib.decompressobj()
     try:
-        data = unpacking.decompress(packed, MAX_MESSAGE_BYTES + 1)
+        data = unpacking.decompress(packed, AT_ONCE)
+        if unpacking.unconsumed_tail:  # no usual batch: it is measured before it is held
+            if _unpacked_size(packed) > MAX_MESSAGE_BYTES:
+                raise _too_much()
+            data = zlib.decompress(packed)
     except zlib.error:  # RQ accepts jobs that are not compressed
         data = packed
     if len(data) > MAX_MESSAGE_BYTES:
-        raise NotAJob(f"its data are more than {MAX_MESSAGE_BYTES:,} bytes")
+        raise _too_much()
     return data
+
+
+def _unpacked_size(packed: bytes) -> int:
+    """How many bytes it unpacks to, of which no more than a few are held at once; of too many not all are counted."""
+    unpacking, size, rest = zlib.decompressobj(), 0, packed
+    while rest and size <= MAX_MESSAGE_BYTES:
+        size += len(unpacking.decompress(rest, AT_ONCE))
+        rest = unpacking.unconsumed_tail
+    return size
+
+
+def _too_much() -> NotAJob:
+    return NotAJob(f"its data are more than {MAX_MESSAGE_BYTES:,} bytes")

@@ -59,13 +59,20 @@ class SluiceJob(Job):
 
     # queue -> terms: those of the process; empty where it only looks. RQ makes jobs itself, and hands them nothing.
     terms: ClassVar[Mapping[str, Terms]] = {}
+    _too_large: NotAJob | None = None
     _packed: bytes | None = None  # the data as Redis holds it, until somebody needs it
 
     @property
     def data(self) -> bytes:
         """As RQ's; unpacked where it is needed: a worker hands jobs on without reading them."""
+        if self._too_large:
+            raise self._too_large  # RQ asks again and again
         if (packed := self._still_packed) is not None:
-            self.data = unpack(packed)
+            try:
+                self.data = unpack(packed)
+            except NotAJob as error:
+                self._too_large = error
+                raise
         found: bytes = Job.data.fget(self)  # type: ignore[attr-defined]
         return found
 

@@ -15,7 +15,7 @@ RECORDS = 40
 LINES = "".join(
     f'{{"key": "k{n}", "name": "n", "value": {n}, "ts": "2025-01-15T08:00:00Z"}}\n' for n in range(RECORDS)
 )
-SAID = re.compile(r"Redis is not ready, .* \((\w+)\): waiting until it is")
+REPORTED = re.compile(r"Redis is not ready, .* \((\w+)\): waiting until it is")
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def test_a_redis_that_takes_no_writes_is_waited_for_by_producer_workers_loader_a
     with redis.client() as client:
         switch(client, refuse=True)  # type: ignore[operator]
         producer = site.start("producer", "enqueue", site.file("in.ndjson", LINES), "--json")
-        site.until(lambda: SAID.search(producer.err), "the producer says why it waits")
+        site.until(lambda: REPORTED.search(producer.err), "the producer says why it waits")
         # Each in its own words of the state that it met first: two workers, the loader and the cron.
-        site.until(lambda: len(SAID.findall(up.err)) >= 4, "everybody says why it waits")
+        site.until(lambda: len(REPORTED.findall(up.err)) >= 4, "everybody says why it waits")
         assert up.is_alive
         switch(client, refuse=False)  # type: ignore[operator]
 
@@ -59,8 +59,8 @@ def test_a_redis_that_takes_no_writes_is_waited_for_by_producer_workers_loader_a
     assert sent.code == 0, sent.err
     site.until(lambda: site.count("target") == RECORDS + 5, "all is loaded")
     assert "Redis is ready again" in sent.err
-    assert len(SAID.findall(sent.err)) == 1
-    assert set(SAID.findall(up.err)) <= {state, "UNBLOCKED"}
+    assert len(REPORTED.findall(sent.err)) == 1
+    assert set(REPORTED.findall(up.err)) <= {state, "UNBLOCKED"}
     assert " died " not in up.err
     assert "Traceback" not in up.err + sent.err
     assert up.stop().code == 0
@@ -74,7 +74,7 @@ def test_workers_that_are_started_while_redis_is_not_ready_wait_for_it(
     with redis.client() as client:
         no_replicas(client, refuse=True)
         up = site.start("worker", "up", "--workers", "1")
-        site.until(lambda: len(SAID.findall(up.err)) >= 3, "everybody says why it waits")
+        site.until(lambda: len(REPORTED.findall(up.err)) >= 3, "everybody says why it waits")
         assert " died " not in up.err
         no_replicas(client, refuse=False)
     site.until(lambda: site.count("target") == RECORDS, "all is loaded")

@@ -106,9 +106,9 @@ def test_no_member_stops_maintenance_or_stays_where_jobs_and_workers_are_looked_
     assert len(plant.rows()) == 1
     assert not plant.broker.is_unfinished()
     assert plant.broker.workers(RECORDS_QUEUE) == plant.broker.workers(LOADER_QUEUE) == 0
-    said = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    reported = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
     for key in set(keys) & {*WATCHED}:
-        assert [each for each in said if "\\xff" in each and key in each]
+        assert [each for each in reported if "\\xff" in each and key in each]
 
 
 def test_a_key_of_another_type_is_renamed_and_counted_and_nothing_is_dropped(

@@ -203,8 +203,8 @@ def test_an_id_without_its_job_is_loud_and_counted_until_its_file_is_sent_again(
         put_at(plant, id, way)
         assert back(plant, way) == 0
 
-    said = [each for each in caplog.records if each.levelno == logging.ERROR]
-    assert [f"batch {id} on" in each.getMessage() for each in said] == [True]
+    reported = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert [f"batch {id} on" in each.getMessage() for each in reported] == [True]
     assert "send its file again" in caplog.text
     assert overview()["lost_batches"] == 1
     assert plant.broker.queue().job_ids == []
