@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.csv_reader import Dialect
 from store.errors import ForgedMessage
 from store.tables.deliveries import Delivery
 from worker.queue.identity import check, content_digest, halves, identified
@@ -22,7 +23,20 @@ RECORDS: list[Any] = ["a,1", "é,2", Opaque(b"\xff", 1, None), Opaque(b"head", 1
 
 def message(**changed: Any) -> Message:
     usual = Message(
-        "", "file", FILE, 0, "s", "a.csv", "csv", ["key", "value"], ",", RECORDS, range(2, 7), "f", [], 9
+        "",
+        "file",
+        FILE,
+        0,
+        "s",
+        "a.csv",
+        "csv",
+        ["key", "value"],
+        Dialect(),
+        RECORDS,
+        range(2, 7),
+        "f",
+        [],
+        9,
     )
     return replace(usual, **changed)
 
@@ -50,7 +64,8 @@ FORGED = {
     "another first record": {"first": 1},
     "another delivery": {"delivery": Delivery.of("file", "s", "a.csv", "d" * 32, "f")},
     "another column": {"header": ["value", "key"]},
-    "another delimiter": {"delimiter": ";"},
+    "another delimiter": {"dialect": Dialect(";")},
+    "another quote": {"dialect": Dialect(quotechar="'")},
     "another format": {"format": "json"},
     "another line": {"lines": range(3, 8)},
     "lines that are not consecutive": {"lines": [2, 3, 4, 5, 7]},

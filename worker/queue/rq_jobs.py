@@ -65,9 +65,9 @@ class SluiceJob(Job):
     @property
     def data(self) -> bytes:
         """As RQ's; unpacked where it is needed: a worker hands jobs on without reading them."""
-        if self._too_large:
-            raise self._too_large  # RQ asks again and again
         if (packed := self._still_packed) is not None:
+            if self._too_large:
+                raise self._too_large  # RQ asks again and again
             try:
                 self.data = unpack(packed)
             except NotAJob as error:

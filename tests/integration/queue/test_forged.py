@@ -191,7 +191,7 @@ def test_a_replay_whose_delivery_was_not_begun_in_the_store_is_refused(
 def test_letters_of_every_kind_are_known_again_when_they_are_replayed(plant: Plant) -> None:
     bad = b'{"key": "\xff"}\n' + b'{"a\0b": 1}\n' + "{é\n".encode() + ndjson(row(value="x"))
     plant.run(bad)
-    plant.run(b"key;value;ts\na;x;2025-01-15T08:00:00Z\n", "b.csv", source="default")
+    plant.run(b"key,value,ts,name\na,x,2025-01-15T08:00:00Z,n\n", "b.csv", source="default")
     before = len(plant.letters())
 
     plant.replay()
