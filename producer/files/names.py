@@ -17,6 +17,25 @@ FORMATS: dict[str, Format] = {
     ".tsv": "csv",
 }
 
+# What people send by mistake; with --format the first bytes of the file tell.
+NOT_READ = frozenset(
+    (
+        ".zip",
+        ".tar",
+        ".tgz",
+        ".7z",
+        ".rar",
+        ".bz2",
+        ".xz",
+        ".zst",
+        ".lz4",
+        ".xlsx",
+        ".xls",
+        ".ods",
+        ".parquet",
+    )
+)
+
 
 def suffix_of(path: str) -> str:
     """The ending that shows the format, in lower case; the one before `.gz`."""

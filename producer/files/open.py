@@ -14,7 +14,7 @@ from producer.files.head import refuse_other_kinds
 from producer.files.json import documents, records_path
 from producer.files.json_start import one_a_line, start_of
 from producer.files.lines import lines
-from producer.files.names import FORMATS, Format, format_of, suffix_of
+from producer.files.names import FORMATS, NOT_READ, Format, format_of, suffix_of
 from producer.files.source import STDIN, Source
 from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
@@ -152,6 +152,11 @@ def _format(path: str, given: str | None) -> Format:
             raise ConfigError(f"format {given!r} is unknown; give --format json, ndjson or csv")
         return cast("Format", given)
     kind = format_of(path)
+    if kind is None and suffix_of(path) in NOT_READ:
+        raise InputError(
+            f"{_named(path)}: {suffix_of(path)} files are not read: unpack or export it, and send JSON, NDJSON or CSV, "
+            "compressed with gzip or not"
+        )
     if kind is None:
         raise InputError(
             f"{_named(path)}: the name does not show the format; give --format json, ndjson or csv "

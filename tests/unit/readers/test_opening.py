@@ -81,6 +81,12 @@ def test_an_unknown_ending_is_named_with_what_to_do(tmp_path: Path) -> None:
         open_records(str(path))
 
 
+@pytest.mark.parametrize("name", ["a.csv.zip", "a.XLSX", "a.json.bz2"])
+def test_an_ending_of_what_is_not_read_is_named_with_what_to_do(name: str) -> None:
+    with pytest.raises(InputError, match=r"\.(zip|xlsx|bz2) files are not read: unpack or export it"):
+        open_records(name)
+
+
 def test_an_unknown_format_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"'xml'.*json, ndjson or csv"):
         open_records("-", format="xml")
