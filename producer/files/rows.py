@@ -13,7 +13,7 @@ from producer.files.batches import PartialRecord, Payload
 from store.csv_reader import Dialect
 from store.errors import InputError
 
-_SPOOL_BYTES = 1 << 20
+_SPOOL_BYTES = 1 << 16
 
 
 class State(Enum):
