@@ -111,7 +111,8 @@ class CsvRows:
         first = next((block for block in self._blocks if block.payloads), None)
         if first is None:
             raise InputError(
-                f"{self._name}: is empty, and has no row that names the columns: check how the file was made"
+                f"{self._name}: is empty, and has no row that names the columns: check how the file was made; "
+                "nothing of it was sent"
             )
         self._in_header = False
         self._blocks = chain([Block(first.payloads[1:], first.lines[1:])], self._blocks)

@@ -41,7 +41,7 @@ def start_of(chunks: Iterator[bytes], limit: int, name: str) -> Start:
     else:
         raise InputError(
             f"{name}: is empty, and no JSON document is: a document without records is []; check how the file "
-            "was made, or give --format ndjson"
+            "was made, or give --format ndjson; nothing of it was sent"
         )
     if head[0] not in _STARTS:
         return Start("lines", chain([head], chunks), line, offset)
@@ -80,7 +80,7 @@ def _object_or_lines(
     if behind == COMMA:
         raise InputError(
             f"{name}: objects with commas between them are no JSON document; put [ before the first and ] behind "
-            "the last, or leave the commas out"
+            "the last, or leave the commas out; nothing of it was sent"
         )
     if not 0 <= end <= limit or behind != END:
         return "documents", bytes(head)

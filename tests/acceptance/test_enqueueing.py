@@ -209,6 +209,30 @@ def test_of_damaged_files_every_whole_record_is_sent_and_the_error_says_how_many
     box.check()
 
 
+def test_of_a_document_that_ends_being_one_every_whole_record_is_loaded(box: Sandbox) -> None:
+    """Refuses an exit code of 0, and records before the fault that are not sent."""
+    cases = [
+        "truncated_array/cut-path.json",
+        "records_path_drops_rest/garbage.json",
+        "truncated_array/empty.json",
+    ]
+    files = [str(FIELD / case) for case in cases]
+    done = box.run_here("producer", "enqueue", *files, "--records", "f", "--json")
+    assert done.code == 1
+    assert {name: (each["status"], each["records"]) for name, each in by_name(done).items()} == {
+        "cut-path.json": ("sent in part", 2),
+        "garbage.json": ("sent in part", 1),
+        "empty.json": ("not sent", 0),
+    }
+    cut, garbage, empty = done.err.splitlines()
+    assert "cut short: behind byte 127 of its text, on line 1, ',' or ']' should follow" in cut
+    assert "no JSON document from byte 69 of its text on, line 1" in garbage
+    assert "is empty, and no JSON document is" in empty
+    box.ok("worker", "up", "--burst")
+    assert [key for (key,) in box.select("SELECT key FROM target ORDER BY key")] == ["A", "B"]
+    box.check()
+
+
 def test_a_file_of_which_nothing_is_sent_ends_with_the_code_of_a_usage_error(box: Sandbox) -> None:
     box.file("page.json", "<!DOCTYPE html>\n<html></html>\n")
     done = box.run_here("producer", "enqueue", "page.json", "--json")

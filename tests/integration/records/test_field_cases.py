@@ -275,6 +275,7 @@ NO_FILE_OF_ITS_FORMAT = [
     ("concat_json", "big_pretty.json", "ndjson", "its first value goes over several lines"),
     ("header_case", "h.csv", None, "'Key' for key, 'Ts' for ts, 'Name' for name, 'Value' for value"),
     ("sepline", "s.csv", None, "Line 2 has such columns: remove the line with `sep=`.* set delimiter"),
+    ("delim_replay", "d.csv", None, 'Line 1 has such columns: set delimiter = ";"'),
     ("preamble", "p.csv", None, "Line 4 has such columns: remove the lines before it"),
 ]
 
