@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,15 +19,13 @@ from producer.settings import ProducerSettings
 from store import hashing
 from store.errors import ConfigError, InputError
 from store.tables.deliveries import Delivery
-from store.text import encodable, shown_path
+from store.text import SOURCE_NAME, encodable, shown_path
 from worker.contract import Contract, load_contract
 from worker.queue.identity import identified
 from worker.queue.message import Message, RawRecord, raw_record
 from worker.settings import SourceSettings, WorkerSettings
 
 Item = TypeVar("Item")
-
-SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)

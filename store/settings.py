@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from store.addresses import keep_secret
 from store.errors import ConfigError
 
 SECTIONS = ("producer", "worker", "store", "sources", "stages")
@@ -55,7 +56,8 @@ def read_config() -> dict[str, Any]:
                 f"{path}: unknown key {name!r}; keys stand in the sections [{'], ['.join(SECTIONS)}]"
             )
         if not isinstance(value, dict):
-            raise ConfigError(f"{path}: {name} = {value!r} should be a section: [{name}]")
+            shown = "a URL" if "://" in str(value) else repr(value)
+            raise ConfigError(f"{path}: {name} = {shown} should be a section: [{name}]")
     return config
 
 
@@ -92,11 +94,14 @@ class RoomSettings(BaseSettings):
     def load(cls, **overrides: Any) -> Self:
         """The settings in force. Raises ConfigError naming the key and the value that is wrong."""
         try:
-            return cls(**{name: value for name, value in overrides.items() if value is not None})
+            found = cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
             raise ConfigError(describe(cls, error)) from error
         except SettingsError as error:  # a variable of a list or a section, which should be JSON
             raise ConfigError(not_json(error)) from error
+        for url in (getattr(found, name) for name in cls.model_fields if name.endswith("_url")):
+            keep_secret(url or "")
+        return found
 
 
 def not_json(error: SettingsError) -> str:
@@ -166,7 +171,7 @@ class StoreSettings(RoomSettings):
     database_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("SLUICE_DATABASE_URL", "database_url", "DATABASE_URL"),
-        description="SQLAlchemy URL; default: SQLite in the state directory",
+        description="SQLAlchemy URL, where % and ? of a path are %25 and %3F; default: SQLite in the state directory",
     )
     idle_after: Duration | None = Field(
         default=None,
@@ -179,6 +184,6 @@ class StoreSettings(RoomSettings):
     )
 
     @property
-    def url(self) -> str:
-        """The database's URL, defaults applied."""
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'sluice.db'}"
+    def database_file(self) -> Path:
+        """SQLite's file where no `database_url` is set."""
+        return self.home.absolute() / "sluice.db"

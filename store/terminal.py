@@ -6,12 +6,15 @@ import enum
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Any
 
 import orjson
 
+from store import logs
+from store.addresses import without_secrets
 from store.errors import SluiceError
 from store.text import encodable, printable, shown_path
 
@@ -30,11 +33,16 @@ def run(app: Callable[[], Any]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
+    logs.guard()
     try:
         try:
             app()
         finally:
             sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader closed the pipe; Python would fail again when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)
     except SluiceError as error:
         fail(str(error))
         sys.exit(error.exit_code)
@@ -47,10 +55,9 @@ def run(app: Callable[[], Any]) -> None:
         sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader closed the pipe; Python would fail again when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
+    except Exception:  # a mistake of ours: shown whole, but for what nobody may see
+        print(logs.safe_lines(traceback.format_exc()), file=sys.stderr)
+        sys.exit(Exit.FAILED)
 
 
 def undecodable_arguments() -> list[str]:
@@ -71,7 +78,7 @@ def warn(message: str) -> None:
 def note(message: str, word: str, colour: str) -> None:
     coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     label = f"\x1b[{colour}m{word}:\x1b[0m" if coloured else f"{word}:"
-    print(label, printable(message), file=sys.stderr)
+    print(label, printable(without_secrets(message)), file=sys.stderr)
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_CELL = 80
 MAX_NAME = 100
 MAX_ERROR = 500

@@ -10,8 +10,6 @@ without a scheduler of its own, and finds abandoned jobs within seconds instead 
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
 from typing import Any, NoReturn
 
@@ -24,9 +22,9 @@ from rq.defaults import (
 )
 from rq.job import Job
 
+from store import terminal
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
-from store.text import printable_lines
 from worker.batch import poison
 from worker.queue import client, maintenance
 from worker.queue.endings import DEATH, Endings, WorkerStuck
@@ -73,7 +71,6 @@ class SluiceWorker(HardenedWorker):
         self.abandoned_after_seconds = settings.abandoned_after_seconds
         self.memory_limit_mb = settings.memory_limit_mb
         self._endings = Endings()
-        self.log.addFilter(printable_errors)
 
     def maintain(self, queue: SluiceQueue) -> None:
         maintenance.maintain(self.connection, queue, self.abandoned_after_seconds)
@@ -92,16 +89,9 @@ class SluiceWorker(HardenedWorker):
             refuse(error)
 
 
-def printable_errors(record: logging.LogRecord) -> bool:
-    """A log filter: what a job's failure says may be a stranger's words, and a terminal would obey them."""
-    if record.levelno >= logging.ERROR:
-        record.msg, record.args = printable_lines(record.getMessage()), ()
-    return True
-
-
 def refuse(error: SluiceError) -> NoReturn:
     """Ends the process with one line; RQ's own command would print a traceback."""
-    print(f"error: {error}", file=sys.stderr)
+    terminal.fail(str(error))
     raise SystemExit(error.exit_code)
 
 

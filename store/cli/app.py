@@ -35,10 +35,11 @@ class Status(StrEnum):
 @app.command(epilog=examples("store init", "DATABASE_URL=sqlite:////data/sluice.db store init --json"))
 def init(as_json: Json = False) -> None:
     """Create the database, or migrate it to this version. Every other command does the same on first use."""
+    from store import database
     from store.database import schema
 
     with opened() as engine:
-        url = engine.url.render_as_string(hide_password=True)
+        url = database.shown(engine)
     found = {"database": url, "revision": schema.SCHEMA_REVISION}
     show(found, as_json, lambda _: [printable(f"{url} is ready, revision {schema.SCHEMA_REVISION}.")])
 

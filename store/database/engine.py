@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sqlalchemy import (
     Connection,
@@ -17,13 +19,15 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from store.addresses import shown_url, without_secrets
 from store.database import schema
 from store.database.dialect import is_sqlite
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
+from store.text import printable
 
 log = logging.getLogger("sluice.store")
 
@@ -63,7 +67,7 @@ OUR_MISTAKES = (
 
 def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     """An engine for this process alone: engines do not survive a fork. Nothing is opened yet."""
-    url = parse_url(settings.url)
+    url = url_of(settings)
     if url.get_backend_name() != "sqlite":
         try:
             return create_engine(url, poolclass=NullPool, hide_parameters=True)
@@ -158,18 +162,56 @@ def file_of(engine: Engine) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def url_of(settings: StoreSettings) -> URL:
+    """Where the database is, defaults applied; of parts, for a path may contain every character."""
+    if settings.database_url is None:
+        return URL.create("sqlite", database=str(settings.database_file))
+    return parse_url(settings.database_url)
+
+
+SQLITE_URL = re.compile(r"(sqlite(?:\+\w+)?)://(?:/([^?]*))?(\?.*)?", re.DOTALL)
+# Nothing that writes URLs writes letters and digits so: the `%` is one of the file's name.
+NEEDLESS_ESCAPE = re.compile(r"(?i)%(3\d|[46][1-9a-f]|[57][0-9a])")
+
+
 def parse_url(text: str) -> URL:
     """A SQLAlchemy URL. Raises ConfigError, without showing a password, for one that is none."""
     try:
+        if parts := SQLITE_URL.fullmatch(text):
+            return _sqlite_url(*parts.groups())
         url = make_url(text)
-        dialect = url.get_dialect()
+        url.get_dialect()
         if url.get_backend_name() == "sqlite":
-            dialect().create_connect_args(url)  # a SQLite URL has neither user nor host
+            raise ValueError("it has a user or a host")
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError(
             "database_url is not a URL of a known database: write it like sqlite:////data/sluice.db"
         ) from error
     return url
+
+
+def _sqlite_url(driver: str, path: str | None, options: str | None) -> URL:
+    """A SQLite URL, whose path has a `%3F` for `?`. Raises ConfigError for options, ArgumentError for a driver."""
+    if options:
+        raise ConfigError(
+            "database_url has a `?`, and a SQLite URL has no options: write %3F for a `?` of the path, or remove it"
+        )
+    if NEEDLESS_ESCAPE.search(path or ""):
+        raise ConfigError(
+            "database_url has a `%` whose next two digits stand for a letter or a digit: write %25 for a `%` of a path"
+        )
+    path = unquote(path or ":memory:")
+    # One driver reads a path that begins with `file:` as a URI of SQLite's own, and another does not.
+    url = URL.create(driver, database=f"./{path}" if path.startswith("file:") else path)
+    url.get_dialect()
+    return url
+
+
+def shown(engine: Engine) -> str:
+    """The database's URL for people."""
+    if engine.dialect.name == "sqlite":
+        return printable(f"{engine.url.drivername}:///{engine.url.database}")
+    return shown_url(engine.url.render_as_string(hide_password=False))
 
 
 @contextmanager
@@ -217,8 +259,20 @@ def connected(on: Engine | Connection) -> Iterator[Connection]:
     if isinstance(on, Connection):
         yield on
         return
-    with translated(on), on.connect() as connection:
-        yield connection
+    with translated(on):
+        try:
+            connection = on.connect()
+        except (TypeError, ValueError, ProgrammingError) as error:
+            # By type alone: the driver's words about an option that it does not know may contain its value.
+            raise ConfigError(
+                f"{shown(on)}: the driver does not take the user, password or options of database_url "
+                f"({type(error).__name__}): correct them"
+            ) from None
+        except InterfaceError as error:
+            reported = without_secrets(str(error.orig).strip())
+            raise StoreUnavailable(f"{shown(on)}: {reported}: check that the server runs") from error
+        with connection:
+            yield connection
 
 
 @contextmanager
@@ -232,8 +286,7 @@ def translated(engine: Engine) -> Iterator[None]:
 
 def translate(engine: Engine, error: DBAPIError) -> Exception:
     """The error to raise for what the driver said."""
-    reported = str(error.orig).strip()
-    where = engine.url.render_as_string(hide_password=True)
+    reported, where = without_secrets(str(error.orig).strip()), shown(engine)
     if "not a database" in reported:
         return ForeignDatabase(
             f"{where} is not a database of Sluice's: {reported}; point database_url elsewhere"

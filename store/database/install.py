@@ -46,16 +46,15 @@ def create_private_file(url: URL) -> None:
 
 def revision(engine: Engine) -> str | None:
     """The schema's revision; None for an empty database. Raises ForeignDatabase for another's."""
-    with engine.connect() as connection:
+    with database.connected(engine) as connection:
         names = set(inspect(connection).get_table_names())
         if schema.VERSION_TABLE in names:
             statement = f"SELECT version_num FROM {schema.VERSION_TABLE}"  # noqa: S608
             return connection.exec_driver_sql(statement).scalar()
     if names:
-        where = engine.url.render_as_string(hide_password=True)
         listed = ", ".join(sorted(names)[:3])
         raise ForeignDatabase(
-            f"{where} holds tables that are not Sluice's ({listed}): give database_url one of its own"
+            f"{database.shown(engine)} holds tables that are not Sluice's ({listed}): give database_url one of its own"
         )
     return None
 

@@ -103,7 +103,7 @@ class Plant:
 
     @property
     def database(self) -> Path:
-        return Path(StoreSettings.load().url.removeprefix("sqlite:///"))
+        return StoreSettings.load().database_file
 
     def close(self) -> None:
         close_workplace()

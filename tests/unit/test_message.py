@@ -14,15 +14,17 @@ from worker.queue.identity import halves
 from worker.queue.message import Letter, Message, Opaque
 
 TEXT = st.text(st.characters(codec="utf-8"))
+IDS = st.from_regex(r"[0-9a-f]{1,32}", fullmatch=True)
+SOURCES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 RECORDS = TEXT | st.builds(Opaque, st.binary(), st.integers(0, 2**40), st.none() | st.just("ab" * 16))
 DELIVERIES = st.builds(
     Delivery,
-    id=TEXT,
+    id=IDS,
     kind=st.sampled_from(["file", "stream", "replay"]),
-    source=TEXT,
+    source=SOURCES,
     file=TEXT,
     content=st.none() | TEXT,
-    fingerprint=TEXT,
+    fingerprint=IDS,
     again=st.integers(0, 2**31),
 )
 
@@ -52,9 +54,9 @@ MESSAGES = st.lists(st.tuples(RECORDS, st.integers(1, 2**40)), min_size=1, max_s
         ),
         records=st.just([record for record, _ in pairs]),
         lines=st.just([line for _, line in pairs]) | st.just(range(7, 7 + len(pairs))),
-        letters=st.lists(st.builds(Letter, TEXT, st.integers(0, 2**62), st.booleans()), max_size=3),
+        letters=st.lists(st.builds(Letter, IDS, st.integers(0, 2**62), st.booleans()), max_size=3),
         size=st.integers(0, 2**40),
-        part_of=st.none() | TEXT,
+        part_of=st.none() | IDS,
     )
 )
 
@@ -103,6 +105,20 @@ def test_a_message_of_another_version_is_refused(wire: Any) -> None:
      {"delivery": ["d1", "file", "c1", "0"]}],
 )  # fmt: skip
 def test_a_misshapen_message_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(MessageError, match="misshapen"):
+        Message.from_wire(sample(**changed))
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "", "a b", "\u202e", "x" * 65])
+@pytest.mark.parametrize("field", ["id", "source", "fingerprint", "delivery", "part_of", "letter"])
+def test_an_id_or_a_source_that_is_more_than_a_name_is_refused(field: str, name: str) -> None:
+    changed: dict[str, Any] = {field: name}
+    if field == "delivery":
+        changed = {"delivery": [name, "file", "c1", 0]}
+    elif field == "letter":
+        changed = {"letters": [[name, 1, False]]}
+    if field == "part_of" and not name:
+        return
     with pytest.raises(MessageError, match="misshapen"):
         Message.from_wire(sample(**changed))
 

@@ -144,7 +144,7 @@ def test_without_a_file_the_defaults_are_in_force(tmp_path: Path, monkeypatch: p
     found = WorkerSettings.load()
     assert (found.redis_url, found.contract, found.sources) == (None, "worker.contract:Event", {})
     assert found.max_future_skew == timedelta(hours=1)
-    assert StoreSettings.load().url == f"sqlite:///{tmp_path}/.sluice/sluice.db"
+    assert StoreSettings.load().database_file == tmp_path / ".sluice" / "sluice.db"
 
 
 def test_the_file_of_the_working_directory_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

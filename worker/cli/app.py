@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from store import terminal
+from store import logs, terminal
 from store.cli.command import Json, examples, program, run
 from store.terminal import Exit, counted, print_json
 from worker.cli import flags, sources
@@ -78,6 +78,7 @@ def log_to_stderr(level: str) -> None:
     """Sluice's own log lines, and RQ's, to standard error."""
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # at INFO it reports each start
+    logs.guard()
 
 
 @app.command(epilog=examples("worker down"))

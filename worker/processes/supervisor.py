@@ -105,7 +105,7 @@ class Child(Supervised):
         return self.process is not None and self.process.is_alive()
 
     def start(self) -> None:
-        self.process = processes.Process(target=self.run, name=self.name)
+        self.process = processes.Process(target=live, args=(self.run,), name=self.name)
         self.process.start()
         log.info("started %s (process %s)", self.name, self.process.pid)
 
@@ -138,6 +138,18 @@ class PrivateRedis(Supervised):
         else:
             self.is_dead = False
             log.info("%s runs again", self.name)
+
+
+def live(run: Callable[[], None]) -> None:
+    """A child's life; what ends it is logged, and not printed as Python does it."""
+    try:
+        run()
+    except SluiceError as error:
+        log.error("%s: %s", processes.current_process().name, error)
+        sys.exit(error.exit_code)
+    except Exception:
+        log.exception("%s ends", processes.current_process().name)
+        sys.exit(1)
 
 
 def run_worker(queue: str, *, burst: bool, level: str) -> None:

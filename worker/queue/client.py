@@ -22,7 +22,9 @@ from rq import Queue, Retry
 from rq.registry import FailedJobRegistry
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
+from store.addresses import shown_url, without_secrets
 from store.errors import QueueUnavailable
+from store.text import printable
 from worker.queue import lost, private_server
 from worker.queue.message import Message
 from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
@@ -50,13 +52,24 @@ def connect(settings: WorkerSettings, home: Any, *, patient: bool = False) -> Re
     that it is not ready is waited for.
     """
     url = settings.redis_url or private_server.ensure_running(home)
-    with translated(url):
+    with translated(url), unknown_options_refused(url):
         client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
         (make_patient if patient else wait_until_ready)(client)
         client.exists(
             SluiceQueue.redis_queue_namespace_prefix + RECORDS_QUEUE
         )  # more than a ping: whether this user may do anything here
     return client
+
+
+@contextmanager
+def unknown_options_refused(url: str) -> Iterator[None]:
+    """redis-py hands a URL's options to functions, which raise TypeError, with a traceback, for a wrong name."""
+    try:
+        yield
+    except TypeError:
+        raise QueueUnavailable(
+            f"REDIS_URL{at_address(url)} has an option after its `?` that redis-py does not know: correct it"
+        ) from None
 
 
 @contextmanager
@@ -102,15 +115,14 @@ def terms(settings: WorkerSettings) -> dict[str, Terms]:
 
 
 def at_address(url: str) -> str:
-    """` at host:port` of a URL, with neither user nor password."""
-    rest, _, options = url.partition("://")[2].partition("?")
-    # Options may hold a password too; and one with a `?` in it would look like the beginning of options.
-    rest = "" if "@" in options else rest.rpartition("@")[2]
-    return f" at {rest}" if rest else ""
+    """` at host:port/0` of a URL: see `shown_url`."""
+    shown = shown_url(url).partition("://")[2]
+    return f" at {shown}" if shown else ""
 
 
 def _brief(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    reported = without_secrets(str(error))
+    return printable(reported.splitlines()[0][:200]) if reported else type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from store.logs import safe_lines
+
 JOBS_PER_LIFE = 500  # then a new one: what a user's validators leak does not add up for ever
 LONGEST_ANSWER = 500  # bytes, so few that they arrive at once
 
@@ -116,7 +118,6 @@ def _live(theirs: socket.socket, do_job: Callable[[str, str], str], prepare: Cal
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the worker is gone: there is nobody to tell
     except BaseException:
-        traceback.print_exc(file=sys.stderr)
-        sys.stderr.flush()
+        print(safe_lines(traceback.format_exc()), file=sys.stderr, flush=True)
         os._exit(1)
     os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,11 +13,13 @@ from store.csv_reader import Dialect
 from store.database.schema import RECORD_BITS
 from store.errors import ConfigError, MessageError
 from store.tables.deliveries import Delivery
+from store.text import SOURCE_NAME
 
 VERSION = 3
 MAX_LINE = 2**62  # the greatest that fits into the database's column
 HEAD_BYTES = 4096
 DIGEST_BYTES = 16
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,12 @@ class Message:
         texts = (self.id, self.source, self.file, self.fingerprint)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("id, source, file and fingerprint must be text")
+        if not all(
+            ID.fullmatch(id) for id in (self.id, self.delivery.id, self.part_of or "0", self.fingerprint)
+        ):
+            raise ValueError("ids and fingerprints must be up to 64 letters, digits, dashes and underscores")
+        if not SOURCE_NAME.fullmatch(self.source):
+            raise ValueError("source must be up to 64 letters, digits, dots, dashes and underscores")
         if type(self.first) is not int or not 0 <= self.first <= (1 << RECORD_BITS) - len(self.records):
             raise ValueError("first must be the number of a record in its delivery")
         if self.kind not in ("file", "replay") or self.format not in ("json", "csv"):
@@ -157,6 +166,7 @@ class Message:
             raise ValueError("header must be a list of names")
         if not all(
             (type(letter.id), type(letter.event_id), type(letter.edited)) == (str, int, bool)
+            and ID.fullmatch(letter.id)
             for letter in self.letters
         ):
             raise ValueError("a letter must be its id, its entry and whether it was edited")

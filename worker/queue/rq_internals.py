@@ -22,13 +22,14 @@ from typing import Any
 import rq
 from redis import Redis
 from redis.exceptions import ResponseError
-from rq import Queue, Worker, cron, cron_scheduler_registry
+from rq import Queue, Worker, cron, cron_scheduler_registry, logutils
 from rq.exceptions import DeserializationError, NoSuchJobError, SchedulerNotFound, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
 from rq.worker_registration import register
 
+from store import logs
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
 from worker.queue.endings import death
@@ -82,6 +83,13 @@ class HardenedWorker(Worker):
         kwargs["exception_handlers"] = [self._note_failure, *(kwargs.get("exception_handlers") or ())]
         super().__init__(*args, **kwargs)
         check_redis(self.get_redis_server_version())  # type: ignore[no-untyped-call]
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        """As RQ's, which sets up its handlers here; its colours are escape codes, and none is written."""
+        logutils.colorizer.notty = True
+        logs.guard()
+        super().bootstrap(*args, **kwargs)
+        logs.guard()
 
     @property
     def dequeue_timeout(self) -> int:
@@ -196,6 +204,13 @@ class HardenedWorker(Worker):
         self._patience: Patience = make_patient(connection)
         return connection
 
+    def _set_ip_address(self, connection: Redis) -> None:
+        """As RQ's, for a note: redis-py cannot read the answer where a socket's path has a blank or a line end."""
+        try:
+            super()._set_ip_address(connection)
+        except (ValueError, LookupError):
+            self.ip_address = "unknown"
+
     def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
         """RQ ends its thread for commands on any error but a lost connection; ours tries again."""
         if not self._patience.give_up:
@@ -239,6 +254,8 @@ def harden_cron() -> None:
 
 def _start_patiently(scheduler: cron.CronScheduler) -> None:
     """RQ's `start` over a connection that waits for Redis, until the process is asked to stop."""
+    logutils.colorizer.notty = True
+    logs.guard()
     patience = make_patient(scheduler.connection)
     stop = scheduler._request_stop
 
