@@ -4,6 +4,7 @@
     ├── UsageError            the caller's to mend: exit code 2, nothing was sent or changed
     │   ├── ConfigError       sluice.toml, a SLUICE_ variable or an option has a bad value
     │   ├── InputError        a file that cannot be read as what it is said to be
+    │   ├── NotTrusted        a folder, a file or a module that others may have written
     │   ├── NoWorker          --wait with nobody there to do the work
     │   └── ForeignDatabase   the database is not Sluice's, or from another version of it
     ├── Unavailable           transient: roll back, wait, try again
@@ -39,6 +40,10 @@ class ConfigError(UsageError):
 
 class InputError(UsageError):
     """A file that cannot be read as what it is said to be."""
+
+
+class NotTrusted(UsageError):
+    """A folder, a file or a module that others may have written."""
 
 
 class NoWorker(UsageError):

@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from store import trust
 from store.addresses import keep_secret
 from store.errors import ConfigError
 
@@ -47,7 +48,7 @@ def read_config() -> dict[str, Any]:
             raise ConfigError(f"SLUICE_CONFIG names {str(path)!r}, which does not exist: correct or unset it")
         return {}
     try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = tomllib.loads(trust.read_code(path).decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     for name, value in config.items():

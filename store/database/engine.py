@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from store import trust
 from store.addresses import shown_url, without_secrets
 from store.database import schema
 from store.database.dialect import is_sqlite
@@ -68,6 +69,10 @@ OUR_MISTAKES = (
 def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     """An engine for this process alone: engines do not survive a fork. Nothing is opened yet."""
     url = url_of(settings)
+    if settings.database_url is None:
+        trust.check_folder(settings.home.absolute())
+    if path := sqlite_file(url):
+        trust.check_database(path)
     if url.get_backend_name() != "sqlite":
         try:
             return create_engine(url, poolclass=NullPool, hide_parameters=True)
@@ -145,18 +150,19 @@ def existing(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     A file deleted under a running worker must not come back empty. Raises StoreUnavailable.
     """
     engine = open_engine(settings, page_cache_mb=page_cache_mb)
-    path = engine.url.database
-    if engine.dialect.name == "sqlite" and path and path != ":memory:" and not Path(path).exists():
+    path = sqlite_file(engine.url)
+    if path and not path.exists():
         raise StoreUnavailable(f"{path} is gone: restore it, or run `store init` to begin with an empty one")
     return engine
 
 
 def file_of(engine: Engine) -> tuple[int, int] | None:
     """(device, inode) of SQLite's file; None where there is no file."""
-    if engine.dialect.name != "sqlite" or not engine.url.database:
+    path = sqlite_file(engine.url)
+    if path is None:
         return None
     try:
-        found = Path(engine.url.database).stat()
+        found = path.stat()
     except OSError:  # who compares it with what it was says what is wrong
         return None
     return found.st_dev, found.st_ino
@@ -172,6 +178,13 @@ def url_of(settings: StoreSettings) -> URL:
 SQLITE_URL = re.compile(r"(sqlite(?:\+\w+)?)://(?:/([^?]*))?(\?.*)?", re.DOTALL)
 # Nothing that writes URLs writes letters and digits so: the `%` is one of the file's name.
 NEEDLESS_ESCAPE = re.compile(r"(?i)%(3\d|[46][1-9a-f]|[57][0-9a])")
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """SQLite's file; None for another database, or one in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database)).absolute()
 
 
 def parse_url(text: str) -> URL:

@@ -32,12 +32,12 @@ def prepare(settings: StoreSettings) -> Engine:
 
 def create_private_file(url: URL) -> None:
     """SQLite's file and folder, readable by their owner alone."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+    path = database.sqlite_file(url)
+    if path is None:
         return
-    path = Path(url.database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
     except OSError as error:
         raise StoreUnavailable(
             f"the database {path} cannot be written ({error.strerror}): check its folder, or set database_url"

@@ -30,6 +30,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError, TimeoutError
 from redis.retry import Retry
 
+from store import trust
 from store.errors import QueueUnavailable
 from worker.queue.server_program import find_server
 
@@ -189,6 +190,7 @@ def _client(socket: Path) -> Redis:
 
 
 def _folder(home: Path) -> Path:
+    trust.check_folder(home.absolute())
     return home.absolute() / "redis"
 
 
@@ -236,9 +238,8 @@ def _fits(socket: Path) -> bool:
 def _make_private(*folders: Path) -> None:
     try:
         for folder in folders:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # whoever made it: it is checked below
-                folder.mkdir(mode=0o700)
+            with suppress(FileExistsError):  # whoever made it: it is checked
+                folder.mkdir(mode=0o700, parents=True)
     except OSError as error:
         raise _unusable(folder, error) from error
     _refuse_unless_private(folders[-1])
