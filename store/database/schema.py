@@ -83,6 +83,14 @@ deliveries = Table(
     sqlite_autoincrement=True,
 )
 
+# The fields of each contract that has judged records, for `store check` to compute their hashes again.
+contracts = Table(
+    "contracts",
+    metadata,
+    Column("fingerprint", Name, primary_key=True),
+    Column("fields", Text, nullable=False),  # JSON: field -> the kind of its column
+)
+
 batches = Table(
     "batches",
     metadata,

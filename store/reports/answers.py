@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from store import timestamps
-from store.checks import conservation
+from store.checks import conservation, contents
 from store.checks import lineage as lineage_checks
 from store.errors import SluiceError, UsageError
 from store.lineage import trace
@@ -100,7 +100,12 @@ def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:
 def check(connection: Connection, repair: bool, with_lineage: bool = False) -> dict[str, Any]:
     """The laws of the store and those that other packages registered, each with its violations."""
     chains = lineage_checks.laws(connection) if with_lineage else []
-    laws = [*conservation.laws(connection), *chains, *(law(repair) for law in registered_checks())]
+    laws = [
+        *conservation.laws(connection),
+        contents.law(connection),
+        *chains,
+        *(law(repair) for law in registered_checks()),
+    ]
     return {
         "holds": all(law.holds for law in laws),
         "laws": [

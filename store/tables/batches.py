@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from store import database
-from store.database.schema import batches
+from store.database.schema import batches, contracts
 
 AT_STAGE = ("received", "staged", "rejected", "skipped", "late", "stale")
 AT_LOAD = ("inserted", "updated", "superseded", "duplicates", "conflicts")  # in the order of lineage.OUTCOMES
@@ -52,6 +52,12 @@ def known(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those of the batch ids that have been processed."""
     statement = select(batches.c.id).where(database.member_of(connection, batches.c.id, ids))
     return set(connection.execute(statement).scalars())
+
+
+def remember_contract(connection: Connection, fingerprint: str, fields: Mapping[str, str]) -> None:
+    """Stores the fields of a contract, with the kinds of their columns, unless they are there."""
+    row = {"fingerprint": fingerprint, "fields": orjson.dumps(fields).decode()}
+    connection.execute(database.insert(connection, contracts).values(row).on_conflict_do_nothing())
 
 
 def record(connection: Connection, batch: Batch) -> int | None:

@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from producer import feed as feeds
 from producer.settings import ProducerSettings
 from store import database
-from store.checks import conservation
+from store.checks import conservation, contents
 from store.database import install
 from store.lineage import trace
 from store.reports import summary
@@ -201,7 +201,12 @@ class Plant:
 
     def violations(self) -> list[str]:
         with database.reading(self.engine) as connection:
-            return conservation.violations(connection)
+            held = contents.law(connection)
+            return (
+                conservation.violations(connection)
+                + held.violations
+                + [held.unchecked] * bool(held.unchecked)
+            )
 
     def letters(self, status: str | None = "open") -> list[DeadLetter]:
         with database.reading(self.engine) as connection:

@@ -73,6 +73,7 @@ def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> S
         reach("batch.begun")
         delivery = deliveries.begin(connection, message.delivery)
         batch = _receipt(message, judge, verdict, delivery, seconds)
+        batches.remember_contract(connection, judge.fingerprint, judge.contract.kinds)
         number = batches.record(connection, batch)
         if number is None:
             return None

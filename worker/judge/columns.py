@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from store import timestamps
+from store.hashing import plain_digits
 from worker.contract import Contract
 from worker.judge.faults import Rejection, invalid
 from worker.judge.parse import (
     INT64_MAX,
     INT64_MIN,
-    MOST_DIGITS,
     NUMBER_CHARACTERS,
     Unusable,
     bad_text,
@@ -133,20 +133,6 @@ def decimal_columns(name: str, value: Any) -> tuple[float | None, str | None]:
     return number, None if Decimal(repr(number)) == value else plain_digits(value)
 
 
-def plain_digits(value: Decimal) -> str:
-    """A decimal's digits, the same for equal values: 10.10 is 10.1, and 1E+2 is 100."""
-    if not value:
-        return "0"
-    if abs(value.adjusted()) > MOST_DIGITS:  # a few characters of text, and as many zeros as memory holds
-        sign, found, exponent = value.as_tuple()
-        shortened = "".join(map(str, found)).rstrip("0")
-        return f"{'-' * sign}{shortened}E{int(exponent) + len(found) - len(shortened)}"
-    digits = format(value, "f")
-    if "." in digits:
-        digits = digits.rstrip("0").rstrip(".")
-    return digits
-
-
 def stored(name: str, value: Any, kind: str) -> Any:
     """A field's value as its column holds it. Raises Rejection for what no column can hold."""
     python_type = type(value)
@@ -156,7 +142,8 @@ def stored(name: str, value: Any, kind: str) -> Any:
     elif python_type is float:
         if not math.isfinite(value):
             raise Rejection(invalid(name, "should be a finite number"))
-        value += 0.0  # -0.0 is 0.0, as SQLite holds it
+        if kind != "json":
+            value += 0.0  # -0.0 is 0.0, as SQLite holds it
     elif python_type is int:
         if not INT64_MIN <= value <= INT64_MAX:
             raise Rejection(invalid(name, "the integer does not fit into 64 bits"))
@@ -169,10 +156,11 @@ def stored(name: str, value: Any, kind: str) -> Any:
 
 def stored_structure(name: str, value: Any, kind: str) -> Any:
     """As `stored`, for what is no simple value: dates, decimals, enumerations, lists, models."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return timestamps.to_text(value)
-    if isinstance(value, date):
-        return value.isoformat()
+    if kind != "json":
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return timestamps.to_text(value)
+        if isinstance(value, date):
+            return value.isoformat()
     try:
         text = canonical(value).decode()
     except orjson.JSONEncodeError as error:

@@ -247,6 +247,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source"),
     )
     op.create_table(
+        "contracts",
+        sa.Column("fingerprint", NAME, nullable=False),
+        sa.Column("fields", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint"),
+    )
+    op.create_table(
         "batches",
         sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
         sa.Column("id", NAME, nullable=False),

@@ -34,7 +34,9 @@ def refused(**settings: object) -> str:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702, 0o720])
-def test_a_home_that_others_may_write_is_refused(home: Path, mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_others_may_write_is_refused(
+    home: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trust, "_is_own_group", lambda _: False)
     home.mkdir()
     home.chmod(mode)
@@ -71,7 +73,9 @@ def test_a_database_that_others_may_write_is_refused_and_left_as_it_is(home: Pat
 
 @pytest.mark.parametrize("file", ["sluice.db", "sluice.db-wal"])
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_database_that_is_a_link_is_not_followed(home: Path, tmp_path: Path, file: str, exists: bool) -> None:
+def test_a_database_that_is_a_link_is_not_followed(
+    home: Path, tmp_path: Path, file: str, exists: bool
+) -> None:
     home.mkdir(mode=0o700)
     elsewhere = tmp_path / "elsewhere"
     if exists:
@@ -117,7 +121,9 @@ def test_a_configuration_that_others_may_write_is_refused(config: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_configuration_of_another_user_is_refused_and_so_is_their_link(config: Path, tmp_path: Path) -> None:
+def test_a_configuration_of_another_user_is_refused_and_so_is_their_link(
+    config: Path, tmp_path: Path
+) -> None:
     link = tmp_path / "link.toml"
     config.rename(tmp_path / "mine.toml")
     link.symlink_to("mine.toml")
