@@ -13,6 +13,7 @@
     ├── WatermarkCorrupt      terminal for the loader until `store watermark repair`
     ├── LockHeld              another loader is at work
     ├── LockLost              our lease ran out while we worked: the chunk is rolled back
+    ├── OtherContract         a batch was sent for another contract or mapping than this worker has
     └── MessageError          a message on the queue this version cannot read
         └── ForgedMessage     a message that no producer of ours has made
 
@@ -78,6 +79,10 @@ class LockHeld(SluiceError):
 
 class LockLost(SluiceError):
     """The loader's lease ran out while it worked."""
+
+
+class OtherContract(SluiceError):
+    """A batch was sent for another contract or mapping than this worker has."""
 
 
 class MessageError(SluiceError):

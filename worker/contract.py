@@ -5,7 +5,6 @@ A contract is a pydantic model with at least the fields of `Record`.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import types
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from store import hashing
 from store.database.records import FIXED, ContractColumn, Kind
-from store.errors import ConfigError
+from store.errors import ConfigError, NotTrusted
+from worker import modules
 from worker.settings import SourceSettings, WorkerSettings
 
 IDENTITY = ("key", "ts")
@@ -60,6 +60,7 @@ class Contract:
     kinds: dict[str, Kind]  # field -> the kind of its column
     columns: tuple[ContractColumn, ...]  # without key and ts, which are fixed
     exact: frozenset[str]  # decimal fields whose exact digits have a column of their own, behind the field's
+    source: str = ""  # fingerprint of the text of its module, and of the user's modules that this imports
 
     @property
     def has_decimals(self) -> bool:
@@ -67,10 +68,14 @@ class Contract:
         return "decimal" in self.kinds.values()
 
     def fingerprint(self, source: SourceSettings) -> str:
-        """16 hex digits: changes whenever the contract or the mapping could judge a record otherwise."""
+        """16 hex digits: changes whenever the contract or the mapping could judge a record otherwise.
+
+        Raises ConfigError where the module of the adapter is not there.
+        """
         schema = self.model.model_json_schema()
         mapping = source.model_dump(mode="json", exclude=NOT_OF_THE_MAPPING)
-        judged_by = [self.name, schema, source.extra or self.extra, mapping]
+        adapter = _source_of("adapter", source.adapter) if source.adapter else ""
+        judged_by = [self.name, schema, source.extra or self.extra, mapping, self.source, adapter]
         return hashing.hexdigest(orjson.dumps(judged_by, option=orjson.OPT_SORT_KEYS))[:16]
 
 
@@ -123,6 +128,7 @@ def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contr
         kinds=kinds,
         columns=tuple(columns),
         exact=exact,
+        source=_source_of("contract", name),
     )
 
 
@@ -157,18 +163,41 @@ def load_attribute(setting: str, name: str, example: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if not attribute:
         raise ConfigError(f'{setting} = {name!r} should be "module:name", like "{example}"')
-    # Such a module is usually beside sluice.toml, where commands do not look. Last on the path, it cannot
-    # take the place of a module that this or another package imports later.
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    _search_here()
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        return getattr(modules.load(module_name), attribute)
+    except NotTrusted:
+        raise
     except Exception as error:  # it is the user's module: whatever it raises, the setting names it
         reason = str(error) or type(error).__name__
         raise ConfigError(
             f"{setting} = {name!r} cannot be imported: {reason}{_hidden_file(module_name)}"
         ) from error
+
+
+def _source_of(setting: str, name: str) -> str:
+    """The fingerprint of the text of the module in `module:name`. Raises ConfigError."""
+    _search_here()
+    try:
+        return modules.fingerprint(name.partition(":")[0])
+    except (ImportError, OSError) as error:
+        raise ConfigError(f"{setting} = {name!r} cannot be read: {error}") from error
+
+
+def _search_here() -> None:
+    """Lets modules be found in the working directory: usually they are beside sluice.toml.
+
+    Last on the path, none can take the place of a module that this or another package imports later.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def forget() -> None:
+    """Lets the next `load_contract`, and the adapters' functions, be read from their files again."""
+    _load.cache_clear()
+    modules.forget()
 
 
 def _hidden_file(module_name: str) -> str:

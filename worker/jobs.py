@@ -15,7 +15,15 @@ from sqlalchemy import Engine
 
 from store import database, timestamps
 from store.crash_points import reach
-from store.errors import ForgedMessage, LockHeld, MessageError, StoreUnavailable, WatermarkCorrupt
+from store.errors import (
+    ForgedMessage,
+    LockHeld,
+    MessageError,
+    OtherContract,
+    StoreUnavailable,
+    UsageError,
+    WatermarkCorrupt,
+)
 from store.reconcile import runs as reconciliation
 from store.tables import batches, flags
 from worker import loader
@@ -27,7 +35,7 @@ from worker.queue import client, identity, send
 from worker.queue.message import Message
 from worker.queue.quarantine import refuse
 from worker.queue.rq_jobs import DONE
-from worker.workplace import Workplace, workplace
+from worker.workplace import Workplace, renewed_workplace, workplace
 
 LOADER_PAGE_CACHE_MB = 28
 
@@ -52,16 +60,29 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
             return patiently(here.worker.patience_seconds, lambda: _done_before(here, wire[DONE]))
         message = Message.from_wire(wire)
         identity.check(message, job.id if job else None)
-        receipt = patiently(here.worker.patience_seconds, lambda: _process(here, message))
+        receipt = _process_by_its_contract(here, message)
     except ForgedMessage as error:
         if job:
             refuse(job, str(error))
         raise
-    except (StoreUnavailable, WatermarkCorrupt) as error:
+    except (StoreUnavailable, WatermarkCorrupt, OtherContract, UsageError) as error:
         log.warning("batch %s goes back to the queue: %s", job.id if job else "", error)
-        return Retry(max=FOR_EVER, interval=here.worker.retry_intervals_seconds)
+        if job and not isinstance(error, StoreUnavailable):
+            client.Broker(here.redis(), here.worker).hold(job.id, str(error))
+        most = client.ATTEMPTS if isinstance(error, OtherContract | UsageError) else FOR_EVER
+        return Retry(max=most, interval=here.worker.retry_intervals_seconds)
     reach("job.done")
     return receipt
+
+
+def _process_by_its_contract(here: Workplace, message: Message) -> dict[str, Any]:
+    """Reads configuration and modules again where the batch was sent for others. Raises OtherContract, UsageError."""
+    try:
+        return patiently(here.worker.patience_seconds, lambda: _process(here, message))
+    except OtherContract:
+        log.info("batch %s was sent for another contract or mapping: both are read again", message.id)
+    renewed = renewed_workplace()
+    return patiently(renewed.worker.patience_seconds, lambda: _process(renewed, message))
 
 
 def _process(here: Workplace, message: Message) -> dict[str, Any]:
@@ -73,13 +94,13 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
             _send_parts(here, engine, redis, message)
         if not view.processed:
             claims.check(engine, message)
+            judge = here.judges.judge_for(message.source, message.fingerprint)
             shares = here.worker.stages.shares() | view.flags
             deaths = attempts.begin(redis, message)
             suspect = attempts.is_suspect(message, deaths)
             if suspect and len(message.records) > 1:
                 return _split(here, engine, redis, message)
-            judge = here.judges.judge(message.source)
-            verdict = _judge(here, redis, message, view.watermark, shares, poison=suspect)
+            verdict = _judge(here, redis, message, judge, view.watermark, shares, poison=suspect)
             stored = receive.store(engine, message, judge, verdict)
             if stored:
                 batch = stored.batch
@@ -102,15 +123,13 @@ def _judge(
     here: Workplace,
     redis: Redis,
     message: Message,
+    judge: stages.Judge,
     watermark: str | None,
     shares: dict[str, float],
     *,
     poison: bool,
 ) -> receive.Verdict:
     """Judges the batch's records; a single one that killed its judges is not judged again, but poison."""
-    judge = here.judges.judge(message.source)
-    if message.fingerprint != judge.fingerprint:
-        log.warning("batch %s was sent for another contract or mapping; it is judged by this one", message.id)
     started = time.monotonic()
     limit = here.worker.judge_timeout_seconds + here.worker.judge_timeout_per_record_seconds * len(
         message.records

@@ -17,11 +17,11 @@ from sqlalchemy import Engine
 
 from store import database
 from store.database import install
-from store.errors import StoreUnavailable
+from store.errors import OtherContract, StoreUnavailable
 from store.reconcile import compare
 from store.settings import StoreSettings
 from store.tables import priorities
-from worker.contract import Contract, load_contract
+from worker.contract import Contract, forget, load_contract
 from worker.judge import stages
 from worker.queue import client
 from worker.queue.rq_jobs import SluiceJob
@@ -35,6 +35,8 @@ class Judges:
     contract: Contract
     settings: WorkerSettings
     _compiled: dict[str, stages.Judge] = field(default_factory=dict)
+    # (source, fingerprint) -> the judge that this process had before: batches sent for it may still be queued.
+    earlier: dict[tuple[str, str], stages.Judge] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: WorkerSettings) -> Judges:
@@ -49,6 +51,24 @@ class Judges:
             settings: SourceSettings = self.settings.source(source)
             self._compiled[source] = stages.judge_for(self.contract, settings, self.settings.max_future_skew)
         return self._compiled[source]
+
+    def judge_for(self, source: str, fingerprint: str) -> stages.Judge:
+        """The judge of the contract and mapping that a batch was sent for. Raises OtherContract."""
+        judge = self.judge(source)
+        if judge.fingerprint != fingerprint:
+            judge = self.earlier.get((source, fingerprint), judge)
+        if judge.fingerprint != fingerprint:
+            raise OtherContract(
+                f"it was sent for another contract or mapping ({fingerprint}) than source {source} has here, with "
+                f"contract {self.contract.name} ({judge.fingerprint}): give producer and workers the same "
+                "configuration and modules; or leave this batch, and send its file again for the present ones"
+            )
+        return judge
+
+    def remember(self, others: Judges) -> None:
+        """Keeps the judges that this process had before."""
+        compiled = {(source, judge.fingerprint): judge for source, judge in others._compiled.items()}
+        self.earlier |= others.earlier | compiled
 
 
 @dataclass(frozen=True)
@@ -165,6 +185,21 @@ def workplace() -> Workplace:
     if _workplace is None:
         _workplace = Workplace.open()
     return _workplace
+
+
+def renewed_workplace() -> Workplace:
+    """This process' workplace with configuration, contract and adapters read again.
+
+    Raises UsageError where they cannot be used; then the workplace stays as it was.
+    """
+    global _workplace  # noqa: PLW0603
+    before = workplace()
+    forget()
+    opened = Workplace.open()
+    opened.judges.remember(before.judges)
+    before.data.close()
+    _workplace = opened
+    return opened
 
 
 def close_workplace() -> None:

@@ -222,7 +222,7 @@ MUTANTS = (
         "system error: the batch fails instead of going back to the queue",
         (
             "worker/jobs.py",
-            "        return Retry(max=FOR_EVER, interval=here.worker.retry_intervals_seconds)",
+            "        return Retry(max=most, interval=here.worker.retry_intervals_seconds)",
             "        raise",
         ),
     ),

@@ -70,6 +70,10 @@ def up(
         )
     if done.failed_batches or done.lost_batches:
         raise typer.Exit(Exit.FAILED)
+    if done.held_batches:
+        for id, why in done.held_batches.items():
+            terminal.fail(f"batch {id} stays on the queue: {why}")
+        raise typer.Exit(Exit.FAILED)
     if done.stopped_early:
         raise typer.Exit(Exit.INTERRUPTED)
 

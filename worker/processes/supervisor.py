@@ -228,8 +228,10 @@ class Supervisor:
                 Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
                 for number in range(1, self._workers + 1)
             ]
+            queue.forget_held()
+            held: dict[str, str] = {}
             try:
-                while not self._stopping and queue.is_unfinished():
+                while not self._stopping and queue.is_unfinished() and not (held := queue.held()):
                     maintain(redis, queue.queue(), self.workplace.worker.abandoned_after_seconds)
                     if queue.waiting() and all(child.is_due for child in children):
                         self._burst_round(children)
@@ -240,7 +242,11 @@ class Supervisor:
                 stop(children)
             self._load()
             after = self._counts(queue)
-            return Burst(**{name: after[name] - before[name] for name in after}, stopped_early=self._stopping)
+            return Burst(
+                **{name: after[name] - before[name] for name in after},
+                stopped_early=self._stopping,
+                held_batches=held,
+            )
 
     def _counts(self, queue: Broker) -> dict[str, int]:
         """What a burst adds to."""
@@ -339,6 +345,7 @@ class Burst:
     failed_batches: int
     lost_batches: int
     stopped_early: bool
+    held_batches: dict[str, str]  # id -> why it cannot be processed until somebody mends that
 
 
 def stop(children: list[Child]) -> None:

@@ -36,6 +36,8 @@ from worker.settings import WorkerSettings
 log = logging.getLogger("sluice.queue")
 
 CONNECT_SECONDS = 5.0
+HELD_KEY = "sluice:held"  # a hash: batch -> why it waits, and waiting alone does not help
+HELD_SECONDS = 86400
 # More than it takes to find a record that kills its workers; the last interval is repeated.
 ATTEMPTS = 12
 
@@ -184,6 +186,32 @@ class Broker:
             pipeline.zcard(queue.scheduled_job_registry.key)
             pipeline.zcard(queue.started_job_registry.key)
             return any(pipeline.execute())
+
+    def hold(self, id: str, why: str) -> None:
+        """Notes why a batch goes back to the queue, where no waiting alone helps."""
+        with translated(), self.redis.pipeline(transaction=True) as pipeline:
+            pipeline.hset(HELD_KEY, id, why)
+            pipeline.expire(HELD_KEY, HELD_SECONDS)
+            pipeline.execute()
+
+    def forget_held(self) -> None:
+        """Forgets these notes: what no attempt of the coming ones notes again is not held."""
+        with translated():
+            self.redis.delete(HELD_KEY)
+
+    def held(self) -> dict[str, str]:
+        """batch -> why it is held, where nothing else is left on the queue; else empty."""
+        queue = self.queue()
+        with translated(), self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.llen(queue.key)
+            pipeline.llen(queue.intermediate_queue_key)
+            pipeline.zcard(queue.started_job_registry.key)
+            pipeline.zrange(queue.scheduled_job_registry.key, 0, -1)
+            pipeline.hgetall(HELD_KEY)
+            *busy, waiting, notes = pipeline.execute()
+        if any(busy) or not all(id in notes for id in waiting):
+            return {}
+        return {id.decode(errors="replace"): notes[id].decode(errors="replace") for id in waiting}
 
     def seconds_to_retry(self) -> float:
         """How long until the first retry is due; infinite where none waits."""

@@ -11,7 +11,10 @@ import pytest
 
 from store import database
 from worker import jobs
+from worker.queue.client import ATTEMPTS
+from worker.queue.maintenance import enqueue_due
 from worker.queue.names import PROCESS_BATCH
+from worker.workplace import renewed_workplace, workplace
 
 from ..plant import Plant, ndjson, row
 
@@ -20,6 +23,14 @@ USGS = Path(__file__).parents[3] / "sluice.toml"
 
 # What a receipt says that sending the same again must not change.
 LASTING = ("inserted", "updated", "pending", "target_rows", "dead_letters", "watermark", "reasons")
+
+
+def retry_now(plant: Plant) -> None:
+    """Lets the time of the retries come."""
+    queue = plant.broker.queue()
+    for id in plant.redis.zrange(queue.scheduled_job_registry.key, 0, -1):
+        plant.redis.zadd(queue.scheduled_job_registry.key, {id: 1})
+    enqueue_due(plant.redis, queue)
 
 
 def test_the_sample_gives_exactly_the_promised_receipt(plant: Plant) -> None:
@@ -118,15 +129,74 @@ def test_a_changed_mapping_makes_new_ids_so_the_same_file_is_judged_again(plant:
     assert plant.violations() == []
 
 
-def test_a_batch_sent_for_another_mapping_is_judged_by_the_one_in_force(
+def test_a_batch_sent_for_another_mapping_waits_and_says_why_until_it_is_there(
     plant: Plant, caplog: pytest.LogCaptureFixture
 ) -> None:
+    mapping = '[sources.s]\nfields.key = "id"\n'
+    plant.configure(mapping)
     sent = plant.send(ndjson({"id": "a", "name": "x", "value": 4, "ts": "2025-01-15T08:00:00Z"}), source="s")
-    plant.configure('[sources.s]\nfields.key = "id"\n')
+    plant.configure("")
+    plant.work()
+    assert plant.status(sent.ids[0]) == "scheduled"
+    assert plant.report()["input_records"] == 0
+    assert (
+        f"batch {sent.ids[0]} goes back to the queue: it was sent for another contract or mapping"
+        in caplog.text
+    )
+    assert list(plant.broker.held()) == sent.ids
+    plant.configure(mapping)
+    retry_now(plant)
     plant.work()
     plant.load()
     assert [each["key"] for each in plant.rows()] == ["a"]
-    assert f"batch {sent.ids[0]} was sent for another contract or mapping" in caplog.text
+    assert plant.violations() == []
+
+
+def test_a_worker_reads_a_mapping_again_for_a_batch_that_was_sent_for_a_later_one(plant: Plant) -> None:
+    plant.run(ndjson(row("a")), source="s")
+    before = workplace()
+    plant.config.write_text('[sources.s]\nfields.key = "id"\n')  # the worker of this process goes on
+    plant.send(ndjson({"id": "b", "name": "x", "value": 4, "ts": "2025-01-15T08:00:00Z"}), source="s")
+    plant.work()
+    assert workplace() is not before
+    plant.load()
+    assert [each["key"] for each in plant.rows()] == ["a", "b"]
+
+
+def test_a_worker_judges_by_the_earlier_mapping_that_it_had_what_was_sent_for_it(plant: Plant) -> None:
+    plant.run(ndjson(row("a")), source="s")
+    plant.send(ndjson(row("c")), source="s", name="c.ndjson")
+    plant.config.write_text('[sources.s]\nfields.key = "id"\n')
+    later = ndjson({"id": "b", "name": "x", "value": 4, "ts": "2025-01-15T08:00:00Z"})
+    plant.send(later, source="s", name="b.ndjson")
+    renewed_workplace()
+    plant.work()
+    plant.load()
+    assert sorted(each["key"] for each in plant.rows()) == ["a", "b", "c"]
+    assert plant.reasons() == []
+
+
+def test_a_batch_whose_mapping_is_nowhere_fails_in_the_end(plant: Plant) -> None:
+    sent = plant.send(ndjson(row("a")), source="s")
+    plant.configure('[sources.s]\nfields.key = "id"\n')
+    for _ in range(ATTEMPTS + 1):
+        plant.work()
+        retry_now(plant)
+    assert plant.status(sent.ids[0]) == "failed"
+    assert plant.report()["input_records"] == 0
+
+
+def test_a_configuration_that_became_wrong_leaves_the_worker_its_own(plant: Plant) -> None:
+    plant.run(ndjson(row("a")), source="s")
+    plant.config.write_text('[sources.s]\nfields.key = "id"\n')
+    sent = plant.send(ndjson(row("b")), source="s")
+    plant.config.write_text('[worker]\ncontract = "nowhere:Model"\n')
+    before = workplace()
+    plant.work()
+    assert workplace() is before
+    assert plant.status(sent.ids[0]) == "scheduled"
+    [why] = plant.broker.held().values()
+    assert "contract = 'nowhere:Model' cannot be imported" in why
 
 
 def test_an_older_timestamp_never_overwrites(plant: Plant) -> None:
