@@ -43,7 +43,8 @@ class Resources:
         settings = ProducerSettings.load(**overrides)
         contract = load_contract(worker)
         engine = install.prepare(store)
-        return cls(settings, worker, contract, Broker(client.connect(worker, store.home), worker), engine)
+        broker = Broker(client.connect(worker, store.home), worker, store.home)
+        return cls(settings, worker, contract, broker, engine)
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from redis import Redis
@@ -133,6 +134,17 @@ class Broker:
 
     redis: Redis
     settings: WorkerSettings
+    home: Path | None = None  # of the private server, if that is used
+
+    def tend(self) -> str | None:
+        """Starts the private server again if it was killed; why there is none if it was stopped."""
+        if self.home is None or self.settings.redis_url:
+            return None
+        try:
+            return private_server.tend(self.home)
+        except QueueUnavailable as error:  # the next try may
+            log.warning("%s", error)
+            return None
 
     def queue(self, name: str = RECORDS_QUEUE) -> SluiceQueue:
         """The queue of that name."""

@@ -31,6 +31,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 from rq.exceptions import StopRequested
 
+from store.errors import QueueUnavailable
 from worker.queue.key_types import set_misfits_aside
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.2, 5.0
@@ -89,6 +90,7 @@ class Patience(AbstractBackoff):
     def __init__(self, say: Say = log.warning) -> None:
         self.give_up = False
         self.is_silent = False  # somebody else waits too, and says so
+        self.tend: Callable[[], str | None] = lambda: None  # mends what it can; why waiting does not help
         self._say = say
         self._state_logged_at = -REMIND_SECONDS
         self._is_away = False
@@ -104,6 +106,8 @@ class Patience(AbstractBackoff):
         if self.give_up and failures > QUIET_TRIES:
             # RQ's own word for it: its loops try again after a ConnectionError, and end at this.
             raise StopRequested("Redis is away, and this process was asked to stop")
+        if failures > QUIET_TRIES and (why := self.tend()):
+            raise QueueUnavailable(why)
         pause = float(min(FIRST_SECONDS * 2.0 ** (failures - 1), LONGEST_SECONDS))
         if state:
             self._say_state(state)

@@ -5,7 +5,8 @@ All of it lies in `<home>/redis`, mode 0700: append-only file, log, pid file, so
     start.lock   held by whoever starts or stops the server, so that several commands make one server
     life.lock    inherited by the server, which holds it until it dies, however it dies
 
-so whether a server lives is never guessed from a process id. A socket's path holds about 100 bytes;
+so whether a server lives is never guessed from a process id; its process id only tells whom to stop if its
+socket was deleted. A socket's path holds about 100 bytes;
 below a deeper home it lies in a private folder of the runtime or temporary directory, and `socket`
 says where.
 """
@@ -15,7 +16,9 @@ from __future__ import annotations
 import enum
 import fcntl
 import hashlib
+import logging
 import os
+import signal
 import stat
 import subprocess
 import tempfile
@@ -32,6 +35,7 @@ from redis.retry import Retry
 
 from store import trust
 from store.errors import QueueUnavailable
+from store.text import printable
 from worker.queue.server_program import find_server
 
 SOCKET_PATH_BYTES = 100  # sun_path holds 104 to 108, with its closing NUL
@@ -40,6 +44,9 @@ LOAD_SECONDS = 60.0  # replaying a long append-only file
 STOP_SECONDS = 30.0  # flushing one
 ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.02
+FIND_SECONDS = 5.0  # for the process of a server without a socket; one that ends has removed its pid file
+
+log = logging.getLogger("sluice.redis")
 
 
 class _Answer(enum.Enum):
@@ -56,6 +63,12 @@ def ensure_running(home: Path) -> str:
         return url(home)
     _make_private(home, folder)
     with _locked(folder / "start.lock"):
+        if _lost_its_socket(home, folder):
+            log.warning(
+                "the socket %s of the private Redis was deleted: the server is stopped and started again, and what is "
+                "queued stays", printable(str(_socket(home))),
+            )  # fmt: skip
+            _shut_down(folder, _socket(home))
         if not (_alive(folder) and _becomes_ready(folder, _socket(home))):
             _start(home, folder)
             if not _becomes_ready(folder, _socket(home)):
@@ -85,14 +98,27 @@ def url(home: Path) -> str:
 
 
 def is_running(home: Path) -> bool:
-    """Whether somebody listens there, even one still loading or busy."""
-    return _probe(_socket(home)) is not _Answer.NONE
+    """Whether somebody listens there, even one still loading or busy, or one that has lost its socket."""
+    return _probe(_socket(home)) is not _Answer.NONE or _lost_its_socket(home, _folder(home))
 
 
 def was_killed(home: Path) -> bool:
-    """Whether the server is gone without a goodbye: one that was stopped took its socket with it."""
+    """Whether the server is gone without a goodbye, or out of reach: one that was stopped took its socket with it."""
     socket = _socket(home)
-    return socket.exists() and _probe(socket) is _Answer.NONE
+    return (socket.exists() and _probe(socket) is _Answer.NONE) or _lost_its_socket(home, _folder(home))
+
+
+def tend(home: Path) -> str | None:
+    """Starts the server again if it was killed or lost its socket; why there is none if it was stopped."""
+    if _probe(_socket(home)) is not _Answer.NONE:
+        return None
+    if not was_killed(home):
+        return (
+            "the private Redis was stopped, as by `worker down`, while this command used it. What was queued is in its "
+            "file: run the command again, and what is missing is sent"
+        )
+    ensure_running(home)
+    return None
 
 
 def _start(home: Path, folder: Path) -> None:
@@ -159,8 +185,14 @@ def _shut_down(folder: Path, socket: Path) -> None:
     began = time.monotonic()
     while _alive(folder):
         try:
-            with _client(socket) as client:
-                client.shutdown()
+            if socket.exists():
+                with _client(socket) as client:
+                    client.shutdown()
+            elif not _ask_by_its_pid(folder) and time.monotonic() - began > FIND_SECONDS:
+                raise _failure(
+                    "The private redis-server has lost its socket and its pid file: end the process that works in "
+                    f"{folder} with `kill`", folder,
+                )  # fmt: skip
         except TimeoutError:
             pass  # it is flushing
         except RedisError as error:
@@ -169,6 +201,36 @@ def _shut_down(folder: Path, socket: Path) -> None:
             late = f"did not stop in {STOP_SECONDS:g} s: end it with `kill`"
             raise _failure(f"The private redis-server{_pid(folder)} {late}", folder)
         time.sleep(POLL_SECONDS)
+
+
+def _ask_by_its_pid(folder: Path) -> bool:
+    """SIGTERM, at which a server flushes its file and ends, as at SHUTDOWN; False where its process is not found."""
+    if pid := _server_pid(folder):
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGTERM)
+    return pid is not None
+
+
+def _server_pid(folder: Path) -> int | None:
+    """The server's process: it works in its folder, so no other process with an old number is taken for it."""
+    found = []
+    with suppress(OSError, ValueError):
+        found.append(int((folder / "redis.pid").read_text()))
+    proc = Path("/proc")
+    if not proc.is_dir():
+        return found[0] if found else None
+    found += [int(each.name) for each in proc.iterdir() if each.name.isdigit()]
+    for pid in found:
+        with suppress(OSError):  # it has ended, or is another user's
+            works_there = (proc / str(pid) / "cwd").samefile(folder)
+            if works_there and "server" in (proc / str(pid) / "comm").read_text():
+                return pid
+    return None
+
+
+def _lost_its_socket(home: Path, folder: Path) -> bool:
+    """Whether a server lives that nobody can reach, as after a cleaning of temporary folders."""
+    return folder.is_dir() and not _socket(home).exists() and _alive(folder)
 
 
 def _probe(socket: Path) -> _Answer:
@@ -275,10 +337,10 @@ def _locked(path: Path) -> Iterator[int]:
 
 
 def _alive(folder: Path) -> bool:
-    """Whether a server holds its life lock; asked only by who holds the start lock."""
+    """Whether a server holds its life lock."""
     lock = os.open(folder / "life.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may ask at once
     except BlockingIOError:  # that is the answer
         return True
     finally:

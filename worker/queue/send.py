@@ -67,7 +67,7 @@ def send_all(
 ) -> Sent:
     """Sends messages in groups, each group in one transaction. While Redis is unreachable, it waits."""
     result = Sent()
-    make_patient(broker.redis, notice)
+    make_patient(broker.redis, notice).tend = broker.tend
     notice_full = seldom(notice)
     for group in grouped(messages, min(GROUP_BATCHES, max_pending)):
         reach("send.begun")
