@@ -36,7 +36,7 @@ from redis.retry import Retry
 from store import trust
 from store.errors import QueueUnavailable
 from store.text import printable
-from worker.queue.server_program import find_server
+from worker.queue.server_program import NAMES, find_server
 
 SOCKET_PATH_BYTES = 100  # sun_path holds 104 to 108, with its closing NUL
 START_SECONDS = 10.0
@@ -44,6 +44,7 @@ LOAD_SECONDS = 60.0  # replaying a long append-only file
 STOP_SECONDS = 30.0  # flushing one
 ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.02
+PROCESSES = Path("/proc")  # Linux alone has it
 FIND_SECONDS = 5.0  # for the process of a server without a socket; one that ends has removed its pid file
 
 log = logging.getLogger("sluice.redis")
@@ -216,14 +217,13 @@ def _server_pid(folder: Path) -> int | None:
     found = []
     with suppress(OSError, ValueError):
         found.append(int((folder / "redis.pid").read_text()))
-    proc = Path("/proc")
-    if not proc.is_dir():
+    if not PROCESSES.is_dir():
         return found[0] if found else None
-    found += [int(each.name) for each in proc.iterdir() if each.name.isdigit()]
+    found += [int(each.name) for each in PROCESSES.iterdir() if each.name.isdigit()]
     for pid in found:
         with suppress(OSError):  # it has ended, or is another user's
-            works_there = (proc / str(pid) / "cwd").samefile(folder)
-            if works_there and "server" in (proc / str(pid) / "comm").read_text():
+            works_there = (PROCESSES / str(pid) / "cwd").samefile(folder)
+            if works_there and (PROCESSES / str(pid) / "comm").read_text().startswith(NAMES):
                 return pid
     return None
 
@@ -337,8 +337,12 @@ def _locked(path: Path) -> Iterator[int]:
 
 
 def _alive(folder: Path) -> bool:
-    """Whether a server holds its life lock."""
-    lock = os.open(folder / "life.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Whether a server holds its life lock; or works in its folder, where the lock's file was deleted."""
+    return _is_locked(folder / "life.lock") or (PROCESSES.is_dir() and _server_pid(folder) is not None)
+
+
+def _is_locked(path: Path) -> bool:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may ask at once
     except BlockingIOError:  # that is the answer

@@ -30,7 +30,10 @@ def socket(home: Path) -> Path:
     return private_server._socket(home)
 
 
-@pytest.mark.parametrize("gone", [["redis.sock"], ["redis.sock", "redis.pid"]])
+@pytest.mark.parametrize(
+    "gone",
+    [["redis.sock"], ["redis.sock", "redis.pid"], ["redis.sock", "redis.pid", "life.lock", "start.lock"]],
+)
 def test_the_next_command_has_a_server_with_the_same_data_and_says_what_happened(
     home: Path, caplog: pytest.LogCaptureFixture, gone: list[str]
 ) -> None:
