@@ -40,9 +40,9 @@ def shown_url(url: str) -> str:
 
 def keep_secret(url: str) -> None:
     """From now on `without_secrets` removes what this URL has beside scheme, host, port and database."""
-    for pieces, kept in ((_secret_pieces(url), _secrets), (_user_names(url), _users)):
+    for pieces, collection in ((_secret_pieces(url), _secrets), (_user_names(url), _users)):
         for piece in pieces:
-            kept.update({piece, unquote(piece), unquote_plus(piece)} - {""})
+            collection.update({piece, unquote(piece), unquote_plus(piece)} - {""})
 
 
 def without_secrets(text: str) -> str:

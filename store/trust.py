@@ -54,7 +54,7 @@ def check_database(path: Path) -> None:
     for file in (path, *(path.with_name(path.name + suffix) for suffix in SIDE_FILES)):
         try:
             found = file.lstat()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):  # nothing is there to distrust
             continue
         if stat.S_ISLNK(found.st_mode):
             raise NotTrusted(
@@ -98,6 +98,6 @@ def _is_own_group(found: os.stat_result) -> bool:
     """Whether the owner is the only member of the group, as where each user has a group of the same name."""
     try:
         owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
-    except KeyError:
+    except KeyError:  # who is in the group is not known
         return False
     return group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}

@@ -127,7 +127,7 @@ def _imported(source: bytes, name: str, is_package: bool) -> Iterator[str]:
     """What a module may import, with the packages above; names that are no modules are found to be none."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError):  # whoever imports it says so
         return
     package = name if is_package else name.rpartition(".")[0]
     names = [name]

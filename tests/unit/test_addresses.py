@@ -56,9 +56,11 @@ def test_no_form_of_a_url_shows_its_secret(secret: str, form: str) -> None:
 
 def test_what_a_library_says_of_an_error_has_no_secret() -> None:
     keep_secret("postgresql://bob:s3cret@h/db?password=hid%40den&sslmode=require&connect_timeout=5&sslkey=k1")
-    said = 'password authentication failed for user "bob": s3cret hid@den hid%40den, key k1, 5 s; k12 for bob'
+    reported = (
+        'password authentication failed for user "bob": s3cret hid@den hid%40den, key k1, 5 s; k12 for bob'
+    )
     assert (
-        without_secrets(said)
+        without_secrets(reported)
         == 'password authentication failed for user "***": *** *** ***, key ***, 5 s; k12 for bob'
     )
 

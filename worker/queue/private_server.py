@@ -215,7 +215,7 @@ def _ask_by_its_pid(folder: Path) -> bool:
 def _server_pid(folder: Path) -> int | None:
     """The server's process: it works in its folder, so no other process with an old number is taken for it."""
     found = []
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):  # its processes tell it too
         found.append(int((folder / "redis.pid").read_text()))
     if not PROCESSES.is_dir():
         return found[0] if found else None

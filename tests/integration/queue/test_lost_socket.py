@@ -62,7 +62,7 @@ def test_stopping_it_stops_it(home: Path) -> None:
     assert not private_server.stop(home)
 
 
-def test_who_waits_for_a_stopped_server_is_told_and_for_a_lost_one_it_is_started(home: Path) -> None:
+def test_who_waits_for_a_stopped_server_learns_it_and_a_lost_one_is_started_again(home: Path) -> None:
     broker = Broker(Redis(), WorkerSettings.load(), home)
     assert broker.tend() is None
     socket(home).unlink()

@@ -75,6 +75,6 @@ def test_many_changed_rows_are_counted_and_the_first_named(plant: Plant) -> None
     assert found.endswith(", …")
 
 
-def test_rows_whose_contract_is_not_stored_are_told_as_unchecked(loaded: Plant) -> None:
+def test_rows_whose_contract_is_not_stored_are_unchecked(loaded: Plant) -> None:
     tamper(loaded, "DELETE FROM contracts")
     assert law(loaded).unchecked == "the contract of 4 rows is not stored"

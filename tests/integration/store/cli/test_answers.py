@@ -241,4 +241,4 @@ def test_check_names_both_laws_and_the_batch_that_breaks_one(sample: Ledger, sto
     assert "VIOLATED  received = staged + " in broken.out
     assert "batch 1 (b1): received 9, but 7 have an outcome" in broken.out
     assert as_json.json["holds"] is False
-    assert [law["holds"] for law in as_json.json["laws"]] == [False, True, True]
+    assert [law["holds"] for law in as_json.json["laws"]] == [False, True, True, True]
