@@ -41,6 +41,7 @@ TYPES = [
         (r"sluice:dlq", "zset"),
         (r"sluice:dlq:letters", "hash"),
         (r"sluice:lost", "hash"),
+        (r"sluice:held", "hash"),
         (r"sluice:intermediate:.+", "hash"),
         (r"sluice:attempts:.+", "string"),
         (re.escape(SET_ASIDE_KEY), "list"),
