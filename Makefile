@@ -96,4 +96,4 @@ $(PEERS_STAMP): PACKAGES = --constraint constraints.txt --constraint benchmarks/
 
 $(STAMP) $(PEERS_STAMP):
 	@PYTHONS="$(PYTHONS)" .ci/environment $(@D) $(PACKAGES)
-	@$(@D)/bin/python -c 'from worker.queue import server_program; print(server_program.describe())'
+	@$(@D)/bin/python -c 'from worker.queue.server import server_program; print(server_program.describe())'

@@ -88,7 +88,7 @@ class Site:
 
     def redis(self) -> Redis:
         """A connection to the private Redis, which runs."""
-        from worker.queue import private_server
+        from worker.queue.server import private_server
 
         return Redis.from_url(private_server.url(self.home))
 

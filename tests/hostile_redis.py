@@ -11,8 +11,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.queue import lost
-from worker.queue.maintenance import LOCK_KEY, SEEN_KEY
 from worker.queue.quarantine import SET_ASIDE_KEY
+from worker.queue.upkeep.maintenance import LOCK_KEY, SEEN_KEY
 
 QUEUES = ("records", "loader")
 PER_QUEUE = {

@@ -26,12 +26,13 @@ from store import terminal
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
 from worker.batch import poison
-from worker.queue import client, maintenance
-from worker.queue.endings import DEATH, Endings, WorkerStuck
+from worker.queue import client
 from worker.queue.names import RECORDS_QUEUE
+from worker.queue.process.endings import DEATH, Endings, WorkerStuck
 from worker.queue.rq_internals import HardenedWorker
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
+from worker.queue.upkeep import maintenance
 from worker.settings import WorkerSettings
 from worker.workplace import workplace
 

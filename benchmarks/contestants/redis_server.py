@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from contestants.race import wait_until
-from worker.queue.server_program import find_server
+from worker.queue.server.server_program import find_server
 
 START_SECONDS = 10.0
 

@@ -123,9 +123,7 @@ batches = Table(
     Column(
         "stages_run", Text, nullable=False, server_default="[]"
     ),  # JSON: names; a stage that is off is absent
-    Column(
-        "parts", Text, nullable=False, server_default="[]"
-    ),  # JSON: of a split batch, the ids of its halves
+    Column("parts", Text, nullable=False, server_default="[]"),  # JSON: the ids of a split batch's halves
     # split: it killed its workers and was cut into two batches of their own; it received nothing itself
     CheckConstraint("kind IN ('file', 'replay', 'split')", name="batches_kind"),
     sqlite_autoincrement=True,

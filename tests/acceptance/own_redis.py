@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from worker.queue.server_program import find_server
+from worker.queue.server.server_program import find_server
 
 from .sandbox import DEADLINE_SECONDS, until
 

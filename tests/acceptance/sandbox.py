@@ -33,7 +33,7 @@ import store.cli.app
 import worker.cli.app
 from store import terminal
 from worker import contract
-from worker.queue import private_server
+from worker.queue.server import private_server
 from worker.workplace import close_workplace
 
 ROOT = Path(__file__).parents[2]
@@ -119,8 +119,8 @@ def living(processes: list[psutil.Process]) -> list[psutil.Process]:
 UP = """
 from worker import rq_worker
 from worker.cli.app import main
-from worker.processes import supervisor
-for module in (rq_worker, supervisor):
+from worker.processes import children, supervisor
+for module in (rq_worker, supervisor, children):
     for name, value in {constants!r}.items():
         if hasattr(module, name):
             setattr(module, name, value)

@@ -13,7 +13,7 @@ import trustme
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.queue.server_program import find_server
+from worker.queue.server.server_program import find_server
 
 from .sandbox import until
 

@@ -36,12 +36,12 @@ from worker.dead_letters import mirror, replay
 from worker.dead_letters.replay import Edit
 from worker.queue import send
 from worker.queue.client import Broker
-from worker.queue.maintenance import maintain
 from worker.queue.message import Message
 from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, RECORDS_QUEUE
 from worker.queue.rq_internals import REDIS_WITH_LMOVE
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
+from worker.queue.upkeep.maintenance import maintain
 from worker.settings import WorkerSettings
 from worker.workplace import close_workplace
 

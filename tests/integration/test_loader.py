@@ -13,7 +13,7 @@ from store.load import merge
 from store.reports import freshness, receipts
 from store.tables import leases, watermarks
 from worker import loader
-from worker.queue.maintenance import enqueue_due
+from worker.queue.upkeep.maintenance import enqueue_due
 
 from .plant import Plant, ndjson, row
 

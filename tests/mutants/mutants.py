@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .edits import mutant
+from .files import FILES
 from .versions import VERSIONS
 
 LOOK = (
@@ -82,55 +83,6 @@ MUTANTS = (
         ),
     ),
     mutant(
-        "documents: what follows a value is taken for a comma or a bracket",
-        ("producer/files/json_values.py", "    if byte not in (COMMA, bracket):", "    if False:"),
-    ),
-    mutant(
-        "documents: one that ends too early is whole",
-        (
-            "producer/files/json_values.py",
-            '        raise cursor.fault("a value")\n    start',
-            "        return b''\n    start",
-        ),
-    ),
-    mutant(
-        "documents: a second array at the path is skipped",
-        ("producer/files/json.py", "            elif is_met:", "            elif False:"),
-    ),
-    mutant(
-        "rows: any quote closes a cell",
-        (
-            "producer/files/rows.py",
-            "return closed.get(byte, State.QUOTED), ",
-            "return closed.get(byte, State.PLAIN), ",
-        ),
-    ),
-    mutant(
-        "rows: a quote that is not closed takes the rest of the file",
-        ("producer/files/csv.py", "            if self._begun.state.is_quoted:", "            if False:"),
-    ),
-    mutant(
-        "dialect: the worker reads rows by the usual one",
-        (
-            "worker/judge/stages.py",
-            "message.header or [], message.dialect)",
-            "message.header or [], Dialect())",
-        ),
-        (
-            "worker/judge/stages.py",
-            "from store import hashing, payload\n",
-            "from store import hashing, payload\nfrom store.csv_reader import Dialect\n",
-        ),
-    ),
-    mutant(
-        "dialect: the quick way reads rows by the usual one",
-        (
-            "worker/judge/columnwise/quick.py",
-            "message.header or [], message.dialect)",
-            "message.header or [], type(message.dialect)())",
-        ),
-    ),
-    mutant(
         "numbers: the quick way takes those of Python",
         ("worker/judge/columnwise/fields.py", "not any_odd_number(values)", "True"),
     ),
@@ -180,12 +132,12 @@ MUTANTS = (
     ),
     mutant(
         "stuck worker: it goes on",
-        ("worker/queue/endings.py", "if len(self.jobs) >= ENDINGS:", "if not self.jobs:"),
+        ("worker/queue/process/endings.py", "if len(self.jobs) >= ENDINGS:", "if not self.jobs:"),
     ),
     mutant(
         "stuck worker: one job that always raises stops it",
         (
-            "worker/queue/endings.py",
+            "worker/queue/process/endings.py",
             "if job in self.jobs and not way.startswith(DEATH):",
             "if not self.jobs:",
         ),
@@ -358,32 +310,5 @@ MUTANTS = (
         "ids: equal records of one delivery are one batch",
         ("worker/queue/identity.py", 'delivery.encode() + first.to_bytes(8, "little")', "delivery.encode()"),
     ),
-    mutant(
-        "files: what a look has read is not read again",
-        (
-            "producer/files/source.py",
-            "            yield self._peeked.pop(0)",
-            "            self._peeked.pop(0)",
-        ),
-    ),
-    mutant(
-        "files: a file that grows is read beyond its hash",
-        ("producer/files/source.py", "self._raw.limit = self._file.tell()", "pass"),
-    ),
-    mutant(
-        "files: a file that changes after its hash is no error",
-        ("producer/files/source.py", "        self._check_unchanged()\n", ""),
-    ),
-    mutant(
-        "files: the last batch before a fault is lost",
-        ("producer/feed.py", "until_fault(file.blocks(), faults)", "file.blocks()"),
-    ),
-    mutant(
-        "files: bytes behind gzip data are no error",
-        ("producer/files/open.py", "        if self._source.fault:", "        if False:"),
-    ),
-    mutant(
-        "files: two names may be shown alike",
-        ("store/text.py", """ and character != "\\\\":""", ":"),
-    ),
+    *FILES,
 )

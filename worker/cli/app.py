@@ -89,7 +89,7 @@ def log_to_stderr(level: str) -> None:
 def down(as_json: Json = False) -> None:
     """Stop the private Redis. Queued batches stay in its append-only file."""
     from store.settings import StoreSettings
-    from worker.queue import private_server
+    from worker.queue.server import private_server
 
     home = StoreSettings.load().home
     stopped = private_server.stop(home)

@@ -25,8 +25,8 @@ from store.settings import StoreSettings
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter, Rejected
 from store.text import printable
-from worker.queue import private_server
 from worker.queue.client import connect, translated
+from worker.queue.server import private_server
 from worker.settings import WorkerSettings
 
 INDEX_KEY = "sluice:dlq"

@@ -26,12 +26,13 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from store.addresses import shown_url, without_secrets
 from store.errors import QueueUnavailable
 from store.text import printable
-from worker.queue import lost, private_server
+from worker.queue import lost
 from worker.queue.message import Message
 from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH, RECORDS_QUEUE
 from worker.queue.outage import make_patient, state_of, wait_until_ready
 from worker.queue.quarantine import is_worker_key
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue, Terms
+from worker.queue.server import private_server
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("sluice.queue")

@@ -32,7 +32,7 @@ from redis.retry import Retry
 from rq.exceptions import StopRequested
 
 from store.errors import QueueUnavailable
-from worker.queue.key_types import set_misfits_aside
+from worker.queue.upkeep.key_types import set_misfits_aside
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.2, 5.0
 ANSWER_SECONDS = 15.0

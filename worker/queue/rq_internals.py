@@ -5,7 +5,7 @@
 
 Jobs and queues are in `rq_jobs.py`. RQ documents how to name classes of one's own, not what those may
 override: most methods in both files are its private parts, and change between its minor versions. Before
-WRITTEN_FOR grows: read RQ's change list, and run `make bounds`. tests/unit/test_rq_internals.py fails where RQ
+WRITTEN_FOR grows: read RQ's change list, and run `make bounds`. tests/unit/queue/test_rq_internals.py fails where RQ
 no longer has what is overridden here.
 """
 
@@ -32,9 +32,9 @@ from rq.worker_registration import register
 from store import logs
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
-from worker.queue.endings import death
-from worker.queue.job_process import JobProcess
 from worker.queue.outage import Patience, make_patient
+from worker.queue.process.endings import death
+from worker.queue.process.job_process import JobProcess
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
 

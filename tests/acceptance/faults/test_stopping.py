@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from worker.processes import supervisor
+from worker.processes import children
 from worker.queue import rq_internals
 
 from ..sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, living, until
@@ -60,7 +60,7 @@ def in_hand(site: Sandbox, running: Running) -> list[psutil.Process]:
 
 
 def test_a_worker_ends_its_batch_before_the_supervisor_ends_the_worker_within_the_promised_time() -> None:
-    assert rq_internals.GRACE_SECONDS < supervisor.GRACE_SECONDS <= PROMISED_SECONDS
+    assert rq_internals.GRACE_SECONDS < children.GRACE_SECONDS <= PROMISED_SECONDS
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

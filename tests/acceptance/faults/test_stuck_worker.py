@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from worker.queue.endings import ENDINGS, WorkerStuck
+from worker.queue.process.endings import ENDINGS, WorkerStuck
 
 from ..sandbox import OWN_TERMINALS, Sandbox
 

@@ -7,7 +7,7 @@ import threading
 from redis import Redis
 
 from tests.hostile_redis import Stranger
-from worker.queue import private_server
+from worker.queue.server import private_server
 
 from ..sandbox import Running, Sandbox, sandbox
 

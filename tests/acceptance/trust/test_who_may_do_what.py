@@ -15,9 +15,9 @@ from rq import Queue
 from rq.job import Job
 from rq.registry import FailedJobRegistry, ScheduledJobRegistry
 
-from worker.queue import private_server
 from worker.queue.message import VERSION
 from worker.queue.quarantine import SET_ASIDE_KEY
+from worker.queue.server import private_server
 
 from ..sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
 

@@ -19,11 +19,11 @@ from worker.dead_letters.replay import Edit
 from worker.queue import packing
 from worker.queue.client import Broker
 from worker.queue.identity import halves, identified
-from worker.queue.maintenance import recover_abandoned
 from worker.queue.message import Letter, Message
 from worker.queue.names import PROCESS_BATCH
 from worker.queue.quarantine import SET_ASIDE_KEY
 from worker.queue.rq_jobs import SluiceJob
+from worker.queue.upkeep.maintenance import recover_abandoned
 from worker.workplace import workplace
 
 from ..plant import Plant, ndjson, row

@@ -13,11 +13,12 @@ from redis.exceptions import ResponseError
 from tests.hostile_redis import ADD, KEYS, MEMBERS, SCORES, Stranger
 from worker.batch import poison
 from worker.dead_letters import mirror
-from worker.queue import maintenance, quarantine
-from worker.queue.key_types import expected_type, set_misfits_aside
-from worker.queue.maintenance import maintain
+from worker.queue import quarantine
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 from worker.queue.outage import make_patient
+from worker.queue.upkeep import maintenance
+from worker.queue.upkeep.key_types import expected_type, set_misfits_aside
+from worker.queue.upkeep.maintenance import maintain
 
 from ..plant import Plant, ndjson, row
 

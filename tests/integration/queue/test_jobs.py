@@ -12,8 +12,8 @@ import pytest
 from store import database
 from worker import jobs
 from worker.queue.client import ATTEMPTS
-from worker.queue.maintenance import enqueue_due
 from worker.queue.names import PROCESS_BATCH
+from worker.queue.upkeep.maintenance import enqueue_due
 from worker.workplace import renewed_workplace, workplace
 
 from ..plant import Plant, ndjson, row

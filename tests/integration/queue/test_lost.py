@@ -14,10 +14,10 @@ from worker.cli.app import overview
 from worker.processes.supervisor import Supervisor
 from worker.queue import client, lost, wait
 from worker.queue.identity import halves
-from worker.queue.maintenance import enqueue_due, recover_abandoned, recover_popped
 from worker.queue.message import Message
 from worker.queue.names import RECORDS_QUEUE
 from worker.queue.rq_jobs import SluiceJob
+from worker.queue.upkeep.maintenance import enqueue_due, recover_abandoned, recover_popped
 from worker.queue.wait import BatchesLost
 
 from ..plant import Plant, ndjson, row

@@ -10,9 +10,9 @@ import pytest
 from redis import Redis
 
 from store.errors import QueueUnavailable
-from worker.queue import private_server
 from worker.queue.client import Broker
 from worker.queue.outage import QUIET_TRIES, Patience
+from worker.queue.server import folder, private_server
 from worker.settings import WorkerSettings
 
 
@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def socket(home: Path) -> Path:
-    return private_server._socket(home)
+    return folder.socket_of(home)
 
 
 @pytest.mark.parametrize(

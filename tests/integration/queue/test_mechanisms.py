@@ -23,10 +23,10 @@ from worker.batch import poison as attempts
 from worker.judge import stages
 from worker.queue.client import ATTEMPTS
 from worker.queue.identity import halves
-from worker.queue.maintenance import enqueue_due, recover_popped
 from worker.queue.message import Message
 from worker.queue.names import LOADER_QUEUE
 from worker.queue.quarantine import SET_ASIDE_KEY
+from worker.queue.upkeep.maintenance import enqueue_due, recover_popped
 from worker.workplace import Workplace, workplace
 
 from ..plant import Plant, ndjson, row

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from store.errors import QueueUnavailable
-from worker.queue import server_program
-from worker.queue.server_program import find_server
+from worker.queue.server import server_program
+from worker.queue.server.server_program import find_server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from rq import Queue
 from rq.job import Job
 
 from worker.batch import poison
-from worker.queue.endings import DEATH, ENDINGS, WorkerStuck
+from worker.queue.process.endings import DEATH, ENDINGS, WorkerStuck
 from worker.queue.rq_internals import HardenedWorker
 from worker.rq_worker import SluiceWorker
 

@@ -14,8 +14,8 @@ from store import database
 from store.errors import StoreUnavailable
 from store.tables import staging
 from worker.batch import receive
-from worker.queue.maintenance import enqueue_due
 from worker.queue.serializer import JsonSerializer
+from worker.queue.upkeep.maintenance import enqueue_due
 from worker.workplace import workplace
 
 from ..plant import Plant, ndjson, row

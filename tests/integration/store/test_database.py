@@ -7,32 +7,22 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, create_engine, event, inspect, text
+from sqlalchemy import Engine, MetaData, event, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from store import database
-from store.addresses import keep_secret
 from store.database import install, records, schema
 from store.database.records import ContractColumn
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 
+from .opening import prepare, url
+
 ROOT = Path(__file__).parents[3]
-
-
-def prepare(**settings: Any) -> None:
-    """Prepares a database and lets it go."""
-    install.prepare(StoreSettings.load(**settings)).dispose()
-
-
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
 
 
 def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> None:
@@ -136,23 +126,6 @@ def test_a_file_deleted_under_a_worker_does_not_come_back_empty(
     with pytest.raises(StoreUnavailable, match=r"is gone.*store init"):
         database.existing(settings)
     assert not (settings.home / "sluice.db").exists()
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["nonsense", "no-such-database://user:s3cret@host/db", "sqlite//:s3cret", "postgresql://u:s3cret@[::/db",
-     "postgresql://u:s3cret@host:port/db"],
-)  # fmt: skip
-def test_a_url_that_is_none_is_refused_without_showing_it(own_environment: None, value: str) -> None:
-    with pytest.raises(ConfigError, match="database_url") as refused:
-        prepare(database_url=value)
-    assert "s3cret" not in str(refused.value)
-
-
-def test_a_database_whose_driver_is_not_installed_is_refused(own_environment: None) -> None:
-    with pytest.raises(ConfigError, match=r"oracle.*not installed") as refused:
-        prepare(database_url="oracle+cx_oracle://user:s3cret@host/db")
-    assert "s3cret" not in str(refused.value)
 
 
 def test_the_sluice_variable_wins_over_the_common_one(
@@ -324,74 +297,3 @@ def test_tuples_are_inserted_each_once_in_their_columns(engine: Engine, count: i
     with database.reading(engine) as connection:
         found = connection.execute(text("SELECT name, holder, expires_at FROM locks"))
         assert sorted(map(tuple, found)) == sorted(rows)
-
-
-ODD_NAMES = ["a?b", "a?c", "p%41", "pA", "h#1", "100%", "a b", "new\nline", "q'\"`$;&", "a=b", "file:x", "ø"]
-
-
-def test_every_path_of_a_home_is_a_database_of_its_own(own_environment: None, tmp_path: Path) -> None:
-    for name in ODD_NAMES:
-        prepare(home=tmp_path / name)
-    assert sorted(str(found.parent.name) for found in tmp_path.rglob("sluice.db")) == sorted(ODD_NAMES)
-    assert sorted(found.name for found in tmp_path.iterdir()) == sorted(ODD_NAMES)
-
-
-def test_every_path_of_a_url_is_a_database_of_its_own(own_environment: None, tmp_path: Path) -> None:
-    for name in ODD_NAMES:
-        prepare(database_url=url(tmp_path / name / "x.db").replace(name, quote(name)))
-    assert sorted(found.parent.name for found in tmp_path.rglob("x.db")) == sorted(ODD_NAMES)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "a?b/x.db",
-        "x.db?",
-        "x.db?user=s3cret&password=s3cret",
-        "p%41/x.db",
-        "x%30.db",
-        "x.db?mode=ro&uri=true",
-    ],
-)
-def test_a_path_that_may_be_read_in_two_ways_is_refused(
-    own_environment: None, tmp_path: Path, path: str
-) -> None:
-    with pytest.raises(ConfigError, match=r"write %(3F|25)") as refused:
-        prepare(database_url=f"sqlite:///{tmp_path}/{path}")
-    assert "s3cret" not in str(refused.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-class Refusing:
-    """A driver that says what it was given."""
-
-    paramstyle = "qmark"
-
-    class Error(Exception): ...
-
-    class OperationalError(Error): ...
-
-    class ProgrammingError(Error): ...
-
-    class InterfaceError(Error): ...
-
-    class InternalError(Error): ...
-
-
-@pytest.mark.parametrize("kind", ["OperationalError", "ProgrammingError", "InterfaceError"])
-def test_what_a_driver_says_of_a_login_is_shown_without_its_secrets(
-    own_environment: None, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    def connect(*_: Any, **given: Any) -> None:
-        raise getattr(Refusing, kind)(f"no login for {given}, user 'ann-s3cret'")
-
-    monkeypatch.setattr(Refusing, "connect", connect, raising=False)
-    engine = create_engine(
-        "mysql+mysqldb://ann-s3cret:a-s3cret@db:5/x?password=b-s3cret&sslpassword=c-s3cret",
-        module=Refusing, poolclass=NullPool,
-    )  # fmt: skip
-    keep_secret(engine.url.render_as_string(hide_password=False))
-    with pytest.raises((ConfigError, StoreUnavailable)) as refused, database.reading(engine):
-        pass
-    assert "s3cret" not in str(refused.value)
-    assert str(refused.value).startswith("mysql+mysqldb://db:5/x")

@@ -17,7 +17,7 @@ from worker.queue import rq_internals
 from worker.queue.rq_internals import WRITTEN_FOR, HardenedWorker, check_redis, check_rq
 from worker.queue.rq_jobs import NEVER_OURS, SluiceJob, SluiceQueue
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAIRS = [(SluiceJob, Job), (SluiceQueue, Queue), (HardenedWorker, Worker)]
 OWN = {
     "forget_records",

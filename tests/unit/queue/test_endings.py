@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from worker.queue.endings import AT_ONCE_SECONDS, DEATH, ENDINGS, Endings, WorkerStuck, death
+from worker.queue.process.endings import AT_ONCE_SECONDS, DEATH, ENDINGS, Endings, WorkerStuck, death
 
 RAISED = "KeyError at worker/jobs.py:1"
 DIED = DEATH + "by SIGSEGV"

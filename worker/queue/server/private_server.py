@@ -14,17 +14,12 @@ says where.
 from __future__ import annotations
 
 import enum
-import fcntl
-import hashlib
 import logging
 import os
 import signal
-import stat
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,12 +28,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError, TimeoutError
 from redis.retry import Retry
 
-from store import trust
 from store.errors import QueueUnavailable
 from store.text import printable
-from worker.queue.server_program import NAMES, find_server
+from worker.queue.server.folder import choose_socket, folder_of, is_locked, locked, make_private, socket_of
+from worker.queue.server.server_program import NAMES, find_server
 
-SOCKET_PATH_BYTES = 100  # sun_path holds 104 to 108, with its closing NUL
 START_SECONDS = 10.0
 LOAD_SECONDS = 60.0  # replaying a long append-only file
 STOP_SECONDS = 30.0  # flushing one
@@ -59,33 +53,33 @@ class _Answer(enum.Enum):
 
 def ensure_running(home: Path) -> str:
     """The URL of the server of `home`, started first where none runs."""
-    folder = _folder(home)
-    if _probe(_socket(home)) is _Answer.READY:
+    folder = folder_of(home)
+    if _probe(socket_of(home)) is _Answer.READY:
         return url(home)
-    _make_private(home, folder)
-    with _locked(folder / "start.lock"):
+    make_private(home, folder)
+    with locked(folder / "start.lock"):
         if _lost_its_socket(home, folder):
             log.warning(
                 "the socket %s of the private Redis was deleted: the server is stopped and started again, and what is "
-                "queued stays", printable(str(_socket(home))),
+                "queued stays", printable(str(socket_of(home))),
             )  # fmt: skip
-            _shut_down(folder, _socket(home))
-        if not (_alive(folder) and _becomes_ready(folder, _socket(home))):
+            _shut_down(folder, socket_of(home))
+        if not (_alive(folder) and _becomes_ready(folder, socket_of(home))):
             _start(home, folder)
-            if not _becomes_ready(folder, _socket(home)):
+            if not _becomes_ready(folder, socket_of(home)):
                 raise _failure("The private redis-server ended while it started", folder)
     return url(home)
 
 
 def stop(home: Path) -> bool:
     """Flush the append-only file and end the server; False where none ran."""
-    folder = _folder(home)
+    folder = folder_of(home)
     if not folder.is_dir():
         return False
-    with _locked(folder / "start.lock"):
+    with locked(folder / "start.lock"):
         if not _alive(folder):
             return False
-        socket = _socket(home)
+        socket = socket_of(home)
         _shut_down(folder, socket)
         if socket.parent != folder:
             with suppress(OSError):  # where it is not empty, it is not ours alone, and stays
@@ -95,23 +89,23 @@ def stop(home: Path) -> bool:
 
 def url(home: Path) -> str:
     """Where the server of `home` listens, or would."""
-    return "unix://" + quote(os.fsencode(_socket(home)))
+    return "unix://" + quote(os.fsencode(socket_of(home)))
 
 
 def is_running(home: Path) -> bool:
     """Whether somebody listens there, even one still loading or busy, or one that has lost its socket."""
-    return _probe(_socket(home)) is not _Answer.NONE or _lost_its_socket(home, _folder(home))
+    return _probe(socket_of(home)) is not _Answer.NONE or _lost_its_socket(home, folder_of(home))
 
 
 def was_killed(home: Path) -> bool:
     """Whether the server is gone without a goodbye, or out of reach: one that was stopped took its socket with it."""
-    socket = _socket(home)
-    return (socket.exists() and _probe(socket) is _Answer.NONE) or _lost_its_socket(home, _folder(home))
+    socket = socket_of(home)
+    return (socket.exists() and _probe(socket) is _Answer.NONE) or _lost_its_socket(home, folder_of(home))
 
 
 def tend(home: Path) -> str | None:
     """Starts the server again if it was killed or lost its socket; why there is none if it was stopped."""
-    if _probe(_socket(home)) is not _Answer.NONE:
+    if _probe(socket_of(home)) is not _Answer.NONE:
         return None
     if not was_killed(home):
         return (
@@ -124,9 +118,9 @@ def tend(home: Path) -> str | None:
 
 def _start(home: Path, folder: Path) -> None:
     server = find_server(folder).path
-    socket = _choose_socket(home, folder)
+    socket = choose_socket(home, folder)
     (folder / "redis.pid").unlink(missing_ok=True)
-    with _locked(folder / "life.lock") as life:
+    with locked(folder / "life.lock") as life:
         _run(server, folder, socket, life)
 
 
@@ -230,7 +224,7 @@ def _server_pid(folder: Path) -> int | None:
 
 def _lost_its_socket(home: Path, folder: Path) -> bool:
     """Whether a server lives that nobody can reach, as after a cleaning of temporary folders."""
-    return folder.is_dir() and not _socket(home).exists() and _alive(folder)
+    return folder.is_dir() and not socket_of(home).exists() and _alive(folder)
 
 
 def _probe(socket: Path) -> _Answer:
@@ -251,111 +245,9 @@ def _client(socket: Path) -> Redis:
     return Redis(unix_socket_path=str(socket), socket_timeout=ANSWER_SECONDS, retry=once)
 
 
-def _folder(home: Path) -> Path:
-    trust.check_folder(home.absolute())
-    return home.absolute() / "redis"
-
-
-def _socket(home: Path) -> Path:
-    """Where the socket is, or would be; refuses one that somebody else could have put there."""
-    folder = _folder(home)
-    _refuse_unless_private(folder)
-    if _fits(beside := folder / "redis.sock"):
-        return beside
-    try:
-        elsewhere = Path(os.fsdecode((folder / "socket").read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
-        elsewhere = _short_socket(folder)
-    _refuse_unless_private(elsewhere.parent)
-    return elsewhere
-
-
-def _choose_socket(home: Path, folder: Path) -> Path:
-    """As `_socket`, from this process' environment; makes its folder and leaves the note."""
-    note = folder / "socket"
-    note.unlink(missing_ok=True)
-    socket = _socket(home)
-    if socket.parent != folder:
-        _make_private(socket.parent)
-        note.write_bytes(os.fsencode(socket))
-    return socket
-
-
-def _short_socket(folder: Path) -> Path:
-    name = hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()
-    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
-        socket = Path(base) / f"sluice-{os.geteuid()}-{name}" / "redis.sock"
-        if base and socket.is_absolute() and _fits(socket):
-            return socket
-    raise QueueUnavailable(
-        f"{folder} and {tempfile.gettempdir()} are both too deep for a socket "
-        f"(under {SOCKET_PATH_BYTES} bytes): set SLUICE_HOME or TMPDIR to a shorter path."
-    )
-
-
-def _fits(socket: Path) -> bool:
-    return len(os.fsencode(socket)) < SOCKET_PATH_BYTES
-
-
-def _make_private(*folders: Path) -> None:
-    try:
-        for folder in folders:
-            with suppress(FileExistsError):  # whoever made it: it is checked
-                folder.mkdir(mode=0o700, parents=True)
-    except OSError as error:
-        raise _unusable(folder, error) from error
-    _refuse_unless_private(folders[-1])
-
-
-def _refuse_unless_private(folder: Path) -> None:
-    try:
-        found = folder.lstat()
-    except (FileNotFoundError, NotADirectoryError):  # who makes it makes it private
-        return
-    except OSError as error:
-        raise _unusable(folder, error) from error
-    mode = stat.S_IMODE(found.st_mode)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or mode & 0o077:
-        raise QueueUnavailable(
-            f"{folder} is not a folder of this user alone (owner {found.st_uid}, mode {mode:04o}): look who "
-            f"made it, then `chmod 700` or remove it, or set SLUICE_HOME to another folder."
-        )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Hold the lock, waiting for it; closed, never unlocked: a child that inherited it keeps it."""
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _unusable(path, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-    finally:
-        os.close(lock)
-
-
 def _alive(folder: Path) -> bool:
     """Whether a server holds its life lock; or works in its folder, where the lock's file was deleted."""
-    return _is_locked(folder / "life.lock") or (PROCESSES.is_dir() and _server_pid(folder) is not None)
-
-
-def _is_locked(path: Path) -> bool:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may ask at once
-    except BlockingIOError:  # that is the answer
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _unusable(path: Path, error: OSError) -> QueueUnavailable:
-    return QueueUnavailable(
-        f"{path} cannot be used ({error.strerror}): set SLUICE_HOME to a folder you may write in."
-    )
+    return is_locked(folder / "life.lock") or (PROCESSES.is_dir() and _server_pid(folder) is not None)
 
 
 def _failure(what: str, folder: Path, reported: list[str] | None = None) -> QueueUnavailable:

@@ -16,7 +16,7 @@ from worker.contract import load_contract
 from worker.queue.message import Message
 from worker.settings import SourceSettings, WorkerSettings
 
-GZCUT = Path(__file__).parents[1] / "data" / "field" / "gzcut"
+GZCUT = Path(__file__).parents[2] / "data" / "field" / "gzcut"
 DELIVERY = Delivery("0" * 32, "file", "plant", "f", None, "0" * 16)
 
 

@@ -1,0 +1,1 @@
+"""The Redis of one home, which is started where none is configured."""
