@@ -111,8 +111,9 @@ def load(as_json: Json = False) -> None:
     here = workplace()
     with here.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
         run = loader.load(engine, here.worker, idle_after=here.store.idle_after)
+        redis = client.connect(here.worker, here.store.home)
         with mirror.tolerated():
-            mirror.flush_outbox(client.connect(here.worker, here.store.home), engine)
+            mirror.flush_outbox(redis, engine)
     if as_json:
         print_json(asdict(run))
     elif run.number is None:

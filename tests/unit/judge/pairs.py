@@ -36,12 +36,13 @@ def contract_of(model: type[Record]) -> Contract:
 @pytest.fixture(scope="module", autouse=True)
 def importable() -> Iterator[None]:
     """The contracts and the adapter of these tests, by name."""
-    original, load = contracts._import, functions.load_attribute
+    original, source_of, load = contracts._import, contracts._source_of, functions.load_attribute
     models = {f"{__name__}:{model.__name__}": model for model in MODELS}
     contracts._import = lambda name: models[name]
+    contracts._source_of = lambda *_: ""  # the adapter's module is no file
     functions.load_attribute = lambda _, name, __: {"made:up": adapter, "made:exact": exact_adapter}[name]
     yield
-    contracts._import, functions.load_attribute = original, load
+    contracts._import, contracts._source_of, functions.load_attribute = original, source_of, load
     contracts._load.cache_clear()
 
 
