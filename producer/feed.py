@@ -39,6 +39,9 @@ class Feed:
     format: str | None = None  # of `--format`
     records: str | None = None  # of `--records`: the path of the array
     shares: Mapping[str, float] = field(default_factory=dict)  # of the stages that do not run on all records
+    options: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # of the command, in place of the source's dialect
 
     def __post_init__(self) -> None:
         if not SOURCE_NAME.fullmatch(self.name):
@@ -52,9 +55,14 @@ class Feed:
     def check_options(self, path: str) -> None:
         """Raises ConfigError for options that do not fit a file; nothing is opened for it."""
         try:
-            Reading.of(path, **self._options(path))
+            reading = Reading.of(path, **self._options(path))
         except InputError:
             return  # the file's own fault: sending it will tell
+        if reading.format != "csv" and (of_csv := self.options.keys() - {"encoding"}):
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(of_csv))
+            raise ConfigError(
+                f"{shown_path(path)}: {named} is for CSV files, not {reading.format}; leave it out"
+            )
 
     def open(self, path: str) -> RecordFile:
         """A file of this source. Raises InputError, also for what is no file of its format; and ConfigError."""
@@ -67,7 +75,8 @@ class Feed:
         return {
             "format": given,
             "records": self.records or (self.source.records if is_json else None),
-            "csv": self.source.dialect,
+            "dialect": self.source.dialect(self.options),
+            "is_delimiter_given": bool(self.options.get("delimiter") or self.source.delimiter),
         }
 
     def _format(self, path: str) -> str | None:
@@ -94,14 +103,16 @@ class Feed:
         fingerprint = self.contract.fingerprint(self.source)
         name = STDIN if file.path == STDIN else file.name
         if stream is not None:
-            return Delivery.of("stream", self.name, name, f"stream {shown_path(stream)}", fingerprint, again)
+            described = f"stream {shown_path(stream)}"
+            if self.options:
+                described += f" {hashing.hexdigest(orjson.dumps(file.dialect.to_wire()))}"
+            return Delivery.of("stream", self.name, name, described, fingerprint, again)
         content = file.content()
         if content is None:
             return Delivery(uuid4().hex, "stream", self.name, name, None, fingerprint)
         asked = self._format(file.path) or format_of(file.path)
-        reading = [content, asked, self.records, *self.source.reading]
-        if file.format == "csv":  # .tsv means another one than .csv
-            reading.append(file.csv.delimiter)
+        source = self.source
+        reading = [content, asked, self.records, source.records, source.format, file.dialect.to_wire()]
         return Delivery.of(
             "file", self.name, name, hashing.hexdigest(orjson.dumps(reading)), fingerprint, again
         )
@@ -133,7 +144,7 @@ class Feed:
             file=delivery.file,
             format=file.wire_format,
             header=file.header,
-            dialect=file.csv,
+            dialect=file.dialect,
             records=as_records(batch.payloads),
             lines=batch.lines,
             fingerprint=delivery.fingerprint,

@@ -70,16 +70,13 @@ class Needed:
 
     def _advice(self, file: RecordFile, names: list[str]) -> str:
         """What to change, by the likeliest cause."""
-        separator = _separator_line(file.head)
         better = max(self._better_headers(file), default=None)
         if better:
             _, line, _, delimiter = better
             steps = []
-            if separator:
-                steps.append("remove the line with `sep=`, which only spreadsheet programs understand,")
-            elif -line > _first_line(file.head):
-                steps.append("remove the lines before it")
-            if delimiter != file.csv.delimiter:
+            if -line > max(_first_line(file.head), skipped := file.dialect.skip_rows) or -line <= skipped:
+                steps.append(f"set skip_rows = {-line - 1}, or remove the lines before it,")
+            if delimiter != file.dialect.delimiter:
                 steps.append(f"set delimiter = {_toml(delimiter)} under [sources.{self.source}]")
             return f"Line {-line} has such columns: {' and '.join(steps).rstrip(',')}"
         near = list(self.near(names))
@@ -107,8 +104,10 @@ class Needed:
 
         The greatest is the best: of equal ones the first line, with the delimiter that is in use.
         """
-        quotechar = file.csv.quotechar
-        delimiters = file.csv.delimiter + _DELIMITERS.replace(file.csv.delimiter, "").replace(quotechar, "")
+        quotechar = file.dialect.quotechar
+        delimiters = file.dialect.delimiter + _DELIMITERS.replace(file.dialect.delimiter, "").replace(
+            quotechar, ""
+        )
         for number, line in enumerate(file.head.decode("utf-8", "replace").split("\n")[:_LINES], 1):
             for preference, delimiter in enumerate(reversed(delimiters)):
                 given = len(self.columns) - len(self.lacking(_cells(line, delimiter, quotechar)))
@@ -137,10 +136,6 @@ def _cells(line: str, delimiter: str, quotechar: str) -> list[str]:
         return [cell.strip() for cell in next(rows, [])]
     except csv.Error:
         return []  # this line is no header with this delimiter
-
-
-def _separator_line(head: bytes) -> bool:
-    return head.lstrip()[:4].lower() == b"sep="
 
 
 def _first_line(head: bytes) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields as fields_of
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +22,7 @@ from pydantic import (
 )
 
 from store.csv_reader import Dialect
+from store.errors import ConfigError
 from store.settings import Duration, RoomSettings
 
 Extra = Literal["keep", "ignore", "forbid"]
@@ -36,6 +39,12 @@ class SourceSettings(BaseModel):
     quotechar: str | None = Field(default=None, description="of CSV files")
     escapechar: str | None = Field(default=None, description="of CSV files: what follows it is text")
     trim: bool = Field(default=False, description="of CSV files: blanks around a cell are no part of it")
+    encoding: str | None = Field(default=None, description="of files; by default UTF-8")
+    skip_rows: int = Field(default=0, description="of CSV files: lines before the header")
+    comment: str | None = Field(default=None, description="of CSV files: a line that begins with it is none")
+    decimal: str | None = Field(default=None, description="of CSV files: the decimal mark of numbers")
+    thousands: str | None = Field(default=None, description="of CSV files: between groups of three digits")
+    null_values: tuple[str, ...] = Field(default=(), description="of CSV files: cells that are empty ones")
     fields: dict[str, str] = Field(default={}, description="contract field -> JMESPath into the raw record")
     constants: dict[str, Any] = Field(default={}, description="contract field -> the value all records get")
     defaults: dict[str, Any] = Field(
@@ -63,15 +72,11 @@ class SourceSettings(BaseModel):
     stale: Literal["flag", "dead_letter"] = "flag"
     priority: int | None = Field(default=None, ge=1, description="for `golden`: 1 is the best source")
 
-    @property
-    def reading(self) -> tuple[str | None, ...]:
-        """What decides how a file's bytes are read as records."""
-        return self.records, self.format, *(str(each) for each in self.dialect.to_wire().values())
-
-    @property
-    def dialect(self) -> Dialect:
-        """That of its CSV files. Raises ConfigError."""
-        return Dialect(self.delimiter or ",", self.quotechar or '"', self.escapechar, self.trim)
+    def dialect(self, options: Mapping[str, Any] | None = None) -> Dialect:
+        """That of its files, but for the options of a command. Raises ConfigError."""
+        own = {each.name: getattr(self, each.name) for each in fields_of(Dialect)}
+        given = {name: value for name, value in own.items() if value is not None} | dict(options or {})
+        return Dialect(**given)
 
     @field_validator("fields")
     @classmethod
@@ -89,6 +94,10 @@ class SourceSettings(BaseModel):
 
     @model_validator(mode="after")
     def one_way_to_adapt(self) -> Self:
+        try:
+            self.dialect()
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         if self.adapter and (self.fields or self.constants or self.defaults):
             raise ValueError("adapter is a function: it does what fields, constants and defaults would")
         if self.ts_unit and self.ts_format:

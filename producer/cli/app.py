@@ -33,6 +33,22 @@ def enqueue(
     records: Annotated[
         str | None, typer.Option(help="Path of the array of records in a JSON document.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of the text: utf-8, utf-16, cp1252, latin-1 and others.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="CSV: the character between cells.")] = None,
+    quotechar: Annotated[str | None, typer.Option(help="CSV: the character around a cell.")] = None,
+    escapechar: Annotated[str | None, typer.Option(help="CSV: the character after it is text.")] = None,
+    trim: Annotated[bool | None, typer.Option(help="CSV: blanks around a cell are not part of it.")] = None,
+    skip_rows: Annotated[int | None, typer.Option(help="CSV: lines before the header.")] = None,
+    comment: Annotated[str | None, typer.Option(help="CSV: lines that begin with it are ignored.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="CSV: the decimal mark of numbers.")] = None,
+    thousands: Annotated[
+        str | None, typer.Option(help="CSV: the mark between groups of three digits.")
+    ] = None,
+    null_values: Annotated[
+        list[str] | None, typer.Option(help="CSV: a cell that is this is empty; may be given several times.")
+    ] = None,
     batch_records: Annotated[int | None, typer.Option(help="Records in a batch, at most.")] = None,
     max_pending_batches: Annotated[
         int | None, typer.Option(help="Wait while more batches than this are queued.")
@@ -59,6 +75,18 @@ def enqueue(
         records=records,
         again=again,
         stream=name,
+        dialect={
+            "encoding": encoding,
+            "delimiter": delimiter,
+            "quotechar": quotechar,
+            "escapechar": escapechar,
+            "trim": trim,
+            "skip_rows": skip_rows,
+            "comment": comment,
+            "decimal": decimal,
+            "thousands": thousands,
+            "null_values": null_values or None,
+        },
         overrides={"batch_records": batch_records, "max_pending_batches": max_pending_batches},
         wait=wait,
         as_json=as_json,

@@ -56,6 +56,7 @@ def enqueue_files(
     records: str | None,
     again: bool,
     stream: str | None,
+    dialect: Mapping[str, Any],
     overrides: Mapping[str, int | None],
     wait: bool,
     as_json: bool,
@@ -80,6 +81,7 @@ def enqueue_files(
             format,
             records,
             stage_shares(resources),
+            {name: value for name, value in dialect.items() if value is not None},
         )
         warn_of_unknown_source(source, worker)
         for path in files:

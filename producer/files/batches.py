@@ -6,7 +6,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import cast
 
 from worker.queue import message
@@ -99,11 +99,19 @@ class PartialRecord:
         return Opaque(held[: message.HEAD_BYTES], self._core_size, self._core.hexdigest())
 
 
-def line_block(lines: list[bytes], first: int, limit: int, blank: bytes) -> Block:
-    """The records among whole lines, numbered from `first`; a line of only `blank` bytes is not a record."""
+def line_block(lines: list[bytes], first: int, limit: int, blank: bytes, comment: bytes = b"") -> Block:
+    """The records among whole lines, numbered from `first`.
+
+    A line of only `blank` bytes is not a record, nor is one that begins with `comment`.
+    """
     numbers: Sequence[int] = range(first, first + len(lines))
-    if not all(lines) or any(map(bytes.isspace, lines)):
-        records = [(line, number) for line, number in zip(lines, numbers, strict=True) if line.strip(blank)]
+    is_comment = comment and any(map(bytes.startswith, lines, repeat(comment)))
+    if is_comment or not all(lines) or any(map(bytes.isspace, lines)):
+        records = [
+            (line, number)
+            for line, number in zip(lines, numbers, strict=True)
+            if line.strip(blank) and not (comment and line.startswith(comment))
+        ]
         lines, numbers = [line for line, _ in records], [number for _, number in records]
     if max(map(len, lines), default=0) > limit:
         return Block([Opaque.head_of(line) if len(line) > limit else line for line in lines], numbers)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, repeat
 
 from producer.files.batches import Block, Payload, line_block
-from producer.files.lines import lines
-from producer.files.rows import BegunRow, RowEnds, State
+from producer.files.lines import lines, skipped
+from producer.files.rows import BegunRow, RowEnds
 from store.csv_reader import Dialect
-from store.errors import InputError
+from store.errors import ConfigError, InputError
 from worker.queue.message import Opaque
+
+# A program that saves such a file again may put delimiters behind it, for the other columns.
+SEPARATOR_LINE = re.compile(rb'"?sep=([\t !#-/:-@\[-`{-~])"?\1*+[ \t]*+\r?(?:\n|\Z)', re.IGNORECASE)
+SEPARATOR_LINE_BYTES = 200
+SHOWN_CHARACTERS = 60
 
 
 class CsvRows:
@@ -21,12 +29,21 @@ class CsvRows:
     not closed before the end of the file, each line is a row.
     """
 
-    def __init__(self, chunks: Iterable[bytes], *, name: str, dialect: Dialect, limit: int) -> None:
-        self._name, self._dialect, self._limit = name, dialect, limit
-        self._ends = RowEnds(dialect)
-        self._chunks = iter(chunks)
-        self._begun = BegunRow(name, limit, dialect.blank)
-        self._line = 1
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        *,
+        name: str,
+        dialect: Dialect,
+        limit: int,
+        is_delimiter_given: bool = False,
+    ) -> None:
+        self._name, self._limit = name, limit
+        self._chunks = skipped(iter(chunks), dialect.skip_rows) if dialect.skip_rows else iter(chunks)
+        self._line = 1 + dialect.skip_rows
+        self.dialect = self._after_separator_line(dialect, is_delimiter_given=is_delimiter_given)
+        self._ends = RowEnds(self.dialect)
+        self._begun = BegunRow(name, limit, self.dialect.blank)
         self._in_header = True
         self._blocks = self._read()
         self.header = self._read_header()
@@ -44,7 +61,8 @@ class CsvRows:
                         self._line, f"is longer than {self._limit:,} bytes: is a quote not closed?"
                     )
             if self._begun.state.is_quoted:
-                yield from lines(self._begun.take_apart(), self._line, self._limit, self._dialect.blank)
+                rest = self._begun.take_apart()
+                yield from lines(rest, self._line, self._limit, self.dialect.blank, self._ends.comment)
             elif self._begun.size:
                 yield self._block(self._begun.take())
 
@@ -73,7 +91,7 @@ class CsvRows:
                 if found := self._ends.of_many_lines.match(data, pos):
                     end = found.end() - 1
                 else:
-                    end, state = self._ends.find(data, pos, State.START)
+                    end, state = self._ends.find(data, pos, self._ends.begin(data, pos))
                 if end < 0:
                     self._begun.add(data[pos:])
                     self._begun.state = state
@@ -89,29 +107,56 @@ class CsvRows:
         first = self._line
         self._line += len(found)
         if b"\r" in region:
-            strip = bytes.removesuffix if self._dialect.escapechar else bytes.rstrip  # an escaped one stays
+            strip = bytes.removesuffix if self.dialect.escapechar else bytes.rstrip  # an escaped one stays
             found = list(map(strip, found, repeat(b"\r")))
-        return line_block(found, first, self._limit, self._dialect.blank)
+        return line_block(found, first, self._limit, self.dialect.blank, self._ends.comment)
 
     def _block(self, row: Payload) -> Block:
         """One row, that begins on the current line."""
+        comment = self._ends.comment
         if not isinstance(row, Opaque):
-            return line_block([self._stripped(row)], self._line, self._limit, self._dialect.blank)
-        return Block([row], [self._line]) if row.content else Block([], [])
+            return line_block([self._stripped(row)], self._line, self._limit, self.dialect.blank, comment)
+        is_row = row.content and not (comment and row.content.startswith(comment))
+        return Block([row], [self._line]) if is_row else Block([], [])
 
     def _stripped(self, row: bytes) -> bytes:
         """Without the line break at its end; one that is escaped stays."""
-        return row.removesuffix(b"\r") if self._dialect.escapechar else row.rstrip(b"\r")
+        return row.removesuffix(b"\r") if self.dialect.escapechar else row.rstrip(b"\r")
+
+    def _after_separator_line(self, dialect: Dialect, *, is_delimiter_given: bool) -> Dialect:
+        """The dialect with the delimiter that the first line names, as spreadsheet programs write it; `sep=;`.
+
+        Raises InputError where another one is given.
+        """
+        start = b""
+        while b"\n" not in start and len(start) < SEPARATOR_LINE_BYTES and (more := next(self._chunks, b"")):
+            start += more
+        found = SEPARATOR_LINE.match(start)
+        rest = start[found.end() :] if found else start
+        self._chunks = chain([rest] if rest else [], self._chunks)
+        if found is None:
+            return dialect
+        delimiter = found[1].decode()
+        if is_delimiter_given and delimiter != dialect.delimiter:
+            raise InputError(
+                f"{self._name}: line {self._line} says that the delimiter is {delimiter!r}, and {dialect.delimiter!r} "
+                f"is given: leave that out, or skip this line with skip_rows = {self._line}; nothing of it was sent"
+            )
+        self._line += 1
+        try:
+            return replace(dialect, delimiter=delimiter)
+        except ConfigError as error:
+            raise InputError(f"{self._name}: line {self._line - 1} names a delimiter, but {error}") from None
 
     def _read_header(self) -> list[str]:
         """The names in the first row that is not blank; the rows after it are put back.
 
-        Raises InputError if there is no such row, or its names cannot be read.
+        Raises InputError if there is no such row, or its names cannot be read, or one stands there twice.
         """
         first = next((block for block in self._blocks if block.payloads), None)
         if first is None:
             raise InputError(
-                f"{self._name}: is empty, and has no row that names the columns: check how the file was made; "
+                f"{self._name}: {self._why_empty()} no row that names the columns: check how the file was made; "
                 "nothing of it was sent"
             )
         self._in_header = False
@@ -120,14 +165,28 @@ class CsvRows:
         if isinstance(row, Opaque):
             raise self._bad_header(line, f"is longer than {self._limit:,} bytes: is a quote not closed?")
         try:
-            return [name.strip() for name in self._dialect.rows([row.decode()])[0]]
+            names = self.dialect.names(row.decode())
         except UnicodeDecodeError:
-            raise self._bad_header(line, "is not UTF-8 text") from None
+            encoding = self.dialect.encoding.upper()
+            raise self._bad_header(line, f"is not {encoding} text", "--encoding, --format") from None
         except csv.Error as error:
             raise self._bad_header(line, f"cannot be read as CSV ({error}): is a quote not closed?") from None
+        if repeated := {name: count for name, count in Counter(names).items() if name and count > 1}:
+            named = ", ".join(
+                f"{name[:SHOWN_CHARACTERS]!r} ({count} times)" for name, count in repeated.items()
+            )
+            raise InputError(
+                f"{self._name}: the header on line {line} names columns more than once: {named}; which of them a "
+                "field is read from is not known: rename them, or leave out all but one; nothing of it was sent"
+            )
+        return names
 
-    def _bad_header(self, line: int, problem: str) -> InputError:
+    def _why_empty(self) -> str:
+        skip = self.dialect.skip_rows
+        return f"has behind the {skip:,} lines of skip_rows" if skip else "is empty, and has"
+
+    def _bad_header(self, line: int, problem: str, check: str = "--format") -> InputError:
         return InputError(
             f"{self._name}: the header on line {line} {problem}; "
-            "the first row must name the columns: check --format and the csv delimiter"
+            f"the first row must name the columns: check {check} and the csv delimiter"
         )

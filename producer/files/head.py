@@ -11,6 +11,7 @@ import re
 
 from producer.files.names import Format, is_gzip_name
 from producer.files.source import HEAD_BYTES, Source
+from store.csv_reader import UTF_8, Dialect
 from store.errors import InputError
 
 Problem = tuple[str, str]  # what an input is, and what to do
@@ -18,7 +19,10 @@ Problem = tuple[str, str]  # what an input is, and what to do
 _UNPACK = "unpack it, and send the files in it"
 _DECOMPRESS = "decompress it, or compress it with gzip instead"
 _EXPORT = "export it as CSV, JSON or NDJSON, and send that"
-_CONVERT = "convert it to UTF-8 (`iconv -f {0} -t UTF-8`), and send that"
+_ENCODING = (
+    "name its encoding (`--encoding {0}`, or `encoding` of its source), or convert it to UTF-8 "
+    "(`iconv -f {0} -t UTF-8`)"
+)
 # Each has a byte that no text begins with: a column may be named PAR1.
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (
@@ -41,11 +45,14 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"ARROW1\0\0", "an Arrow file", _EXPORT),
     (b"SQLite format 3\0", "an SQLite database", _EXPORT),
     (b"%PDF-", "a PDF document", _EXPORT),
-    # UTF-32 first: the mark of little-endian UTF-16 is the beginning of that of UTF-32.
-    (b"\xff\xfe\0\0", "UTF-32 text", _CONVERT.format("UTF-32")),
-    (b"\0\0\xfe\xff", "UTF-32 text", _CONVERT.format("UTF-32")),
-    (b"\xff\xfe", "UTF-16 text", _CONVERT.format("UTF-16")),
-    (b"\xfe\xff", "UTF-16 text", _CONVERT.format("UTF-16")),
+)
+# UTF-32 first: the mark of little-endian UTF-16 is the beginning of that of UTF-32.
+_BOMS = (
+    (b"\xff\xfe\0\0", "UTF-32", "LE"),
+    (b"\0\0\xfe\xff", "UTF-32", "BE"),
+    (b"\xff\xfe", "UTF-16", "LE"),
+    (b"\xfe\xff", "UTF-16", "BE"),
+    (b"\xef\xbb\xbf", "UTF-8", ""),
 )
 # Without a byte order mark the NUL bytes between the first characters show the encoding.
 _WIDE_ASCII: tuple[tuple[re.Pattern[bytes], str], ...] = (
@@ -61,21 +68,24 @@ _AS_JSON = "send it with --format json"
 _ONE_A_LINE = "put each record on a line of its own, without commas between them"
 
 
-def refuse_other_kinds(source: Source, kind: Format) -> None:
+def refuse_other_kinds(source: Source, kind: Format, dialect: Dialect) -> None:
     """Raises InputError for an input that is no file of its format, whatever its records may be."""
-    if found := _problem(source, kind):
+    if found := _problem(source, kind, dialect):
         what, advice = found
         raise InputError(f"{source.name}: {what}: {advice}; nothing of it was sent")
 
 
-def _problem(source: Source, kind: Format) -> Problem | None:
+def _problem(source: Source, kind: Format, dialect: Dialect) -> Problem | None:
     if found := _other_name(source):
         return found
     start = source.peek(lambda head: b"\n" in head.lstrip())
-    if kind != "json" and _is_object(start.lstrip().partition(b"\n")[0]):
+    if found := _other_encoding(source.start, dialect.encoding):
+        return found
+    if kind != "json" and not dialect.skip_rows and _is_object(start.lstrip().partition(b"\n")[0]):
         # Nearly always, of NDJSON; and more of a slow pipe is not waited for.
         return None if kind == "ndjson" else ("this is NDJSON, not CSV", "send it with --format ndjson")
-    found = _other_format(source.peek(lambda head: len(head) >= _TAR_HEADER_BYTES))
+    text = source.peek(lambda head: len(head) >= _TAR_HEADER_BYTES)
+    found = _other_format(source.start, text)
     return found or (_no_lines(source) if kind == "ndjson" else None)
 
 
@@ -89,16 +99,28 @@ def _other_name(source: Source) -> Problem | None:
     return "the name says plain text, but the file is gzip data", instead
 
 
-def _other_format(start: bytes) -> Problem | None:
+def _other_encoding(start: bytes, encoding: str) -> Problem | None:
+    """What the byte order mark or the NUL bytes of a text say, where its encoding is given otherwise."""
+    given = encoding.upper().replace("UTF-16-", "UTF-16").replace("UTF-32-", "UTF-32")
+    instead = "" if encoding == UTF_8 else f", not {encoding}"
+    marked = next(((of, order) for bom, of, order in _BOMS if start.startswith(bom)), None)
+    if marked:
+        found, order = marked
+        is_given = given in (found, found + order)
+        return None if is_given else (f"this is {found} text{instead}", _ENCODING.format(found))
+    wide = next((wide for pattern, wide in _WIDE_ASCII if pattern.match(start)), None)
+    if wide is None or given == wide or (given == wide[:6] and wide.endswith("LE")):
+        return None
+    return f"this is {wide[:6]} text without a byte order mark{instead}", _ENCODING.format(wide)
+
+
+def _other_format(start: bytes, text: bytes) -> Problem | None:
     for beginning, what, advice in _BEGINNINGS:
         if start.startswith(beginning):
             return f"this is {what}", advice
     if start[_TAR_AT:].startswith(_TAR_MAGIC):
         return "this is a tar archive", _UNPACK
-    for pattern, encoding in _WIDE_ASCII:
-        if pattern.match(start):
-            return f"this is {encoding[:6]} text without a byte order mark", _CONVERT.format(encoding)
-    if _MARKUP.match(start):
+    if _MARKUP.match(text):
         return "this is an HTML or XML page", (
             "look into it: a server may have sent an error or a login page in place of the file"
         )

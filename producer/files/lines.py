@@ -10,18 +10,20 @@ from worker.queue.message import Opaque
 WHITESPACE = b" \t\n\r\v\f"
 
 
-def lines(chunks: Iterable[bytes], line: int, limit: int, blank: bytes = WHITESPACE) -> Iterator[Block]:
-    """Each line is a record; one of only `blank` bytes is none."""
+def lines(
+    chunks: Iterable[bytes], line: int, limit: int, blank: bytes = WHITESPACE, comment: bytes = b""
+) -> Iterator[Block]:
+    """Each line is a record; one of only `blank` bytes is none, nor one that begins with `comment`."""
     for region in _whole_lines(chunks, limit, blank):
         if isinstance(region, Opaque):
-            if region.content:
+            if region.content and not (comment and region.content.startswith(comment)):
                 yield Block([region], [line])
             line += 1
             continue
         found = region.split(b"\n")
         if b"\r" in region:
             found = [text.rstrip(b"\r") for text in found]
-        yield line_block(found, line, limit, blank)
+        yield line_block(found, line, limit, blank, comment)
         line += len(found)
 
 
@@ -41,3 +43,16 @@ def _whole_lines(chunks: Iterable[bytes], limit: int, blank: bytes) -> Iterator[
             begun.add(chunk[last + 1 :])
     if begun.size:
         yield begun.take()
+
+
+def skipped(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """The chunks from behind so many lines on."""
+    for chunk in chunks:
+        start = 0
+        while count and (start := chunk.find(b"\n", start) + 1):
+            count -= 1
+        if not count:
+            if start < len(chunk):
+                yield chunk[start:]
+            break
+    yield from chunks

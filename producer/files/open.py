@@ -29,11 +29,18 @@ class Reading:
 
     format: Format
     records: list[str] | None  # the keys on the way to the array
-    csv: Dialect
+    dialect: Dialect
+    is_delimiter_given: bool  # by an option or a setting
 
     @classmethod
     def of(
-        cls, path: str, format: str | None = None, records: str | None = None, csv: Dialect | None = None
+        cls,
+        path: str,
+        format: str | None = None,
+        records: str | None = None,
+        dialect: Dialect | None = None,
+        *,
+        is_delimiter_given: bool = False,
     ) -> Reading:
         """Raises InputError if the name does not show the format, ConfigError for a bad option."""
         kind = _format(path, format)
@@ -41,10 +48,12 @@ class Reading:
             raise ConfigError(
                 f"{_named(path)}: records path {records!r} is for JSON documents, not {kind}; leave it out"
             )
-        csv = csv or Dialect()
-        if kind == "csv" and suffix_of(path) == ".tsv" and csv.delimiter == ",":
-            csv = replace(csv, delimiter="\t")
-        return cls(kind, None if records is None else records_path(records), csv)
+        dialect = dialect or Dialect()
+        if kind != "csv":
+            dialect = Dialect(encoding=dialect.encoding)
+        elif suffix_of(path) == ".tsv" and not is_delimiter_given:
+            dialect = replace(dialect, delimiter="\t")
+        return cls(kind, None if records is None else records_path(records), dialect, is_delimiter_given)
 
 
 def open_records(
@@ -53,7 +62,8 @@ def open_records(
     format: str | None = None,
     records: str | None = None,
     max_record_bytes: int = 1 << 20,
-    csv: Dialect | None = None,
+    dialect: Dialect | None = None,
+    is_delimiter_given: bool = False,
     check_head: bool = False,
 ) -> RecordFile:
     """Open a file of records, or standard input for "-".
@@ -61,11 +71,11 @@ def open_records(
     With `check_head` a file is refused that its first bytes show to be something else: see `producer/files/head.py`.
     Raises InputError for a file that cannot be read in its format, ConfigError for a bad option.
     """
-    reading = Reading.of(path, format, records, csv)
-    source = Source(path, _READ_BYTES)
+    reading = Reading.of(path, format, records, dialect, is_delimiter_given=is_delimiter_given)
+    source = Source(path, _READ_BYTES, reading.dialect.encoding)
     try:
         if check_head:
-            refuse_other_kinds(source, reading.format)
+            refuse_other_kinds(source, reading.format, reading.dialect)
         return RecordFile(source, reading, max_record_bytes)
     except BaseException:
         source.close()
@@ -84,13 +94,19 @@ class RecordFile:
         self.path = source.path
         self.name = source.name
         self.format: Format = reading.format
-        self.csv = csv = reading.csv
+        self.dialect = reading.dialect
         self.header: list[str] | None = None
         self.size = source.size
         chunks = source.chunks()
         if self.format == "csv":
-            rows = CsvRows(chunks, name=source.name, dialect=csv, limit=limit)
-            self.header = rows.header
+            rows = CsvRows(
+                chunks,
+                name=source.name,
+                dialect=reading.dialect,
+                limit=limit,
+                is_delimiter_given=reading.is_delimiter_given,
+            )
+            self.header, self.dialect = rows.header, rows.dialect
             self._blocks = rows.blocks()
         elif self.format == "json":
             self._blocks = self._json(chunks, reading.records, limit)
@@ -130,7 +146,9 @@ class RecordFile:
 
         Raises InputError, after all whole records, if the file cannot be read to its end.
         """
-        yield from (block for block in self._blocks if block.payloads)
+        blocks = (block for block in self._blocks if block.payloads)
+        transcoder = self._source.transcoder
+        yield from transcoder.restored(blocks) if transcoder else blocks
         if self._source.fault:
             raise self._source.fault
 

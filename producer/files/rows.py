@@ -27,6 +27,7 @@ class State(Enum):
     )
     ESCAPED = "behind an escape in a cell without quotes"
     ESCAPED_QUOTED = "behind an escape in a quoted cell"
+    COMMENT = "in a line that is no row"
 
     @property
     def is_quoted(self) -> bool:
@@ -57,7 +58,9 @@ class RowEnds:
             return rb"%b(?:%b%b)*+\r?\n" % (cell, delimiter, cell)
 
         without = rb"[^%b%b\n]*+\n" % (quote, escape)
-        self.of_one_line = re.compile(rb"(?:%b|%b)*+" % (without, row(rb"\n")))
+        self.comment = (dialect.comment or "").encode()
+        no_row = rb"%b[^\n]*+\n|" % re.escape(self.comment) if self.comment else b""
+        self.of_one_line = re.compile(rb"(?:%b%b|%b)*+" % (no_row, without, row(rb"\n")))
         self.of_many_lines = re.compile(row(b""))
         self._in_plain = re.compile(rb"[^%b%b\n]*+" % (delimiter, escape))
         self._in_quoted = re.compile(rb"[^%b%b]*+" % (quote, escape))
@@ -69,9 +72,16 @@ class RowEnds:
         """Whether every line is a row, for there is neither a quote nor an escape."""
         return not any(special in data for special in self._special)
 
+    def begin(self, data: bytes, pos: int) -> State:
+        """The state at the beginning of a row."""
+        return State.COMMENT if self.comment and data.startswith(self.comment, pos) else State.START
+
     def find(self, data: bytes, pos: int, state: State) -> tuple[int, State]:
         """(the newline that ends the row, or -1 where the data ends first; the state there)."""
         size = len(data)
+        if state is State.COMMENT:
+            end = data.find(b"\n", pos)
+            return end, State.COMMENT if end < 0 else State.START
         while True:
             if state is State.START:
                 pos = self._end(self._spaces, data, pos)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from producer.files.gunzip import GZIP_MAGIC, TrailingBytes, gunzip
+from producer.files.transcoding import Transcoder
+from store.csv_reader import UTF_8
 from store.errors import InputError
 from store.text import shown_path
 
@@ -27,7 +29,7 @@ _BOM = b"\xef\xbb\xbf"
 class Source:
     """One input. Only a regular file is sought in and has a content beforehand: a pipe gives its bytes once."""
 
-    def __init__(self, path: str, read_bytes: int) -> None:
+    def __init__(self, path: str, read_bytes: int, encoding: str = UTF_8) -> None:
         """Raises InputError for what cannot be opened; the errors of all methods are InputError too."""
         self.path = path
         self.name = "standard input" if path == STDIN else shown_path(path)
@@ -42,7 +44,9 @@ class Source:
             self.close()
             raise self._unreadable(error) from error
         self.compressed = self._raw.is_gzip
-        self._pieces = self._without_bom(self._text(io.BufferedReader(self._raw), read_bytes))
+        self.transcoder = None if encoding == UTF_8 else Transcoder(encoding)
+        text = self._text(io.BufferedReader(self._raw), read_bytes)
+        self._pieces = self._without_bom(self.transcoder.utf_8(text) if self.transcoder else text)
         self.head = b""  # what a look has seen
         self._peeked: list[bytes] = []
         self._broken: InputError | None = None  # met while peeking
@@ -112,8 +116,13 @@ class Source:
         self.head = bytes(head[:HEAD_BYTES])
         return self.head
 
+    @property
+    def start(self) -> bytes:
+        """The first bytes that a look has seen, as they were before they became UTF-8."""
+        return self.transcoder.start if self.transcoder else self.head
+
     def chunks(self) -> Iterator[bytes]:
-        """Pieces of at most `read_bytes` each, without the byte order mark of UTF-8.
+        """Pieces of `read_bytes` each at most, as UTF-8 without a byte order mark.
 
         Raises InputError where the bytes end too early. What stands behind whole ones is `fault`, afterwards.
         """

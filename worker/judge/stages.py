@@ -267,7 +267,7 @@ def parse(record: RawRecord, message: Message, numbers: Numbers = AS_FLOATS) -> 
     if isinstance(record, Opaque):
         if record.digest:
             raise Rejection(Fault("too_large", None, f"{record.size} bytes are more than max_record_bytes"))
-        raise Rejection(Fault("undecodable", None, "bytes that are not UTF-8"))
+        raise Rejection(Fault("undecodable", None, f"bytes that are not {message.dialect.encoding.upper()}"))
     if message.format == "csv":
         return parse_csv(record, message.header or [], message.dialect)
     return parse_json(record, numbers)

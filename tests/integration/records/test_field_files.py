@@ -153,11 +153,6 @@ def test_a_column_with_neither_name_nor_cells_is_none(
     assert found == extras
 
 
-def test_a_column_that_stands_twice_is_named(plant: Plant) -> None:
-    plant.run(FIELD / "trailing" / "dup.csv")
-    assert [letter.errors[0]["field"] for letter in plant.letters()] == ["note", "note"]
-
-
 def test_blanks_around_cells_are_trimmed_where_the_source_says_so(make_plant: Callable[[], Plant]) -> None:
     """Refuses a key that begins with a blank, and a name with the quotes around it."""
     plant = make_plant()

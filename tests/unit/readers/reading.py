@@ -32,6 +32,14 @@ def read(data: bytes | io.BufferedIOBase, *, chunk: int = MIB, **options: Any) -
         return [pair for block in file.blocks() for pair in zip(block.lines, block.payloads, strict=True)]
 
 
+def header_of(data: bytes, **options: Any) -> list[str] | None:
+    with (
+        mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data))),
+        open_records("-", format="csv", **options) as file,
+    ):
+        return file.header
+
+
 def payloads(data: bytes | io.BufferedIOBase, **options: Any) -> list[Payload]:
     return [payload for _, payload in read(data, **options)]
 

@@ -85,16 +85,21 @@ def test_the_comma_is_named_where_another_delimiter_is_set() -> None:
     assert 'set delimiter = "," under [sources.plant]' in refusal(GOOD, delimiter=";")
 
 
-def test_a_line_of_a_spreadsheet_program_is_named() -> None:
-    message = refusal("sep=;\r\n" + GOOD.replace(",", ";"), delimiter=";")
-    assert "Line 2 has such columns: remove the line with `sep=`, which only spreadsheet programs" in message
-    assert "set delimiter" not in message
-    assert 'and set delimiter = ";" under' in refusal("sep=;\r\n" + GOOD.replace(",", ";"))
+def test_a_line_of_a_spreadsheet_program_that_does_not_fit_is_to_be_skipped() -> None:
+    message = refusal("sep=;\r\n" + GOOD)
+    assert (
+        "Line 2 has such columns: set skip_rows = 1, or remove the lines before it, and set delimiter"
+        in message
+    )
 
 
 def test_lines_before_the_header_are_named() -> None:
     message = refusal("\nMonthly export, made 2025-01-16\n# units: degC\n\n" + GOOD)
-    assert "Line 5 has such columns: remove the lines before it" in message
+    assert "Line 5 has such columns: set skip_rows = 4, or remove the lines before it" in message
+
+
+def test_a_header_that_is_skipped_is_named() -> None:
+    assert "Line 1 has such columns: set skip_rows = 0" in refusal(GOOD, skip_rows=1)
 
 
 def test_a_file_without_a_header_needs_one() -> None:

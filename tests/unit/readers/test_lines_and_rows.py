@@ -19,7 +19,7 @@ from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
 from worker.queue.message import Opaque
 
-from .reading import MIB, digest, payloads, read
+from .reading import MIB, digest, header_of, payloads, read
 
 # NDJSON
 
@@ -79,14 +79,6 @@ def test_ndjson_payloads_are_the_non_blank_lines_sent(lines: list[bytes], chunk:
 
 
 # CSV
-
-
-def header_of(data: bytes, **options: Any) -> list[str] | None:
-    with (
-        mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data))),
-        open_records("-", format="csv", **options) as file,
-    ):
-        return file.header
 
 
 def test_the_header_is_the_first_row_that_is_not_blank_without_space_around_names() -> None:
@@ -198,7 +190,7 @@ def test_a_tsv_file_has_tabs_and_a_row_of_empty_cells_is_a_row(tmp_path: Path) -
     path = tmp_path / "a.tsv"
     path.write_bytes(b"a\tb\n\t\n1\t2\n")
     with open_records(str(path)) as file:
-        assert file.csv == Dialect(delimiter="\t")
+        assert file.dialect == Dialect(delimiter="\t")
         assert file.header == ["a", "b"]
         assert [p for block in file.blocks() for p in block.payloads] == [b"\t", b"1\t2"]
 
@@ -206,8 +198,8 @@ def test_a_tsv_file_has_tabs_and_a_row_of_empty_cells_is_a_row(tmp_path: Path) -
 def test_options_set_the_delimiter_and_the_quote() -> None:
     options = Dialect(delimiter=";", quotechar="'")
     data = b"a;'b'\n1;'x\ny'\n2;\"\n"
-    assert header_of(data, csv=options) == ["a", "b"]
-    assert payloads(data, format="csv", csv=options) == [b"1;'x\ny'", b'2;"']
+    assert header_of(data, dialect=options) == ["a", "b"]
+    assert payloads(data, format="csv", dialect=options) == [b"1;'x\ny'", b'2;"']
 
 
 @pytest.mark.parametrize(
@@ -248,7 +240,7 @@ def test_rows_of_a_csv_writer_are_read_back_under_their_dialect(
         doublequote=doubled or not dialect.escapechar,
     )
     writer.writerows([("k", "l", "m"), *rows])
-    found = payloads(text.getvalue().encode(), format="csv", csv=dialect, chunk=chunk)
+    found = payloads(text.getvalue().encode(), format="csv", dialect=dialect, chunk=chunk)
     texts = [payload.decode() for payload in found if isinstance(payload, bytes)]
     assert [dialect.rows([text]) for text in texts] == [[list(row)] for row in rows]
     assert dialect.rows(texts) == [list(row) for row in rows]
