@@ -23,7 +23,7 @@ from store.text import SOURCE_NAME, encodable, shown_path
 from worker.contract import Contract, load_contract
 from worker.queue.identity import identified
 from worker.queue.message import Message, RawRecord, raw_record
-from worker.settings import SourceSettings, WorkerSettings
+from worker.settings import NUMBERS_OF_ADAPTERS, SourceSettings, WorkerSettings
 
 Item = TypeVar("Item")
 
@@ -58,6 +58,8 @@ class Feed:
             reading = Reading.of(path, **self._options(path))
         except InputError:
             return  # the file's own fault: sending it will tell
+        if self.source.adapter and self.options.keys() & {"decimal", "thousands"}:
+            raise ConfigError(f"source {self.name}: {NUMBERS_OF_ADAPTERS}")
         if reading.format != "csv" and (of_csv := self.options.keys() - {"encoding"}):
             named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(of_csv))
             raise ConfigError(

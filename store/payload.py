@@ -15,6 +15,11 @@ def to_text(content: bytes) -> tuple[str, Encoding]:
             return content.decode(), "utf-8"
         except UnicodeDecodeError:  # base64 holds any bytes
             pass
+    return to_base64(content)
+
+
+def to_base64(content: bytes) -> tuple[str, Encoding]:
+    """Bytes that are no text in the encoding of their file, whatever they would be in UTF-8."""
     return base64.b64encode(content).decode(), "base64"
 
 

@@ -27,6 +27,8 @@ from store.settings import Duration, RoomSettings
 
 Extra = Literal["keep", "ignore", "forbid"]
 
+NUMBERS_OF_ADAPTERS = "adapter is a function, which reads the numbers itself: leave decimal and thousands out"
+
 
 class SourceSettings(BaseModel):
     """`[sources.NAME]`: how one feed's records become the contract's."""
@@ -100,6 +102,8 @@ class SourceSettings(BaseModel):
             raise ValueError(str(error)) from error
         if self.adapter and (self.fields or self.constants or self.defaults):
             raise ValueError("adapter is a function: it does what fields, constants and defaults would")
+        if self.adapter and (self.decimal or self.thousands):
+            raise ValueError(NUMBERS_OF_ADAPTERS)
         if self.ts_unit and self.ts_format:
             raise ValueError("ts_unit is for numbers and ts_format for text: name one of them")
         return self

@@ -121,9 +121,10 @@ class Plant:
 
     def messages(self, path: Path, source: str = "default", **options: Any) -> list[Message]:
         """A file's batches, as they would be sent."""
-        records, format = options.pop("records", None), options.pop("format", None)
+        given = {"format": options.pop("format", None), "records": options.pop("records", None)}
+        given["options"] = options.pop("dialect", {})
         worker, settings = self.settings, ProducerSettings.load(**options)
-        feed = feeds.Feed(source, worker.source(source), load_contract(worker), settings, format, records)
+        feed = feeds.Feed(source, worker.source(source), load_contract(worker), settings, **given)
         with feed.open(str(path)) as file:
             feed.check_header(file)
             delivery = feed.delivery(file)

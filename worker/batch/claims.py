@@ -14,7 +14,8 @@ from store.errors import ForgedMessage
 from store.tables import dead_letters, deliveries
 from store.tables.dead_letters import DeadLetter
 from worker.batch.receive import csv_header
-from worker.queue.message import Message, RawRecord, raw_record
+from worker.judge.undecoded import record_of
+from worker.queue.message import Message, RawRecord
 
 
 def check(engine: Engine, message: Message) -> None:
@@ -52,4 +53,4 @@ def _objection(connection: Connection, message: Message) -> str | None:
 def _is_unchanged(stored: DeadLetter, record: RawRecord, expected: tuple[str, str, object]) -> bool:
     """Whether an unedited letter is sent back as it is stored."""
     same = (stored.source, stored.format, stored.header) == expected
-    return same and stored.payload_digest is None and raw_record(stored.raw) == record
+    return same and stored.payload_digest is None and record_of(stored) == record

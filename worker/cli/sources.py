@@ -134,7 +134,7 @@ def trial(message: Message, position: int, judge: Judge) -> dict[str, Any]:
     from worker.judge.faults import Rejection
     from worker.judge.stages import judge_batch, parse
 
-    record = message.records[position]
+    record, judge = message.records[position], judge.of(message)
     adapted: dict[str, Any] | None = None
     with suppress(Rejection):  # the verdict below says why
         adapted = judge.adapter.adapt(parse(record, message))

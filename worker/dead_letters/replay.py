@@ -18,8 +18,9 @@ from worker.contract import Contract
 from worker.judge.faults import Rejection
 from worker.judge.parse import parse_csv
 from worker.judge.stages import judge_batch, judge_for
+from worker.judge.undecoded import is_undecoded, record_of
 from worker.queue.identity import identified
-from worker.queue.message import Letter, Message, RawRecord, raw_record
+from worker.queue.message import Letter, Message, RawRecord
 from worker.settings import WorkerSettings
 
 
@@ -71,10 +72,14 @@ def _prepared(letter: DeadLetter, edit: Edit) -> Replayable:
         body = {**_body(letter), **edit.fields}
         text = orjson.dumps({name: value for name, value in body.items() if value is not None}).decode()
         return Replayable(letter, text, "json", None, edited=True)
-    return Replayable(letter, raw_record(letter.raw), letter.format, letter.header, edited=False)
+    return Replayable(letter, record_of(letter), letter.format, letter.header, edited=False)
 
 
 def _body(letter: DeadLetter) -> dict[str, Any]:
+    if is_undecoded(letter):
+        raise InputError(
+            "its payload does not decode, so no field can be set: give the whole payload with --payload"
+        )
     try:
         if letter.format == "csv" and letter.header:
             return parse_csv(letter.raw.decode(), letter.header["columns"], Dialect.from_wire(letter.header))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +14,10 @@ from jmespath.exceptions import JMESPathError
 
 from store.text import storable_name
 from worker.contract import Contract
-from worker.judge.columns import is_odd_number
+from worker.judge.columns import READERS, is_odd_number
 from worker.judge.faults import Rejection, invalid, missing
 from worker.judge.functions import call, load_function
+from worker.judge.notation import Notation
 from worker.judge.parse import Unusable
 from worker.judge.times import digits_reader, integer_of, time_reader
 from worker.settings import SourceSettings
@@ -29,7 +31,8 @@ PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 class Adapter:
     """One source's mapping, compiled; without one, records pass as they are."""
 
-    def __init__(self, source: SourceSettings, contract: Contract) -> None:
+    def __init__(self, source: SourceSettings, contract: Contract, notation: Notation | None = None) -> None:
+        self.notation = notation  # of numbers, where it is not JSON's
         inputs = {field: given for given, field in contract.inputs.items()}
         self.expressions = {inputs.get(name, name): path for name, path in source.fields.items()}
         # What the mapping looks at is taken apart; the rest of the record stays as it is.
@@ -39,18 +42,24 @@ class Adapter:
             for root in roots(jmespath.compile(expression).parsed)
         }
         self.getters = [
-            (name, getter(expression, contract.inputs.get(name, name)))
+            (name, getter(expression, contract.inputs.get(name, name), notation))
             for name, expression in self.expressions.items()
         ]
-        self.constants = {inputs.get(name, name): value for name, value in source.constants.items()}
-        self.defaults = {inputs.get(name, name): value for name, value in source.defaults.items()}
+        kinds = contract.kinds if notation else {}
+        self.constants = {
+            inputs.get(name, name): _number(value, kinds.get(name))
+            for name, value in source.constants.items()
+        }
+        self.defaults = {
+            inputs.get(name, name): _number(value, kinds.get(name)) for name, value in source.defaults.items()
+        }
         self.function = load_function(source.adapter) if source.adapter else None
         self.has_decimals = contract.has_decimals
         self.changes_records = bool(self.getters or self.constants or self.defaults or self.function)
         self.read_time = time_reader(source)
         self.below_microseconds = digits_reader(source)
         self.sequence = source.sequence
-        self.read_sequence = sequence_reader(source.sequence) if source.sequence else None
+        self.read_sequence = sequence_reader(source.sequence, notation) if source.sequence else None
         self.deleted = source.deleted
         besides = [expression for expression in (source.sequence, source.deleted) if expression]
         self.read_besides = frozenset(
@@ -82,6 +91,14 @@ class Adapter:
         return adapted | self.constants
 
 
+def _number(value: Any, kind: str | None) -> Any:
+    """What a configuration gives to a field of numbers, as a number: its text is not in the notation of a file."""
+    if kind in READERS and isinstance(value, str) and not is_odd_number(value):
+        with suppress(ValueError, ArithmeticError):
+            return READERS[kind](value)
+    return value
+
+
 def refuse_unusable(raw: dict[str, Any], names: Iterable[str]) -> None:
     """Raises Rejection where one of these fields holds what is no value: no mapping or adapter gets to see it."""
     for name in names:
@@ -108,17 +125,22 @@ def unusable_within(value: Any) -> str | None:
 
 
 class Functions(jmespath.functions.Functions):  # type: ignore[misc]
-    """JMESPath's own, with numbers as JSON and CSV write them."""
+    """JMESPath's own, with numbers as JSON and CSV write them, or in a notation."""
+
+    def __init__(self, notation: Notation | None = None) -> None:
+        self._notation = notation
 
     @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
     def _func_to_number(self, value: Any) -> Any:
         """Raises ValueError for a text that is a number to Python alone."""
+        if self._notation and (plain := self._notation.read(value, strictly=False)) is not value:
+            if isinstance(plain, Unusable):
+                raise ValueError("no number")
+            value = plain
         if is_odd_number(value) and super()._func_to_number(value) is not None:
             raise ValueError("no number")
         return super()._func_to_number(value)
 
-
-EXPRESSIONS = jmespath.Options(custom_functions=Functions())
 
 # Of these nodes of an expression all children look at the record; of any other the first alone does.
 SIDE_BY_SIDE = frozenset(
@@ -144,7 +166,7 @@ def roots(node: dict[str, Any]) -> Iterator[str]:
         yield from roots(child)
 
 
-def getter(expression: str, field: str) -> Getter:
+def getter(expression: str, field: str, notation: Notation | None = None) -> Getter:
     """A function that looks an expression up in a raw record; None where it finds nothing.
 
     Raises Rejection where the record is not what the expression works on.
@@ -155,12 +177,13 @@ def getter(expression: str, field: str) -> Getter:
     if not PLAIN_PATH.fullmatch(expression):
         compiled = jmespath.compile(expression)
         read = tuple(roots(compiled.parsed))
+        options = jmespath.Options(custom_functions=Functions(notation))
 
         def search(raw: dict[str, Any]) -> Any:
             if any(holds_decimal(raw.get(name)) for name in read):
                 raise Rejection(invalid(field, "an expression cannot read a number of so many digits"))
             try:
-                return compiled.search(raw, options=EXPRESSIONS)
+                return compiled.search(raw, options=options)
             except (JMESPathError, ArithmeticError, LookupError, TypeError, ValueError) as error:
                 why = f"the source's expression for it cannot be evaluated: {type(error).__name__}"
                 raise Rejection(invalid(field, why)) from None
@@ -181,9 +204,9 @@ def getter(expression: str, field: str) -> Getter:
     return walk
 
 
-def sequence_reader(expression: str) -> Callable[[dict[str, Any]], int]:
+def sequence_reader(expression: str, notation: Notation | None = None) -> Callable[[dict[str, Any]], int]:
     """A function from a raw record to its sequence; it raises Rejection for what is no 64-bit integer."""
-    get = getter(expression, "sequence")
+    get = getter(expression, "sequence", notation)
 
     def read(raw: dict[str, Any]) -> int:
         value = get(raw)

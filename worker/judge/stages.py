@@ -20,9 +20,11 @@ from worker.judge.adapt import Adapter
 from worker.judge.columnwise.quick import Quick, QuickVerdict
 from worker.judge.faults import Fault, Rejection
 from worker.judge.freshness import Clock
+from worker.judge.notation import Notation
 from worker.judge.parse import AS_FLOATS, Numbers, parse_csv, parse_json
 from worker.judge.records import Accepted, Records
 from worker.judge.tombstones import Tombstones
+from worker.judge.undecoded import UNDECODABLE
 from worker.judge.validate import Validator, content_of
 from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings
@@ -40,11 +42,29 @@ class Judge:
     quick: Quick | None  # the quick way; without it, all records are judged one by one
     max_future_skew: timedelta
     fingerprint: str  # of the contract and the source's mapping
+    notation: Notation | None = None  # of numbers, where it is not JSON's
+    others: dict[Notation | None, Judge] = field(default_factory=dict, compare=False)  # of other notations
+
+    def of(self, message: Message) -> Judge:
+        """The judge of the same records, with numbers as the file of a message writes them."""
+        notation = Notation.of(message.dialect) if message.format == "csv" else None
+        if notation == self.notation:
+            return self
+        if notation not in self.others:
+            if len(self.others) >= MOST_NOTATIONS:
+                self.others.clear()
+            self.others[notation] = judge_for(self.contract, self.source, self.max_future_skew, notation)
+        return self.others[notation]
 
 
-def judge_for(contract: Contract, source: SourceSettings, max_future_skew: timedelta) -> Judge:
+MOST_NOTATIONS = 8
+
+
+def judge_for(
+    contract: Contract, source: SourceSettings, max_future_skew: timedelta, notation: Notation | None = None
+) -> Judge:
     """The judge of one source's records."""
-    adapter = Adapter(source, contract)
+    adapter = Adapter(source, contract, notation)
     validator = Validator(
         contract,
         source.extra or contract.extra,
@@ -52,11 +72,20 @@ def judge_for(contract: Contract, source: SourceSettings, max_future_skew: timed
         adapter.below_microseconds,
         reads_iso=adapter.reads_iso,
         read_besides=adapter.read_besides,
+        notation=notation,
     )
     tombstones = Tombstones(source, contract, validator) if source.deleted else None
     quick = Quick(contract, source, adapter)
     return Judge(
-        contract, source, adapter, validator, tombstones, quick, max_future_skew, contract.fingerprint(source)
+        contract,
+        source,
+        adapter,
+        validator,
+        tombstones,
+        quick,
+        max_future_skew,
+        contract.fingerprint(source),
+        notation,
     )
 
 
@@ -158,6 +187,7 @@ def judge_batch(
     shares: Mapping[str, float] = ALL_ON,
 ) -> Judged:
     """Parse, adapt, validate and freshness for every record of a batch."""
+    judge = judge.of(message)
     passage = Passage(message, shares, adapting=judge.adapter.changes_records)
     clock = Clock.at(judge.source, judge.max_future_skew, watermark, now)
     judged = passage.judged
@@ -267,7 +297,7 @@ def parse(record: RawRecord, message: Message, numbers: Numbers = AS_FLOATS) -> 
     if isinstance(record, Opaque):
         if record.digest:
             raise Rejection(Fault("too_large", None, f"{record.size} bytes are more than max_record_bytes"))
-        raise Rejection(Fault("undecodable", None, f"bytes that are not {message.dialect.encoding.upper()}"))
+        raise Rejection(Fault(UNDECODABLE, None, f"bytes that are not {message.dialect.encoding.upper()}"))
     if message.format == "csv":
         return parse_csv(record, message.header or [], message.dialect)
     return parse_json(record, numbers)
@@ -300,6 +330,8 @@ def _key(raw: dict[str, Any] | None) -> str | None:
 def payload_of(record: RawRecord) -> tuple[str, str, int, str | None]:
     """(payload, encoding, size in bytes, digest) of a raw record as a dead letter keeps it, byte for byte."""
     if isinstance(record, Opaque):
-        return *payload.to_text(record.content), record.size, record.digest
+        is_head = record.digest is not None
+        text = payload.to_text(record.content) if is_head else payload.to_base64(record.content)
+        return *text, record.size, record.digest
     content = encode(record)
     return *payload.to_text(content), len(content), None

@@ -22,7 +22,7 @@ class Tombstones:
     """What one source's tombstones are, and what is stored of them."""
 
     def __init__(self, source: SourceSettings, contract: Contract, validator: Validator) -> None:
-        self._get = getter(source.deleted or "`false`", "deleted")
+        self._get = getter(source.deleted or "`false`", "deleted", validator.notation)
         given = {name for name, field in contract.inputs.items() if field in IDENTITY}
         self._adapter = Adapter(restricted(source, given.union(IDENTITY)), contract)
         self._inputs = {name: contract.inputs[name] for name in given}

@@ -29,6 +29,7 @@ from worker.judge.columns import (
     text_numbers,
 )
 from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, missing
+from worker.judge.notation import Notation
 from worker.judge.parse import UNSTORABLE, Unusable, bad_text, check_extra
 from worker.judge.records import Accepted
 
@@ -45,6 +46,7 @@ class Validator:
         *,
         reads_iso: bool = False,
         read_besides: frozenset[str] = frozenset(),
+        notation: Notation | None = None,
     ) -> None:
         self._contract = contract
         self._read_besides = read_besides  # fields beyond the contract that the source's settings name
@@ -53,6 +55,7 @@ class Validator:
         self.read_time = read_time
         self.below_microseconds = below_microseconds
         self.reads_iso = reads_iso  # and nothing else
+        self.notation = notation  # of numbers, where it is not JSON's
         self._validate = contract.model.__pydantic_validator__.validate_python
         self._inputs = contract.inputs
         self._ts_input = next(given for given, field in contract.inputs.items() if field == "ts")
@@ -69,6 +72,8 @@ class Validator:
         """
         given = {name: raw[name] for name in self._inputs if name in raw}
         try:
+            if self.notation and self._read_numbers(given, self.notation):
+                raise ValueError
             given[self._ts_input] = self.read_time(given[self._ts_input])
             for name in self._numbers:
                 if is_no_number(given.get(name)):
@@ -92,6 +97,9 @@ class Validator:
 
         Raises Rejection.
         """
+        raw = dict(raw)
+        if self.notation and (faults := self._read_numbers(raw, self.notation)):
+            raise Rejection(*faults)
         given = {field: raw.get(name) for name, field in self._inputs.items()}
         faults = [missing(field) for field in IDENTITY if is_blank(given[field])]
         if not faults and not isinstance(given["key"], str):
@@ -106,6 +114,16 @@ class Validator:
         for field, kind in self._columns:
             given[field] = fitting(field, given[field], kind)
         return self._accept(given, self.extras(raw), sequence)
+
+    def _read_numbers(self, given: dict[str, Any], notation: Notation) -> list[Fault]:
+        """Puts the numbers among these as JSON writes them; what is wrong with those that are none."""
+        faults: list[Fault] = []
+        for name in self._numbers:
+            if name in given:
+                given[name] = value = notation.read(given[name], strictly=name in self._text_numbers)
+                if type(value) is Unusable:
+                    faults.append(invalid(self._inputs[name], value.why))
+        return faults
 
     def _rejection(self, raw: dict[str, Any], first: Exception) -> Rejection:
         """Everything that is wrong with a record that is; `first` is what was noticed first.
@@ -127,7 +145,8 @@ class Validator:
     def _all_faults(self, raw: dict[str, Any], first: Exception) -> tuple[list[Fault], Exception]:
         """What is wrong with the contract's fields, and the error to tell of where that is nothing."""
         given = {name: raw[name] for name in self._inputs if name in raw}
-        faults = [
+        faults = self._read_numbers(given, self.notation) if self.notation else []
+        faults += [
             missing(self._inputs[name]) for name in self._contract.required if is_blank(given.get(name))
         ]
         faults += [

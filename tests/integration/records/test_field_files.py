@@ -176,3 +176,57 @@ def test_a_cell_holds_a_number_as_json_or_csv_writes_it(plant: Plant) -> None:
     }  # fmt: skip
     assert set(plant.reasons()) == {"invalid_value"}
     assert len(plant.letters()) == 18
+
+
+def test_a_table_of_a_german_spreadsheet_is_read_in_its_encoding_and_its_notation(plant: Plant) -> None:
+    """Refuses a dead letter for each row, which no setting could mend."""
+    plant.configure(
+        '[sources.plant]\ndelimiter = ";"\nts_format = "%d.%m.%Y %H:%M"\nassume_tz = "Europe/Berlin"\n'
+        'encoding = "cp1252"\ndecimal = ","\n'
+    )
+    plant.run(FIELD / "cp1252" / "export.csv", source="plant")
+    assert names(plant) == {"a1": "Kühlung", "a2": "Pumpe"}
+    assert [(row["value"], row["lineage_line"]) for row in plant.rows()] == [(1.5, 2), (2.5, 3)]
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "ndjson"])
+def test_files_in_utf_16_are_read_in_it(plant: Plant, format: str) -> None:
+    """Refuses lines that end in the middle of a character."""
+    plant.configure('[sources.wide]\nencoding = "utf-16"\n')
+    plant.run(FIELD / "utf16" / f"report.{format}", source="wide")
+    assert plant.letters() == []
+    assert names(plant) == ({"a1": "n"} if format == "json" else names(plant))
+    assert [row["key"] for row in plant.rows()] == ["a1", "a2"][: 1 if format == "json" else 2]
+
+
+def test_lines_above_the_header_comments_and_a_total_are_what_the_settings_say(plant: Plant) -> None:
+    """Refuses six dead letters; the line of totals is one, for it has no time."""
+    plant.configure('[sources.report]\nskip_rows = 1\ncomment = "#"\n')
+    plant.run(FIELD / "preamble" / "p.csv", source="report")
+    assert [(row["key"], row["lineage_line"]) for row in plant.rows()] == [("a1", 5), ("a2", 7)]
+    assert [(letter.reason, letter.line) for letter in plant.letters()] == [("missing_timestamp", 8)]
+
+
+def test_a_row_that_does_not_decode_is_one_letter_with_its_own_bytes(plant: Plant) -> None:
+    """Refuses other characters than the file's, also where the bytes would be UTF-8, and a replay that takes them."""
+    plant.configure('[sources.plant]\nencoding = "ascii"\n')
+    rows = ["a,n,1,2025-01-15T12:00:00Z", "b,é,1,2025-01-15T12:00:00Z", "c,n,1,2025-01-15T12:00:00Z"]
+    plant.run("\n".join(["key,name,value,ts", *rows]).encode(), "a.csv", source="plant")
+    for _ in range(2):
+        assert sorted(names(plant)) == ["a", "c"]
+        (letter,) = plant.letters()
+        assert (letter.reason, letter.line, letter.raw) == ("undecodable", 3, rows[1].encode())
+        assert letter.errors[0]["message"] == "bytes that are not ASCII"
+        plant.replay()
+        plant.work()
+        plant.load()
+    assert plant.violations() == []
+
+
+def test_another_dialect_is_another_delivery(plant: Plant) -> None:
+    """Refuses a file that is known already, though it is read otherwise now."""
+    data = b"key,name,value,ts\nb,n,1.500,2025-01-15T12:00:00Z\n"
+    plant.run(data, "a.csv", source="plant")
+    plant.run(data, "a.csv", source="plant", dialect={"thousands": ".", "decimal": ","})
+    assert [row["value"] for row in plant.rows()] == [1500.0]
+    assert len(plant.rows("deliveries", order="seq")) == 2

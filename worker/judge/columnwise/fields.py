@@ -20,6 +20,7 @@ from worker.judge.columns import READERS, is_blank, is_odd_number, text_numbers
 from worker.judge.columnwise.mapping import Slice
 from worker.judge.columnwise.tables import ABSENT, Absent
 from worker.judge.faults import NOT_DATA
+from worker.judge.notation import Notation
 from worker.judge.parse import NUMBER_CHARACTERS, Unusable, needs_exactness
 
 LIMIT = 2**63  # less than this a number was not changed by the parser, and is no infinity
@@ -92,6 +93,13 @@ class Field:
         return filled, set()
 
 
+def _plain(column: Column, field: Field, notation: Notation, odd: set[int]) -> Column:
+    """A column of numbers as JSON writes them; what is none is added to `odd`."""
+    plain = [notation.read(value, strictly=field.is_text_number) for value in column]
+    odd |= {row for row, value in enumerate(plain) if type(value) is Unusable}
+    return plain
+
+
 def any_odd_number(texts: list[str]) -> bool:
     """Whether a text among these is odd as a number: a tenth of the time of a look at each."""
     return bool("".join(texts).encode("utf-8", "surrogatepass").translate(None, NUMBER_BYTES))
@@ -123,7 +131,8 @@ def _is_valid(validate: Callable[[Column], Column], value: Any) -> bool:
 class Fields:
     """The contract, compiled for columns."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, notation: Notation | None = None) -> None:
+        self._notation = notation
         schemas = independent(contract)
         self._ts = next(given for given, name in contract.inputs.items() if name == "ts")
         self._fields = [_field(contract, given, name, schemas) for given, name in contract.inputs.items()]
@@ -135,6 +144,8 @@ class Fields:
         """Leaves records to the careful way that it may reject before it asks the contract."""
         odd: set[int] = set()
         for field in self._fields:
+            if self._notation and field.is_number:
+                records.given[field.given] = _plain(records.given[field.given], field, self._notation, odd)
             odd |= field.unfit(records.given[field.given])
         records.drop(odd)
 

@@ -65,9 +65,13 @@ class Mapping:
         # What comes from JSON text is storable but for its numbers; what an expression or a person makes may not be.
         self._is_from_text = adapter.function is None and not self._named_beyond
         expression = adapter.sequence
-        self._sequence = _reader(expression, getter(expression, "sequence")) if expression else None
+        self._sequence = (
+            _reader(expression, getter(expression, "sequence", adapter.notation)) if expression else None
+        )
         expression = adapter.deleted
-        self._deleted = _reader(expression, getter(expression, "deleted")) if expression else None
+        self._deleted = (
+            _reader(expression, getter(expression, "deleted", adapter.notation)) if expression else None
+        )
 
     def slice(self, table: Table, positions: list[int]) -> Slice:
         """The table's records under the contract's names, without those that are odd."""

@@ -43,7 +43,7 @@ class Quick:
         self._mapping = Mapping(adapter, contract, source.extra or contract.extra)
         self._mapping_stage = "adapt" if adapter.changes_records else "parse"
         self._times = Times(source)
-        self._fields = Fields(contract)
+        self._fields = Fields(contract, adapter.notation)
         self._contents = Contents(contract)
         self._ts = next(given for given, name in contract.inputs.items() if name == "ts")
 
