@@ -67,6 +67,12 @@ class SourceSettings(BaseModel):
         default="delivery", description="what decides between versions of one time and sequence"
     )
     assume_tz: str = Field(default="UTC", description='zone of a ts without offset; "reject" rejects it')
+    ambiguous: Literal["earlier", "later", "reject"] = Field(
+        default="earlier", description="a local time that exists twice, for the clock is put back"
+    )
+    nonexistent: Literal["shift", "reject"] = Field(
+        default="reject", description="a local time that does not exist, for the clock is put forward"
+    )
     extra: Extra | None = Field(default=None, description="fields beyond the contract, for this source")
     allowed_lateness: Duration = Field(default=timedelta(0), description="how far behind is not yet late")
     late: Literal["load", "dead_letter", "skip"] = "load"

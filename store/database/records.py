@@ -108,7 +108,9 @@ def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
         Column("key", Name, nullable=False),
         *_version(),
         Column("line", BigInteger, nullable=False),
-        Column("flags", Integer, nullable=False, server_default="0"),  # 1 late, 2 stale
+        Column(
+            "flags", Integer, nullable=False, server_default="0"
+        ),  # 1 late, 2 stale, 4 ambiguous, 8 shifted
         Column("parent_id", BigInteger),
         Column("version", BigInteger),  # null: that of its batch's delivery
         *(Column(name, kind()) for name, kind in typed),

@@ -116,6 +116,8 @@ batches = Table(
     ),
     Column("late", Integer, nullable=False),
     Column("stale", Integer, nullable=False),
+    Column("ambiguous", Integer, nullable=False, server_default="0"),  # local times that exist twice
+    Column("shifted", Integer, nullable=False, server_default="0"),  # local times that do not exist
     Column("reasons", Text, nullable=False),  # JSON: reason -> count
     Column("seconds", Text, nullable=False),  # JSON: stage -> seconds; a stage that did not run is absent
     Column("watermark_before", Text),

@@ -21,6 +21,7 @@ KEYS = (
     "kind", "id", "status", "source", "file", "first_line", "last_line", "fingerprint",
     "holder", "started_at", "finished_at", "duration_seconds",
     "records_in", "records_out", "outcomes", "conflicts", "dedupe", "rejects", "late", "stale", "fresh",
+    "ambiguous", "shifted",
     "watermark_before", "watermark_after", "chunks", "stages_run", "seconds", "stage_seconds", "error",
 )  # fmt: skip
 BATCH_OUTCOMES = ("staged", "rejected", "skipped", *load_runs.OUTCOMES)
@@ -100,6 +101,8 @@ def _of_batch(row: Mapping[str, Any]) -> Receipt:
         conflicts=row["conflicts"],
         rejects=row["reasons"],
         **inbox.by_time(row, row["reasons"]),
+        ambiguous=row["ambiguous"],
+        shifted=row["shifted"],
         watermark_before=row["watermark_before"],
         watermark_after=row["watermark_before"],
         stages_run=row["stages_run"],

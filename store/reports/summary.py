@@ -26,6 +26,8 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
         "skipped": totals["skipped"],
         "late": totals["late"],
         "stale": totals["stale"],
+        "ambiguous": totals["ambiguous"],
+        "shifted": totals["shifted"],
         "fresh": totals["fresh"],
         "loaded": sum(loads.values()),
         "inserted": loads["inserted"],

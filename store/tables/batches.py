@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from store import database
 from store.database.schema import batches, contracts
 
-AT_STAGE = ("received", "staged", "rejected", "skipped", "late", "stale")
+AT_STAGE = ("received", "staged", "rejected", "skipped", "late", "stale", "ambiguous", "shifted")
 AT_LOAD = ("inserted", "updated", "superseded", "duplicates", "conflicts")  # in the order of lineage.OUTCOMES
 COUNTERS = (*AT_STAGE, *AT_LOAD)
 
@@ -22,7 +22,8 @@ COUNTERS = (*AT_STAGE, *AT_LOAD)
 class Batch:
     """What became of one batch when it was received: its receipt.
 
-    received = staged + rejected + skipped; `late` and `stale` are flags of valid records: see `by_time`.
+    received = staged + rejected + skipped; `late`, `stale`, `ambiguous` and `shifted` are flags of valid records: see
+    `by_time`.
     """
 
     id: str
@@ -45,6 +46,8 @@ class Batch:
     watermark_before: str | None
     processed_at: str
     stages_run: list[str] = field(default_factory=list)  # a stage that was off is absent
+    ambiguous: int = 0  # times that exist twice in the zone of their source
+    shifted: int = 0  # times that do not exist there
     parts: list[str] = field(default_factory=list)  # of a split batch: the ids of its halves
 
 

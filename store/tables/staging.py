@@ -15,7 +15,7 @@ from store.database.schema import POSITION_BITS, batch_of, staged_id
 # their defaults.
 PLAIN_COLUMNS = ("id", "source", "key", "ts", "content_hash", "line")
 
-LATE, STALE = 1, 2  # bits of `flags`
+LATE, STALE, AMBIGUOUS, SHIFTED = 1, 2, 4, 8  # bits of `flags`
 
 
 def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:

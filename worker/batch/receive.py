@@ -126,6 +126,8 @@ def _receipt(
         skipped=len(judged.skipped),
         late=judged.late,
         stale=judged.stale,
+        ambiguous=judged.ambiguous,
+        shifted=judged.shifted,
         reasons=dict(Counter(bad.faults[0].reason for bad in judged.bad).most_common()),
         seconds=seconds,
         watermark_before=verdict.watermark,

@@ -19,7 +19,7 @@ from worker.judge.faults import Rejection, invalid, missing
 from worker.judge.functions import call, load_function
 from worker.judge.notation import Notation
 from worker.judge.parse import Unusable
-from worker.judge.times import digits_reader, integer_of, time_reader
+from worker.judge.times import digits_reader, integer_of, oddity_reader, time_reader
 from worker.settings import SourceSettings
 
 Getter = Callable[[dict[str, Any]], Any]
@@ -57,6 +57,7 @@ class Adapter:
         self.has_decimals = contract.has_decimals
         self.changes_records = bool(self.getters or self.constants or self.defaults or self.function)
         self.read_time = time_reader(source)
+        self.read_oddity = oddity_reader(source)
         self.below_microseconds = digits_reader(source)
         self.sequence = source.sequence
         self.read_sequence = sequence_reader(source.sequence, notation) if source.sequence else None

@@ -17,6 +17,7 @@ class Accepted(NamedTuple):
     values: tuple[Any, ...]  # the contract's columns, in their order
     sequence: int = 0  # orders versions of one time
     deleted: bool = False  # a tombstone: all but key and time is None
+    flags: int = 0  # AMBIGUOUS, SHIFTED
 
 
 class Valid(NamedTuple):
@@ -24,7 +25,7 @@ class Valid(NamedTuple):
 
     position: int
     record: Accepted
-    flags: int  # LATE, STALE
+    flags: int  # LATE, STALE, AMBIGUOUS, SHIFTED
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Records:
         """No records yet, of a contract with so many columns."""
         return cls([[] for _ in range(width)])
 
-    def append(self, position: int, record: Accepted, flags: int = 0) -> None:
+    def append(self, position: int, record: Accepted) -> None:
         row = (
             position,
             record.key,
@@ -58,7 +59,7 @@ class Records:
             bytearray(record.content_hash),
             record.extra,
             record.sequence,
-            flags,
+            record.flags,
         )
         for column, value in zip(self._columns(), (*row, *record.values), strict=True):
             column.append(value)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from store import hashing, payload
-from store.tables.staging import LATE, STALE
+from store.tables.staging import AMBIGUOUS, LATE, SHIFTED, STALE
 from worker.contract import Contract
 from worker.judge.adapt import Adapter
 from worker.judge.columnwise.quick import Quick, QuickVerdict
@@ -73,6 +73,7 @@ def judge_for(
         reads_iso=adapter.reads_iso,
         read_besides=adapter.read_besides,
         notation=notation,
+        read_oddity=adapter.read_oddity,
     )
     tombstones = Tombstones(source, contract, validator) if source.deleted else None
     quick = Quick(contract, source, adapter)
@@ -107,6 +108,8 @@ class Judged:
     skipped: Records = field(default_factory=lambda: Records.empty(0))
     late: int = 0
     stale: int = 0
+    ambiguous: int = 0
+    shifted: int = 0
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds; one that was off is absent
 
 
@@ -255,13 +258,17 @@ def _flag(passage: Passage, clock: Clock, judge: Judge, accepted: Records) -> No
             passage.reject(position, rejection, None, accepted.keys[row])
             rejected.add(row)
             continue
-        accepted.flags[row] = flags
+        accepted.flags[row] |= flags
         judged.late += bool(flags & LATE)
         judged.stale += bool(flags & STALE)
         if flags & LATE and judge.source.late == "skip":
             skipped.append(row)
     if share:
         judged.seconds["freshness"] = round(time.perf_counter() - started, 6)
+    for row, flags in enumerate(accepted.flags if judge.adapter.read_oddity else ()):
+        if flags and row not in rejected:
+            judged.ambiguous += bool(flags & AMBIGUOUS)
+            judged.shifted += bool(flags & SHIFTED)
     gone = rejected.union(skipped)
     judged.skipped = accepted.take(skipped)
     judged.valid = (

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from store import timestamps
+from worker.judge.local_times import LocalZone, PlainTimes
 from worker.judge.parse import BLANKS, NUMBER_CHARACTERS
 from worker.settings import SourceSettings
 
@@ -16,15 +16,31 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def time_reader(source: SourceSettings) -> Callable[[Any], datetime]:
-    """A function from a raw `ts` to an aware datetime; it raises ValueError with what is wrong."""
+def time_reader(source: SourceSettings, *, plain: bool = False) -> Callable[[Any], datetime]:
+    """A function from a raw `ts` to an aware datetime; it raises ValueError with what is wrong.
+
+    A `plain` one raises it for local times that exist twice or not at all, whatever becomes of them.
+    """
     if source.ts_unit:
         per_second = UNITS_PER_SECOND[source.ts_unit]
         return lambda value: from_epoch(value, per_second)
-    zone = zone_of(source)
+    zone = zone_of(source, PlainTimes if plain else LocalZone)
     if layout := source.ts_format:
-        return lambda value: from_layout(value, layout, zone)
-    return lambda value: from_iso(value, zone)
+        return lambda value: in_utc(from_layout(value, layout), zone)
+    return lambda value: in_utc(from_iso(value), zone)
+
+
+def oddity_reader(source: SourceSettings) -> Callable[[Any], int] | None:
+    """A function from a raw `ts`, which was read, to AMBIGUOUS, SHIFTED or 0; None where all times are ordinary."""
+    zone = zone_of(source)
+    if source.ts_unit or not isinstance(zone, LocalZone):
+        return None
+
+    def oddity(value: Any) -> int:
+        moment = from_layout(value, source.ts_format) if source.ts_format else from_iso(value)
+        return zone.kind(moment) if moment.tzinfo is None else 0
+
+    return oddity
 
 
 BELOW_MICROSECONDS = re.compile(r"[.,][0-9]{6}([0-9]{1,12})")
@@ -61,11 +77,11 @@ def integer_of(value: Any) -> int | None:
     return value if type(value) is int else None
 
 
-def zone_of(source: SourceSettings) -> tzinfo | None:
+def zone_of(source: SourceSettings, local: type[LocalZone] = LocalZone) -> tzinfo | LocalZone | None:
     """The zone of a ts without offset; None where that is refused."""
     if source.assume_tz == "reject":
         return None
-    return UTC if source.assume_tz == "UTC" else ZoneInfo(source.assume_tz)
+    return UTC if source.assume_tz == "UTC" else local(source)
 
 
 def from_epoch(value: Any, per_second: int) -> datetime:
@@ -87,8 +103,8 @@ def from_epoch(value: Any, per_second: int) -> datetime:
         raise ValueError("lies outside the years 1 to 9999: is ts_unit right?") from None
 
 
-def from_iso(value: Any, zone: tzinfo | None) -> datetime:
-    """ISO 8601 / RFC 3339 text; without an offset it is read in `zone`, or refused where that is None."""
+def from_iso(value: Any) -> datetime:
+    """ISO 8601 / RFC 3339 text; naive without an offset."""
     if not isinstance(value, str):
         raise ValueError("should be ISO 8601 text; name ts_unit for a source that sends epoch numbers")
     value = value.strip(BLANKS)
@@ -96,10 +112,9 @@ def from_iso(value: Any, zone: tzinfo | None) -> datetime:
     if value[4:5] != "-" or (len(value) > 10 and value[10] not in "Tt "):
         raise ValueError("should be ISO 8601, like 2025-01-15T12:00:00Z")
     try:
-        moment = datetime.fromisoformat(value[:-1] + "Z" if value[-1] == "z" else value)
+        return datetime.fromisoformat(value[:-1] + "Z" if value[-1] == "z" else value)
     except ValueError:
         raise ValueError(_why_no_time(value)) from None
-    return in_utc(moment, zone)
 
 
 NO_DAY = "names a day that does not exist: check the month and the day"
@@ -127,28 +142,29 @@ def _why_no_time(text: str) -> str:
     return "should be ISO 8601, like 2025-01-15T12:00:00Z"
 
 
-def from_layout(value: Any, layout: str, zone: tzinfo | None) -> datetime:
-    """Text in strptime's `layout`; one without an offset is read in `zone`."""
+def from_layout(value: Any, layout: str) -> datetime:
+    """Text in strptime's `layout`; naive without an offset."""
     if not isinstance(value, str):
         raise ValueError(f"should be text like {layout}")
     try:
         if not value.isascii() and OTHER_DIGIT.search(value):
             raise ValueError("other digits")
-        moment = datetime.strptime(value.strip(BLANKS), layout)
+        return datetime.strptime(value.strip(BLANKS), layout)
     except ValueError as error:
         # The library words it so; where it does not, the general message is no lie.
         no_time = {"day is out of range for month": NO_DAY, "second must be in 0..59": LEAP_SECOND}
         raise ValueError(no_time.get(str(error), f"should be text like {layout}")) from None
-    return in_utc(moment, zone)
 
 
-def in_utc(moment: datetime, zone: tzinfo | None) -> datetime:
+def in_utc(moment: datetime, zone: tzinfo | LocalZone | None) -> datetime:
     """A moment with its offset honoured, or read in `zone`, or refused where that is None."""
-    if moment.tzinfo is None:
-        if zone is None:
-            raise ValueError("has no offset, and this source's assume_tz is reject")
-        moment = moment.replace(tzinfo=zone)
     try:
+        if moment.tzinfo is None:
+            if zone is None:
+                raise ValueError("has no offset, and this source's assume_tz is reject")
+            if isinstance(zone, LocalZone):
+                return zone.in_utc(moment)
+            moment = moment.replace(tzinfo=zone)
         return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("lies outside the years 1 to 9999") from None
@@ -188,7 +204,7 @@ class Times:
     """How one source writes its times, for whole columns of them."""
 
     def __init__(self, source: SourceSettings) -> None:
-        self._read = time_reader(source)
+        self._read = time_reader(source, plain=True)
         self._below = digits_reader(source)
         self._per_second = UNITS_PER_SECOND[source.ts_unit] if source.ts_unit else None
         self._reads_iso = not source.ts_unit and not source.ts_format

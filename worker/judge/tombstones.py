@@ -40,7 +40,7 @@ class Tombstones:
         adapted = self._adapter.adapt(raw)
         given = {name: adapted.get(name) for name in self._inputs}
         faults = [missing(self._inputs[name]) for name, value in given.items() if is_blank(value)]
-        sequence = 0
+        sequence, ts_text = 0, given[self._ts]
         if not is_blank(given[self._ts]):
             sequence = self._validator.below_microseconds(given[self._ts])
             try:
@@ -52,7 +52,8 @@ class Tombstones:
         fields = self._validated(given)
         key, ts = key_text(fields["key"]), timestamps.to_text(fields["ts"])
         content = hashing.digest(canonical({"deleted": True, "key": key, "ts": ts}))
-        return Accepted(key, ts, content, None, (None,) * self._width, sequence, deleted=True)
+        accepted = Accepted(key, ts, content, None, (None,) * self._width, sequence, deleted=True)
+        return self._validator.flagged(accepted, ts_text)
 
     def _validated(self, given: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -47,6 +47,7 @@ class Validator:
         reads_iso: bool = False,
         read_besides: frozenset[str] = frozenset(),
         notation: Notation | None = None,
+        read_oddity: Callable[[Any], int] | None = None,
     ) -> None:
         self._contract = contract
         self._read_besides = read_besides  # fields beyond the contract that the source's settings name
@@ -56,6 +57,7 @@ class Validator:
         self.below_microseconds = below_microseconds
         self.reads_iso = reads_iso  # and nothing else
         self.notation = notation  # of numbers, where it is not JSON's
+        self.read_oddity = read_oddity  # of times, in a zone whose clock is changed
         self._validate = contract.model.__pydantic_validator__.validate_python
         self._inputs = contract.inputs
         self._ts_input = next(given for given, field in contract.inputs.items() if field == "ts")
@@ -90,7 +92,12 @@ class Validator:
         except Exception as error:
             raise self._rejection(raw, error) from None
         extra = self.extras(raw) if len(raw) > len(given) else None
-        return self._accept(model.__dict__, extra, self.below_microseconds(raw[self._ts_input]))
+        accepted = self._accept(model.__dict__, extra, self.below_microseconds(raw[self._ts_input]))
+        return self.flagged(accepted, raw[self._ts_input]) if self.read_oddity else accepted
+
+    def flagged(self, accepted: Accepted, ts: Any) -> Accepted:
+        """A record with a flag where its local time, as it was given, exists twice or not at all."""
+        return accepted._replace(flags=self.read_oddity(ts)) if self.read_oddity else accepted
 
     def accept_unvalidated(self, raw: dict[str, Any]) -> Accepted:
         """The record with nothing checked but what the tables need: a key, a time, values their columns hold.
@@ -113,7 +120,7 @@ class Validator:
             raise Rejection(invalid("ts", str(error))) from None
         for field, kind in self._columns:
             given[field] = fitting(field, given[field], kind)
-        return self._accept(given, self.extras(raw), sequence)
+        return self.flagged(self._accept(given, self.extras(raw), sequence), raw[self._ts_input])
 
     def _read_numbers(self, given: dict[str, Any], notation: Notation) -> list[Fault]:
         """Puts the numbers among these as JSON writes them; what is wrong with those that are none."""

@@ -38,6 +38,9 @@ def _receipt(receipt: dict[str, Any]) -> list[str]:
         "late, stale, fresh": f"{receipt['late']:,}, {receipt['stale']:,}, {receipt['fresh']:,}"
         if receipt["late"] or receipt["stale"]
         else "",
+        "local times": f"{receipt['ambiguous']:,} exist twice, {receipt['shifted']:,} do not exist and were shifted"
+        if receipt["ambiguous"] or receipt["shifted"]
+        else "",
         "watermark": f"{before or 'none'} → {after or 'none'}" if before or after else "",
         "stages": ", ".join(f"{name} {_took(receipt, name)}" for name in receipt["stages_run"]),
         "error": receipt["error"] or "",

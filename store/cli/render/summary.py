@@ -46,7 +46,10 @@ def report(found: dict[str, Any]) -> list[Any]:
 
 
 def _totals(found: dict[str, Any]) -> Listing:
-    times = ("late", "stale", "fresh") if found["stale"] else ("late",) if found["late"] else ()
+    times: tuple[str, ...] = (
+        ("late", "stale", "fresh") if found["stale"] else ("late",) if found["late"] else ()
+    )
+    times += tuple(name for name in ("ambiguous", "shifted") if found[name])
     notes = {
         "input_records": ", ".join(f"{found[name]:,} {name}" for name in times),
         "duplicates": f"{found['dedupe']['hit_rate']:.1%} of loaded records",

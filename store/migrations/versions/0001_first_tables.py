@@ -275,6 +275,8 @@ def upgrade() -> None:
         sa.Column("conflicts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("late", sa.Integer(), nullable=False),
         sa.Column("stale", sa.Integer(), nullable=False),
+        sa.Column("ambiguous", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("shifted", sa.Integer(), server_default="0", nullable=False),
         sa.Column("reasons", sa.Text(), nullable=False),
         sa.Column("seconds", sa.Text(), nullable=False),
         sa.Column("watermark_before", sa.Text(), nullable=True),

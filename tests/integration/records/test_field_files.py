@@ -230,3 +230,38 @@ def test_another_dialect_is_another_delivery(plant: Plant) -> None:
     plant.run(data, "a.csv", source="plant", dialect={"thousands": ".", "decimal": ","})
     assert [row["value"] for row in plant.rows()] == [1500.0]
     assert len(plant.rows("deliveries", order="seq")) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "times", "counts"),
+    [
+        ("", {"fold": "00:30", "fold2": "23:30"}, (1, 0, 2)),
+        (
+            'ambiguous = "later"\nnonexistent = "shift"\n',
+            {"gap": "01:30", "fold": "01:30", "fold2": "23:30"},
+            (1, 1, 1),
+        ),
+        ('ambiguous = "reject"\n', {"fold2": "23:30"}, (0, 0, 3)),
+    ],
+)
+def test_hours_of_a_changed_clock_are_what_the_source_says_and_counted(
+    plant: Plant, settings: str, times: dict[str, str], counts: tuple[int, int, int]
+) -> None:
+    """Refuses a time that nobody chose, without a word."""
+    zone = 'fields.ts = "stamp"\nts_format = "%d.%m.%Y %H:%M"\nassume_tz = "Europe/Berlin"\n'
+    plant.configure(f"[sources.plant]\n{zone}{settings}")
+    plant.run(FIELD / "dst" / "d.csv", source="plant")
+    assert {row["key"]: row["ts"][11:16] for row in plant.rows()} == times
+    report = plant.report()
+    assert (report["ambiguous"], report["shifted"], report["rejected"]) == counts
+    assert plant.violations() == []
+
+
+def test_only_local_times_without_doubt_are_ordinary(plant: Plant) -> None:
+    plant.configure('[sources.iso]\nassume_tz = "Europe/Berlin"\n')
+    plant.run(FIELD / "dst" / "iso.csv", source="iso")
+    report = plant.report()
+    assert (report["ambiguous"], report["shifted"]) == (1, 0)
+    assert {letter.record_key for letter in plant.letters() if "Europe/Berlin" in str(letter.errors)} == {
+        "t14"
+    }

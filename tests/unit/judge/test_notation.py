@@ -49,7 +49,7 @@ def test_a_number_is_read_in_one_way_or_not_at_all(text: str, number: str | None
         (Notation("\u066b", "\u066c"), "1\u066c234\u066b5"),
     ],
 )  # fmt: skip
-def test_marks_of_other_countries(notation: Notation, text: str) -> None:
+def test_signs_of_other_countries(notation: Notation, text: str) -> None:
     assert notation.plain(text) == "1234.5"
 
 
@@ -57,9 +57,9 @@ def test_marks_of_other_countries(notation: Notation, text: str) -> None:
     st.decimals(allow_nan=False, allow_infinity=False, places=4),
     st.sampled_from([(",", "."), (".", ","), (",", " ")]),
 )
-def test_what_a_program_writes_is_read_as_the_number_it_was(number: Decimal, marks: tuple[str, str]) -> None:
-    text = f"{number:,.4f}".translate(str.maketrans({".": marks[0], ",": marks[1]}))
-    assert Decimal(Notation(*marks).plain(text) or "") == number
+def test_what_a_program_writes_is_read_as_the_number_it_was(number: Decimal, signs: tuple[str, str]) -> None:
+    text = f"{number:,.4f}".translate(str.maketrans({".": signs[0], ",": signs[1]}))
+    assert Decimal(Notation(*signs).plain(text) or "") == number
 
 
 def judged(
