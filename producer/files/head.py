@@ -63,6 +63,7 @@ _WIDE_ASCII: tuple[tuple[re.Pattern[bytes], str], ...] = (
 )
 _MARKUP = re.compile(rb"\s*<(!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 _TAR_MAGIC, _TAR_AT, _TAR_HEADER_BYTES = b"ustar", 257, 512
+_BLANKS = " \t\n\r\v\f"  # a record separator is none, though Python strips it
 _DECODER = json.JSONDecoder()
 _AS_JSON = "send it with --format json"
 _ONE_A_LINE = "put each record on a line of its own, without commas between them"
@@ -133,7 +134,9 @@ def _no_lines(source: Source) -> Problem | None:
     is_cut = len(head) == HEAD_BYTES
     if is_cut and b"\n" in head.lstrip():
         head = head[: head.rfind(b"\n")]
-    text = head.decode("utf-8", "replace").strip()
+    text = head.decode("utf-8", "replace").strip(_BLANKS)
+    if text.startswith("\x1e"):
+        return "this is a sequence of JSON texts (RFC 7464), not NDJSON", _AS_JSON
     if not text.startswith(("{", "[")):
         return None
     lines = [line for line in text.split("\n") if line.strip()]

@@ -33,6 +33,8 @@ from worker.queue.message import Opaque
 _BLOCK_RECORDS, _BLOCK_BYTES = 1000, 1 << 20
 _SHOWN_KEYS = 10
 _BETWEEN_DOCUMENTS = re.compile(rb"[ \t\n\r\x1e]*+")  # RFC 7464 has a record separator before each
+_SEPARATOR = 0x1E
+_TO_SEPARATOR = re.compile(rb"[^\x1e]*+")
 _BETWEEN_PIECES = re.compile(rb"[ \t\n\r,]*+")
 _IN_PIECE = re.compile(rb'(?:[^"\[\]{},]++|"%b")*+' % CHARACTERS)
 # What is ordinary, in one step. What is deeper is read bracket by bracket.
@@ -72,12 +74,19 @@ def records_path(value: str) -> list[str]:
 
 
 def _records(cursor: Cursor, path: list[str] | None, name: str) -> Records:
+    is_sequence = cursor.run(SPACE) == _SEPARATOR
     while (byte := cursor.run(_BETWEEN_DOCUMENTS)) != END:
         if path is not None:
             yield from _Document(cursor, path, name).records()
         elif byte == ARRAY:
             cursor.pos += 1
             yield from _elements(cursor)
+        elif is_sequence:
+            # No text holds a separator, so what is wrong with one text is wrong with that one alone.
+            line = cursor.line()
+            cursor.begin_record()
+            cursor.run(_TO_SEPARATOR)
+            yield line, cursor.take()
         else:
             line = cursor.line()
             if (payload := take_value(cursor, in_array=False)) is None:

@@ -13,6 +13,7 @@ FORMATS: dict[str, Format] = {
     ".json": "json",
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
+    ".json-seq": "json",
     ".csv": "csv",
     ".tsv": "csv",
 }

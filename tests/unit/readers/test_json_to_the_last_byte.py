@@ -18,6 +18,7 @@ from producer.files import open as readers
 from producer.files.batches import Payload
 from producer.files.open import open_records
 from store.errors import InputError
+from worker.queue.message import Opaque
 
 from .reading import MIB, Endless, payloads, read
 
@@ -271,3 +272,26 @@ def test_memory_stays_bounded_however_long_what_is_no_document_is(
         assert tracemalloc.get_traced_memory()[1] < MIB
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("chunk", [1, 3, MIB])
+def test_a_broken_text_of_a_sequence_costs_itself_alone(chunk: int) -> None:
+    """RFC 7464, 2.3: a text that was cut short, or holds several, does not spoil those behind the next separator."""
+    texts = [A, b'{"a":', b'{"a":"x', b'{"a":1}}', A + B, b"}", b"nul", b"[1,2]", b'{"a":\n1}', B]
+    data = b"".join(b"\x1e%b\n" % text for text in texts) + b"\x1e\x1e\n \x1e" + B[:-1]
+    expected = [*texts[:7], b"1", b"2", *texts[8:], B[:-1]]
+    found = read(data, format="json", chunk=chunk)
+    assert [payload for _, payload in found] == expected
+    assert [line for line, _ in found] == [1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 11, 13]
+
+
+def test_a_text_of_a_sequence_beyond_the_limit_is_one_record() -> None:
+    found = payloads(
+        b"\x1e" + A + b"\n\x1e" + b"x" * 9000 + b"\n\x1e" + B, format="json", max_record_bytes=100
+    )
+    assert [isinstance(each, Opaque) for each in found] == [False, True, False]
+
+
+def test_a_sequence_that_is_sent_as_ndjson_is_named() -> None:
+    with pytest.raises(InputError, match=r"a sequence of JSON texts .*: send it with --format json"):
+        read(b"\x1e" + A + b"\n\x1e" + B, format="ndjson", check_head=True)
