@@ -7,7 +7,7 @@ import csv
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Self
 
 from store.errors import ConfigError
@@ -19,6 +19,7 @@ csv_reader = partial(csv.reader, strict=True)
 _WHITESPACE = b" \t\n\r\v\f"
 UTF_8 = "utf-8"
 MOST_SKIPPED = 1_000_000
+BLANKS = " \t"
 # Those that are no text in a file, and those in which what a byte means depends on bytes long before it.
 _NOT_OF_FILES = re.compile(
     r"utf-?7|hz|iso2022.*|idna|punycode|undefined|charmap|mbcs|oem|(raw[-_])?unicode[-_]escape"
@@ -116,6 +117,11 @@ class Dialect:
         """The bytes of a blank line; a delimiter is not blank, for it separates two empty cells."""
         return _WHITESPACE.replace(self.delimiter.encode(), b"")
 
+    @property
+    def blanks_behind_quotes(self) -> str:
+        """The blanks that may stand between a quote that closes a cell and the delimiter."""
+        return BLANKS.replace(self.delimiter, "").replace(self.quotechar, "") if self.trim else ""
+
     def rows(self, texts: Iterable[str]) -> list[list[str]]:
         """The cells of each row. Raises csv.Error for what is no row."""
         rows = self._read(texts)
@@ -129,6 +135,8 @@ class Dialect:
         return [name.strip() for name in self._read([header])[0]]
 
     def _read(self, texts: Iterable[str]) -> list[list[str]]:
+        if self.trim:
+            texts = self._closed(list(texts))
         if self.escapechar:  # without a line's end the reader waits for one behind an escaped line break
             texts = [text + "\n" for text in texts]
         rows = list(
@@ -142,6 +150,14 @@ class Dialect:
         )
         return [[cell.strip() for cell in row] for row in rows] if self.trim else rows
 
+    def _closed(self, texts: list[str]) -> list[str]:
+        """The rows without blanks behind quotes that close a cell: the strict reader refuses them."""
+        signs = [self.quotechar + blank for blank in self.blanks_behind_quotes]
+        if not any(sign in text for text in texts for sign in signs):
+            return texts
+        cells = _cells(self)
+        return [cells.sub(r"\1", text) for text in texts]
+
     def to_wire(self) -> dict[str, Any]:
         return asdict(self) | {"null_values": list(self.null_values)}
 
@@ -151,6 +167,19 @@ class Dialect:
         if type(wire["null_values"]) is not list:  # a text would give its characters
             raise TypeError("null_values must be a list")
         return cls(**{each.name: wire[each.name] for each in fields(cls)})
+
+
+@lru_cache(maxsize=64)
+def _cells(dialect: Dialect) -> re.Pattern[str]:
+    """Cell by cell: all of it, and the blanks behind the quote that closes it."""
+    delimiter, quote, blanks = map(
+        re.escape, (dialect.delimiter, dialect.quotechar, dialect.blanks_behind_quotes)
+    )
+    escape = re.escape(dialect.escapechar or "")
+    escaped = rf"|{escape}[\s\S]" if escape else ""
+    quoted = rf"{quote}(?:[^{quote}{escape}]++|{quote}{quote}{escaped})*+{quote}(?=[{blanks}]*+(?:{delimiter}|\r?\Z))"
+    plain = rf"(?:[^{delimiter}{escape}]++{escaped})*+"
+    return re.compile(rf"((?:\A|{delimiter})\x20*+(?:{quoted}|{plain}))([{blanks}]*+)")
 
 
 def fitting(cells: list[str], header: list[str]) -> list[str] | None:

@@ -27,11 +27,15 @@ class State(Enum):
     )
     ESCAPED = "behind an escape in a cell without quotes"
     ESCAPED_QUOTED = "behind an escape in a quoted cell"
+    CLOSED = "behind blanks behind a quote in a quoted cell, which are no part of it"
     COMMENT = "in a line that is no row"
 
     @property
     def is_quoted(self) -> bool:
         return self in (State.QUOTED, State.ESCAPED_QUOTED)
+
+
+ENDING = (State.START, State.PLAIN, State.QUOTE, State.CLOSED)  # where a newline ends the row
 
 
 class RowEnds:
@@ -46,12 +50,14 @@ class RowEnds:
         escapechar = (dialect.escapechar or "").encode()
         escape = re.escape(escapechar)
         space = rb"\x20*+" if dialect.trim else b""
+        self._blanks = dialect.blanks_behind_quotes.encode()
+        blanks = rb"[%b]*+" % re.escape(self._blanks) if self._blanks else b""
 
         def row(newline: bytes) -> bytes:
             """A row by the rules, whose cells do not hold this byte."""
             escaped = rb"|%b%b" % (escape, rb"[^\n]" if newline else rb"[\s\S]") if escape else b""
-            quoted = rb"%b(?:[^%b%b%b]++|%b%b%b)*+%b(?=%b|\r?\n)" % (
-                quote, quote, escape, newline, quote, quote, escaped, quote, delimiter,
+            quoted = rb"%b(?:[^%b%b%b]++|%b%b%b)*+%b%b(?=%b|\r?\n)" % (
+                quote, quote, escape, newline, quote, quote, escaped, quote, blanks, delimiter,
             )  # fmt: skip
             plain = rb"(?!%b)(?:[^%b%b\n]++%b)*+" % (quote, delimiter, escape, escaped)
             cell = rb"%b(?:%b|%b)" % (space, quoted, plain)
@@ -91,7 +97,7 @@ class RowEnds:
                 pos = self._end(self._in_quoted, data, pos)
             if pos == size:
                 return -1, state
-            if data[pos] == ord("\n") and state in (State.START, State.PLAIN, State.QUOTE):
+            if data[pos] == ord("\n") and state in ENDING:
                 return pos, State.START
             state, passed = self._next(state, data[pos])
             pos += passed
@@ -105,8 +111,11 @@ class RowEnds:
                 return (State.START if byte == self._delimiter else State.ESCAPED), 1
             case State.QUOTED:
                 return (State.QUOTE if byte == self._quote else State.ESCAPED_QUOTED), 1
-            case State.QUOTE:
+            case State.QUOTE | State.CLOSED:
                 closed = {self._delimiter: State.START, ord("\r"): State.PLAIN}
+                closed |= dict.fromkeys(self._blanks, State.CLOSED)
+                if state is State.CLOSED:
+                    closed[self._quote] = State.QUOTE  # so the quote before the blanks closed nothing
                 return closed.get(byte, State.QUOTED), byte in closed or byte == self._quote
             case _:
                 return (State.QUOTED if state.is_quoted else State.PLAIN), 1

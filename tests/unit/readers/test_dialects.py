@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 
 import pytest
@@ -154,3 +155,43 @@ def test_a_cell_that_is_a_null_value_is_empty_and_a_name_is_not() -> None:
     assert dialect.rows(["NA,x,-,N"]) == [["", "x", "", "N"]]
     assert dialect.names("NA,b") == ["NA", "b"]
     assert Dialect(null_values=("NA",), trim=True).rows([' NA, "NA"']) == [["", ""]]
+
+
+@CHUNKS
+def test_blanks_behind_a_closing_quote_are_no_part_of_the_cell(chunk: int) -> None:
+    """Refuses a dead letter for each row that a program has padded, and a cut within a cell."""
+    data = b'a , b\n "x, "" ,y"  ,1\n"p\nq"\t,"2" \r\n3,4\n'
+    dialect = Dialect(trim=True)
+    rows = found(data, chunk, trim=True)
+    assert [line for line, _ in rows] == [2, 3, 5]
+    cells = [dialect.rows([row.decode()])[0] for _, row in rows if isinstance(row, bytes)]
+    assert cells == [['x, " ,y', "1"], ["p\nq", "2"], ["3", "4"]]
+    with pytest.raises(csv.Error):
+        Dialect().rows(['"2" '])
+
+
+TRIMMED = st.text(st.sampled_from("ab,\"'\n\t\\ é"), max_size=6)
+PADDING = st.tuples(st.sampled_from(["", " ", "  "]), st.sampled_from(["", " ", "\t ", "  "]))
+
+
+@given(
+    rows=st.lists(st.tuples(TRIMMED, TRIMMED), min_size=1, max_size=5),
+    padding=st.lists(PADDING, min_size=10, max_size=10),
+    delimiter=st.sampled_from(",\t;"),
+    chunk=st.integers(1, 20),
+)
+def test_padded_cells_are_read_back_without_their_blanks(
+    rows: list[tuple[str, str]], padding: list[tuple[str, str]], delimiter: str, chunk: int
+) -> None:
+    around = iter(padding)
+
+    def padded(cell: str) -> str:
+        before, behind = next(around)
+        quoted = cell.replace('"', '""')
+        return f'{before}"{quoted}"{behind.replace(delimiter, "")}'
+
+    text = f"k{delimiter}l\n" + "".join(delimiter.join(map(padded, row)) + "\n" for row in rows)
+    dialect = Dialect(delimiter, trim=True)
+    read_back = [row.decode() for _, row in found(text.encode(), chunk, delimiter=delimiter, trim=True)]  # type: ignore[union-attr]
+    assert dialect.rows(read_back) == [[cell.strip() for cell in row] for row in rows]
+    assert [dialect.rows([row])[0] for row in read_back] == dialect.rows(read_back)
