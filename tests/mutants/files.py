@@ -34,6 +34,54 @@ FILES = (
         ("producer/files/csv.py", "            if self._begun.state.is_quoted:", "            if False:"),
     ),
     mutant(
+        "encodings: a byte that does not decode is left out",
+        (
+            "producer/files/transcoding.py",
+            'return "".join(chr(_FIRST + byte) for byte in error.object[error.start : error.end]), error.end',
+            'return "", error.end',
+        ),
+    ),
+    mutant(
+        "encodings: a record is not given its own bytes back",
+        ("producer/files/open.py", "transcoder.restored(blocks) if transcoder else blocks", "blocks"),
+    ),
+    mutant(
+        "rows: a quote in a comment opens a cell",
+        (
+            "producer/files/rows.py",
+            "return State.COMMENT if self.comment and data.startswith(self.comment, pos) else State.START",
+            "return State.START",
+        ),
+    ),
+    mutant(
+        "sequences: a broken text spoils the texts behind it",
+        ("producer/files/json.py", "        elif is_sequence:", "        elif False:"),
+    ),
+    mutant(
+        "notation: a number in JSON's notation is one in any",
+        (
+            "worker/judge/notation.py",
+            "return Unusable(self.why) if strictly or not value.strip(NUMBER_CHARACTERS) else value",
+            "return value",
+        ),
+    ),
+    mutant(
+        "local times: the quick way takes those that exist twice",
+        (
+            "worker/judge/local_times.py",
+            "        if self.kind(moment):\n            raise",
+            "        if False:\n            raise",
+        ),
+    ),
+    mutant(
+        "letters: bytes that did not decode are read as UTF-8 in a replay",
+        (
+            "worker/judge/undecoded.py",
+            "Opaque(letter.raw, letter.size, None) if is_undecoded(letter) else ",
+            "",
+        ),
+    ),
+    mutant(
         "dialect: the worker reads rows by the usual one",
         (
             "worker/judge/stages.py",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.files.batches import Payload
+from producer.files.transcoding import Transcoder
 from store.csv_reader import Dialect, encoding_name
 from store.errors import ConfigError, InputError
 from worker.queue.message import Opaque
 
-from .reading import read
+from .reading import MIB, read
 
 ENCODINGS = ["cp1252", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp500", "gb18030"]
 LINES = 'key,name\na,"kühl\nung"\nb,ÿþ\n'
@@ -150,3 +153,17 @@ def test_a_file_in_its_encoding_passes_the_look(encoding: str) -> None:
     assert read(data, format="csv", dialect=Dialect(encoding=encoding), check_head=True) == [
         (2, "ä".encode())
     ]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "gb18030"])
+def test_a_long_text_is_decoded_in_bounded_memory(encoding: str) -> None:
+    """Also one without a line's end, and with bytes that do not decode."""
+    pieces = ("ü" * (1 << 15)).encode(encoding), b"\x81\x8d\x00\xd8"
+    tracemalloc.start()
+    try:
+        size = sum(map(len, Transcoder(encoding).utf_8(piece for _ in range(100) for piece in pieces)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 4 * MIB
+    assert peak < MIB

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import pytest
+from typer.testing import CliRunner
 
+from producer.cli import enqueue
+from producer.cli.app import app
 from producer.feed import Feed, until_fault
 from producer.settings import ProducerSettings
+from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
 from store.tables.deliveries import Delivery
 from worker.contract import load_contract
@@ -104,3 +114,62 @@ def test_options_that_fit_no_file_are_found_without_opening_it() -> None:
     with pytest.raises(ConfigError, match="not UTF-8"):
         feed(records=os.fsdecode(b"\xe9"))
     feed().check_options("nowhere.txt")  # a fault of that file, not of the options
+
+
+def test_an_option_goes_before_the_setting_and_makes_another_delivery(tmp_path: Path) -> None:
+    """Refuses a file that is known already, though an option reads it otherwise."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"key;name\n")
+    ids = []
+    options: list[dict[str, Any]] = [
+        {}, {"delimiter": ";"}, {"encoding": "latin-1"}, {"encoding": "ISO-8859-1"}, {"skip_rows": 0}, {"decimal": ","},
+        {"null_values": ["x"]}, {"comment": "#"},
+    ]  # fmt: skip
+    for each in options:
+        one = replace(feed("csv"), options=each)
+        with one.open(str(path)) as file:
+            ids.append(one.delivery(file).id)
+            assert file.header == ["key", "name"] if each.get("delimiter") else ["key;name"]
+    assert ids[2] == ids[3]
+    assert ids[0] == ids[4]
+    assert len(set(ids)) == 6
+
+
+def test_a_named_stream_is_another_delivery_under_other_options() -> None:
+    def delivered(**options: Any) -> str:
+        one = replace(feed("csv"), options=options)
+        with (
+            mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"key\n"))),
+            one.open("-") as file,
+        ):
+            return one.delivery(file, stream="x").id
+
+    assert delivered() == delivered() != delivered(encoding="cp1252") != delivered(encoding="cp1250")
+
+
+def test_options_of_tables_are_for_tables() -> None:
+    one = replace(feed(), options={"skip_rows": 1, "encoding": "latin-1", "null_values": ["-"]})
+    one.check_options("a.csv")
+    with pytest.raises(ConfigError, match="--null-values, --skip-rows is for CSV files, not ndjson"):
+        one.check_options("a.ndjson")
+    replace(feed(), options={"encoding": "latin-1"}).check_options("a.json")
+
+
+def test_a_function_and_an_option_for_numbers_exclude_each_other() -> None:
+    one = replace(feed(), source=SourceSettings(adapter="a:b"), options={"decimal": ","})
+    with pytest.raises(ConfigError, match="adapter is a function, which reads the numbers itself"):
+        one.check_options("a.csv")
+
+
+def test_the_options_of_the_command_are_those_of_a_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(enqueue, "enqueue_files", lambda *_, **options: given.update(options["dialect"]))
+    arguments = (
+        "a.csv --encoding cp1252 --delimiter ; --quotechar ' --escapechar \\ --no-trim --skip-rows 2 --comment # "
+        "--decimal , --thousands . --null-values NA --null-values -"
+    )
+    assert CliRunner().invoke(app, ["enqueue", *arguments.split(" ")]).exit_code == 0
+    assert given.keys() == Dialect().to_wire().keys()
+    assert Dialect(**given) == Dialect(";", "'", "\\", False, "cp1252", 2, "#", ",", ".", ("NA", "-"))
+    assert CliRunner().invoke(app, ["enqueue", "a.csv"]).exit_code == 0
+    assert set(given.values()) == {None}
