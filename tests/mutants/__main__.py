@@ -48,7 +48,11 @@ TESTS = (
     "tests/unit/readers/test_opening.py",
     "tests/unit/readers/test_json_to_the_last_byte.py",
     "tests/unit/readers/test_lines_and_rows.py",
+    "tests/unit/readers/test_dialects.py",
+    "tests/unit/readers/test_encodings.py",
     "tests/unit/judge/test_numbers_and_times.py",
+    "tests/unit/judge/test_notation.py",
+    "tests/unit/judge/test_local_times.py",
     "tests/integration/store/test_merging.py",
     "tests/integration/store/test_versions.py",
     "tests/integration/store/test_watermarks.py",
@@ -57,6 +61,7 @@ TESTS = (
     "tests/integration/store/test_database.py",
     "tests/integration/test_interleavings.py",
     "tests/integration/records/test_convergence.py",
+    "tests/integration/records/test_field_files.py",
 )
 
 
