@@ -8,6 +8,8 @@ import hashlib
 import orjson
 import pytest
 
+from store.errors import InputError
+
 from ..plant import Plant, ndjson, row
 
 GOOD = orjson.dumps(row("good"))
@@ -174,6 +176,12 @@ def test_a_bad_row_is_a_dead_letter_byte_for_byte_and_the_rows_around_it_are_loa
             "quotechar": '"',
             "escapechar": None,
             "trim": False,
+            "encoding": "utf-8",
+            "skip_rows": 0,
+            "comment": None,
+            "decimal": ".",
+            "thousands": None,
+            "null_values": [],
         },
     )
     assert [each["key"] for each in plant.rows()] == ["good", "good too"]
@@ -185,9 +193,11 @@ def test_a_quoted_cell_may_hold_line_breaks_quotes_and_delimiters(plant: Plant) 
     assert [each["name"] for each in plant.rows()] == ['one\ntwo "three", four']
 
 
-def test_a_column_that_stands_twice_rejects_every_row(plant: Plant) -> None:
-    plant.run(b"key,key,value,ts\na,b,1,2025-01-15\n", "rows.csv")
-    assert plant.reasons() == ["duplicate_field"]
+def test_a_column_that_stands_twice_is_one_error_of_the_file(plant: Plant) -> None:
+    """Refuses a dead letter for each row."""
+    with pytest.raises(InputError, match=r"names columns more than once: 'key' \(2 times\)"):
+        plant.send(b"key,key,value,ts\na,b,1,2025-01-15\n", "rows.csv")
+    assert plant.rows("deliveries", order="seq") == []
 
 
 def test_the_delimiter_travels_with_the_rows(plant: Plant) -> None:
