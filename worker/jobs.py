@@ -13,7 +13,7 @@ from rq import Retry, get_current_job
 from rq.timeouts import BaseTimeoutException
 from sqlalchemy import Engine
 
-from store import database, timestamps
+from store import database
 from store.crash_points import reach
 from store.errors import (
     ForgedMessage,
@@ -39,6 +39,7 @@ from worker.workplace import Workplace, renewed_workplace, workplace
 
 LOADER_PAGE_CACHE_MB = 28
 
+LONGEST_WAIT_FOR_WATERMARK_SECONDS = 30
 FOR_EVER = 10**9  # retries: a database that is away is no fault of the batch's
 
 T = TypeVar("T")
@@ -69,10 +70,18 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
         log.warning("batch %s goes back to the queue: %s", job.id if job else "", error)
         if job and not isinstance(error, StoreUnavailable):
             client.Broker(here.redis(), here.worker).hold(job.id, str(error))
-        most = client.ATTEMPTS if isinstance(error, OtherContract | UsageError) else FOR_EVER
-        return Retry(max=most, interval=here.worker.retry_intervals_seconds)
+        return _another_attempt(here, error)
     reach("job.done")
     return receipt
+
+
+def _another_attempt(here: Workplace, error: Exception) -> Retry:
+    """When a batch is tried again. What a repair of its watermark or of a clock ends is tried often."""
+    most = client.ATTEMPTS if isinstance(error, OtherContract | UsageError) else FOR_EVER
+    intervals = here.worker.retry_intervals_seconds
+    if isinstance(error, WatermarkCorrupt):
+        intervals = [min(each, LONGEST_WAIT_FOR_WATERMARK_SECONDS) for each in intervals]
+    return Retry(max=most, interval=intervals)
 
 
 def _process_by_its_contract(here: Workplace, message: Message) -> dict[str, Any]:
@@ -100,7 +109,7 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
             suspect = attempts.is_suspect(message, deaths)
             if suspect and len(message.records) > 1:
                 return _split(here, engine, redis, message)
-            verdict = _judge(here, redis, message, judge, view.watermark, shares, poison=suspect)
+            verdict = _judge(here, redis, message, judge, view, shares, poison=suspect)
             stored = receive.store(engine, message, judge, verdict)
             if stored:
                 batch = stored.batch
@@ -124,7 +133,7 @@ def _judge(
     redis: Redis,
     message: Message,
     judge: stages.Judge,
-    watermark: str | None,
+    view: receive.View,
     shares: dict[str, float],
     *,
     poison: bool,
@@ -141,7 +150,7 @@ def _judge(
         judged = (
             stages.poisoned(message)
             if poison
-            else stages.judge_batch(message, judge, watermark, timestamps.now(), shares)
+            else stages.judge_batch(message, judge, view.watermark, view.now, shares)
         )
     except (MemoryError, BaseTimeoutException):
         raise  # the attempt stays counted
@@ -152,7 +161,7 @@ def _judge(
         faulthandler.cancel_dump_traceback_later()
     reach("batch.judged")
     attempts.end(redis, message)
-    return receive.Verdict(judged, watermark, time.monotonic() - started)
+    return receive.Verdict(judged, view.watermark, time.monotonic() - started)
 
 
 def _done_before(here: Workplace, batch: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The loader: staging -> target, chunk by chunk, each one transaction with its watermark and run log.
 
 It takes rows because they are in staging, never because they are newer than a watermark: a late record
-cannot be lost by arithmetic.
+cannot be lost by arithmetic. The rows of a source whose watermark does not hold stay in staging; all others are loaded.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
-from store import database
+from store import database, timestamps
 from store.crash_points import reach
 from store.database import install
-from store.errors import LockLost, SluiceError
+from store.errors import LockLost, SluiceError, WatermarkCorrupt
 from store.load import chunk, merge
 from store.tables import flags, leases, load_runs, staging, watermarks
 from worker.settings import WorkerSettings
@@ -51,8 +51,9 @@ def load(
     What comes meanwhile is the next run's: each chunk goes through all of the target, so few large ones are
     cheaper than many small ones.
 
-    Raises LockHeld where another loader works, WatermarkCorrupt, StoreUnavailable. A run that fails is
-    logged as failed and leaves nothing else behind; the chunks before it stand.
+    Raises LockHeld where another loader works, StoreUnavailable, and WatermarkCorrupt where staging still holds rows of
+    a source whose watermark does not hold, after all others are loaded. A run that fails is logged as failed and leaves
+    nothing else behind; the chunks before it stand.
     """
     holder = holder or leases.new_holder()
     with database.transaction(engine) as connection:
@@ -70,10 +71,12 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
     with database.reading(engine) as connection:
         until = staging.last(connection)
         if until is None:
-            pipeline_watermark = _pipeline(connection, watermarks.stored(connection), idle_after)
+            checked = watermarks.read_all(connection, settings.max_future_skew)
+            pipeline_watermark = _pipeline(connection, checked, idle_after)
             return Run(None, 0, 0, 0, 0, 0, 0, 0, pipeline_watermark, pipeline_watermark, 0.0)
     with database.transaction(engine) as connection:
-        before = _pipeline(connection, watermarks.stored(connection), idle_after)
+        checked = watermarks.read_all(connection, settings.max_future_skew)
+        before = _pipeline(connection, checked, idle_after)
         number = load_runs.start(connection, holder, before)
     reach("load.run_started")
     chunks: list[merge.Merged] = []
@@ -90,6 +93,7 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
                     break
                 merged, after = loaded
                 chunks.append(merged)
+            _refuse_what_is_left(connection, settings.max_future_skew)
     except BaseException as error:
         _log_failure(engine, number, error)
         raise
@@ -128,7 +132,12 @@ def _load_chunk(
         reach("load.chunk_begun")
         columns = install.contract_columns(connection)
         share = (settings.stages.shares() | flags.overrides(connection))["dedupe"]
-        taken = chunk.take(connection, columns, settings.load_chunk_records, until, share)
+        corrupt = watermarks.read_all(connection, settings.max_future_skew).problems
+        # A worker whose clock was wrong may have staged a later time.
+        latest = timestamps.to_text(watermarks.latest_sound(connection, settings.max_future_skew))
+        taken = chunk.take(
+            connection, columns, settings.load_chunk_records, until, share, without=corrupt, latest=latest
+        )
     if taken is None:
         return None
     reach("load.judged")
@@ -137,12 +146,13 @@ def _load_chunk(
         locked = time.monotonic()
         # Whoever holds the lease is the only one who writes the target: what was judged still holds.
         leases.renew(connection, LOCK, holder, settings.load_lease_seconds)
-        by_source = watermarks.read_all(connection, settings.max_future_skew)
+        checked = watermarks.read_all(connection, settings.max_future_skew)
+        _refuse({source: why for source, why in checked.problems.items() if source not in corrupt})
         merged = merge.merge_chunk(connection, taken, number)
         reach("load.staging_cleared")
-        _advance(connection, merged.newest, by_source, number)
+        _advance(connection, merged.newest, checked.sound, number)
         reach("load.watermark_moved")
-        pipeline_watermark = _pipeline(connection, by_source, idle_after)
+        pipeline_watermark = _pipeline(connection, checked, idle_after)
         spent.update({"judge": judged - started, "lock": locked - judged, **merged.seconds})
         conflicts.update(merged.conflicts)
         load_runs.add_chunk(
@@ -161,16 +171,35 @@ def _load_chunk(
     return merged, pipeline_watermark
 
 
-def _pipeline(connection: Connection, by_source: dict[str, str], idle_after: timedelta | None) -> str | None:
-    """The pipeline's watermark: sources that have been idle for long do not hold it back."""
-    return watermarks.pipeline(by_source, watermarks.idle_sources(connection, idle_after))
+def _refuse_what_is_left(connection: Connection, max_future: timedelta) -> None:
+    """Raises WatermarkCorrupt where staging holds rows of a source whose watermark does not hold."""
+    with database.reading(connection):
+        corrupt = watermarks.read_all(connection, max_future).problems
+        left = staging.sources(connection, corrupt)
+    _refuse({source: corrupt[source] for source in left})
+
+
+def _refuse(problems: dict[str, str]) -> None:
+    if problems:
+        raise WatermarkCorrupt("; ".join(problems.values()))
+
+
+def _pipeline(
+    connection: Connection, checked: watermarks.Checked, idle_after: timedelta | None
+) -> str | None:
+    """The pipeline's watermark: sources that have been idle for long do not hold it back.
+
+    None where that of another does not hold: which is the least is not known.
+    """
+    idle = watermarks.idle_sources(connection, idle_after)
+    return None if set(checked.problems) - idle else watermarks.pipeline(checked.sound, idle)
 
 
 def _advance(
     connection: Connection, newest: list[watermarks.Move], by_source: dict[str, str], number: int
 ) -> None:
     for move in newest:
-        if watermarks.advance(connection, move, by_source.get(move.source), number):
+        if watermarks.advance(connection, move, by_source.get(move.source), number) and move.value:
             by_source[move.source] = move.value
 
 

@@ -72,10 +72,12 @@ def _move(verb: str, source: str, ts: str, why: str, as_json: bool) -> None:
     from store.cli.render import timing as time_tables
     from store.load import watermark_moves
     from store.settings import ClockSettings
+    from store.tables import watermarks
 
     move = _move_by_hand(source, ts, why)
-    latest = timestamps.now() + ClockSettings.load().max_future_skew
+    max_future = ClockSettings.load().max_future_skew
     with changing() as connection:
+        latest = watermarks.latest_sound(connection, max_future)
         change = watermark_moves.set_forward if verb == "set" else watermark_moves.rewind
         previous = change(connection, move, latest)
     found = {

@@ -11,6 +11,7 @@ from store.database.dialect import (
     least,
     member_of,
     microseconds,
+    now,
 )
 from store.database.engine import (
     checkpoint,
@@ -43,6 +44,7 @@ __all__ = [
     "least",
     "member_of",
     "microseconds",
+    "now",
     "open_engine",
     "parse_url",
     "reading",

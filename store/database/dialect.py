@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -32,6 +32,20 @@ def as_dict(row: RowMapping) -> dict[str, Any]:
 
 def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
+
+
+def now(connection: Connection) -> datetime:
+    """The present by the database's clock, in UTC: what lies in the database is judged by no other.
+
+    SQLite's is the clock of this host, as all who use its file are on one host.
+    """
+    if is_sqlite(connection):
+        found: str = connection.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')").scalar_one()
+        return datetime.fromisoformat(found).replace(tzinfo=UTC)
+    moment: datetime = connection.execute(
+        select(func.clock_timestamp())
+    ).scalar_one()  # now() is its transaction's
+    return moment.astimezone(UTC)
 
 
 def insert(connection: Connection, table: Table) -> Any:

@@ -243,7 +243,7 @@ watermark_history = Table(
     Column("id", Serial, primary_key=True, autoincrement=True),
     Column("source", Name, nullable=False),
     Column("previous", Text),
-    Column("value", Text, nullable=False),
+    Column("value", Text),  # null: a repair found no sound one
     Column("run_seq", Serial, ForeignKey("run_log.seq")),  # null: moved by hand
     Column("lineage_id", BigInteger),  # the staged record that moved it
     Column("record_key", Name),

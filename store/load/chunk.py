@@ -13,7 +13,7 @@ before. A repeat raises it so, without a row written to the target.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -44,6 +44,7 @@ from store.tables.batches import AT_LOAD
 from store.tables.lineage import DUPLICATE, INSERTED, OUTCOMES, SUPERSEDED, UPDATED
 from store.tables.watermarks import Move
 
+LAST_MOMENT = "9999-12-31T23:59:59.999999Z"
 CHUNK_CACHE_MB = 48  # of a chunk table that is larger, the rest is written to a file
 
 # Outcomes that are not final: another row of the chunk has a greater version; the target has an equal one.
@@ -61,6 +62,7 @@ class Chunk:
     batches: dict[int, dict[str, int]]  # number of a batch -> outcome -> count
     conflicts: dict[str, int]  # source -> count
     newest: list[Move]
+    without: Collection[str]  # sources whose rows were left in staging
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -103,13 +105,18 @@ def take(
     size: int,
     until: int | None = None,
     dedupe: float = 1.0,
+    *,
+    without: Collection[str] = (),
+    latest: str = LAST_MOMENT,
 ) -> Chunk | None:
     """Takes up to `size` staged rows, none beyond the id `until`, and decides each; None where there is none.
+
+    Rows of the sources `without` stay where they are. No time after `latest` moves a watermark.
 
     `dedupe` is the share of records whose repeats are told from superseded ones. It only reads: staged rows
     do not change and one loader alone writes the target, so the result holds until that loader merges it.
     """
-    last = staging.bound(connection, size, until)
+    last = staging.bound(connection, size, until, without)
     if last is None:
         return None
     tables, table = record_tables(columns), chunk_table(columns)
@@ -117,9 +124,9 @@ def take(
     connection.execute(DropTable(table, if_exists=True))
     connection.execute(CreateTable(table))
     database.keep_temporary(connection, CHUNK_CACHE_MB)
-    staged = staging.rows_by_batch(connection, last)
+    staged = staging.rows_by_batch(connection, last, without)
     sources = _sources(connection, sorted(staged))
-    rows = _fill(connection, tables, table, last, one_source=len(sources) == 1)
+    rows = _fill(connection, tables, table, last, sources, without)
     _decide(connection)
     if dedupe < 1:
         _count_repeats_as_superseded(connection, dedupe)
@@ -127,7 +134,8 @@ def take(
     conflicts: dict[str, int] = {}
     if any(each.get("conflicts") for each in per_batch.values()):
         conflicts = _conflicts(connection, table)
-    return Chunk(tables, table, last, rows, per_batch, conflicts, _newest(connection, table, sources))
+    newest = _newest(connection, table, sources, latest)
+    return Chunk(tables, table, last, rows, per_batch, conflicts, newest, without)
 
 
 def rank(rows: str, batch: str, id: str, version: str) -> str:
@@ -143,7 +151,14 @@ def _sources(connection: Connection, numbers: Sequence[int]) -> Sequence[str]:
     return connection.execute(select(batches.c.source).where(of_batch).distinct()).scalars().all()
 
 
-def _fill(connection: Connection, tables: RecordTables, chunk: Table, last: int, *, one_source: bool) -> int:
+def _fill(
+    connection: Connection,
+    tables: RecordTables,
+    chunk: Table,
+    last: int,
+    sources: Sequence[str],
+    without: Collection[str],
+) -> int:
     """Fills the chunk table, in the order of versions; how many rows.
 
     Without a source that is the same in all rows, SQLite sorts a fifth faster: 0.5 µs a row.
@@ -152,7 +167,7 @@ def _fill(connection: Connection, tables: RecordTables, chunk: Table, last: int,
     names = [*tables.data, "id", "line", "parent_id", "version"]
     ranked: ColumnElement[int] = literal_column(rank("staging", "batches", "id", "version"), BigInteger)
     order = [staged.c.key, staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash]
-    if not one_source:
+    if len(sources) > 1:
         order.insert(0, staged.c.source)
     rows = (
         select(*(staged.c[name] for name in names), ranked)
@@ -160,6 +175,8 @@ def _fill(connection: Connection, tables: RecordTables, chunk: Table, last: int,
         .where(staged.c.id <= last)
         .order_by(*order)
     )
+    if without:
+        rows = rows.where(staged.c.source.not_in(sorted(without)))
     return connection.execute(chunk.insert().from_select([*names, "_rank"], rows)).rowcount
 
 
@@ -266,15 +283,19 @@ def _conflicts(connection: Connection, chunk: Table) -> dict[str, int]:
     return {source: count for source, count in connection.execute(counted.group_by(chunk.c.source))}
 
 
-def _newest(connection: Connection, chunk: Table, sources: Sequence[str]) -> list[Move]:
-    """Each source's greatest event time in the chunk, and the record that has it (the first by id)."""
+def _newest(connection: Connection, chunk: Table, sources: Sequence[str], latest: str) -> list[Move]:
+    """Each source's greatest event time in the chunk that is not after `latest`, and its record (the first by id)."""
     rows: Sequence[Any]
+    in_time = chunk.c.ts <= latest
     if len(sources) == 1:  # grouping would sort the chunk
-        rows = [(sources[0], connection.execute(select(func.max(chunk.c.ts))).scalar_one())]
+        rows = [(sources[0], connection.execute(select(func.max(chunk.c.ts)).where(in_time)).scalar())]
     else:
-        rows = connection.execute(select(chunk.c.source, func.max(chunk.c.ts)).group_by(chunk.c.source)).all()
+        greatest = select(chunk.c.source, func.max(chunk.c.ts)).where(in_time).group_by(chunk.c.source)
+        rows = connection.execute(greatest).all()
     moves = []
     for source, ts in rows:
+        if ts is None:
+            continue
         first = select(chunk.c.id, chunk.c.key).where(chunk.c.source == source, chunk.c.ts == ts)
         id, key = connection.execute(first.order_by(chunk.c.id).limit(1)).one()
         moves.append(Move(source, ts, id, key))

@@ -1,4 +1,6 @@
-"""`locks`: leases with a holder and an end: one loader at a time, and a dead one is not waited for."""
+"""`locks`: leases with a holder and an end, by the database's clock: one loader at a time, and a dead one is not
+waited for.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,13 @@ import secrets
 import socket
 from datetime import timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from store import database, timestamps
 from store.database.schema import locks
 from store.errors import LockHeld, LockLost
+
+SLACK_SECONDS = 5  # a lease that ends so much later than one taken now is of a clock that was set back
 
 
 def new_holder() -> str:
@@ -20,11 +24,16 @@ def new_holder() -> str:
 
 
 def acquire(connection: Connection, name: str, holder: str, seconds: float) -> None:
-    """Takes the lease, or raises LockHeld. A lease that ran out, or whose process is dead, is taken over."""
+    """Takes the lease, or raises LockHeld. One that ran out, or whose process is dead, is taken over.
+
+    So is one that ends later than any could that is taken now: the clock was set back since, and nobody waits for
+    the difference. A holder that lives loses its chunk, which is rolled back.
+    """
     row = connection.execute(select(locks).where(locks.c.name == name).with_for_update()).mappings().first()
-    if row and row["expires_at"] > timestamps.now_text() and not _is_dead(row["holder"]):
+    last = _end(connection, max(seconds, 0) + SLACK_SECONDS)
+    if row and _runs(connection, row) and row["expires_at"] <= last and not _is_dead(row["holder"]):
         raise LockHeld(f"the {name} lock is held by {row['holder']} until {row['expires_at']}")
-    values = {"name": name, "holder": holder, "expires_at": _end(seconds)}
+    values = {"name": name, "holder": holder, "expires_at": _end(connection, seconds)}
     statement = database.insert(connection, locks).values(values)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
@@ -32,7 +41,10 @@ def acquire(connection: Connection, name: str, holder: str, seconds: float) -> N
 def renew(connection: Connection, name: str, holder: str, seconds: float) -> None:
     """Extends the lease inside the transaction that relies on it; raises LockLost where it is another's."""
     mine = (locks.c.name == name) & (locks.c.holder == holder)
-    if connection.execute(locks.update().where(mine).values(expires_at=_end(seconds))).rowcount != 1:
+    if (
+        connection.execute(locks.update().where(mine).values(expires_at=_end(connection, seconds))).rowcount
+        != 1
+    ):
         raise LockLost(f"the {name} lock ran out and another process took it: this chunk is rolled back")
 
 
@@ -44,11 +56,15 @@ def release(connection: Connection, name: str, holder: str) -> None:
 def holder_of(connection: Connection, name: str) -> str | None:
     """Who holds a lease that has not run out."""
     row = connection.execute(select(locks).where(locks.c.name == name)).mappings().first()
-    return row["holder"] if row and row["expires_at"] > timestamps.now_text() else None
+    return row["holder"] if row and _runs(connection, row) else None
 
 
-def _end(seconds: float) -> str:
-    return timestamps.to_text(timestamps.now() + timedelta(seconds=seconds))
+def _runs(connection: Connection, row: RowMapping) -> bool:
+    return bool(row["expires_at"] > _end(connection, 0))
+
+
+def _end(connection: Connection, seconds: float) -> str:
+    return timestamps.to_text(database.now(connection) + timedelta(seconds=seconds))
 
 
 def _is_dead(holder: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select, true
 
 from store import database
 from store.database.records import record_tables
@@ -43,15 +43,33 @@ def holds_batches(connection: Connection, numbers: Sequence[int]) -> bool:
     return connection.execute(statement).first() is not None
 
 
-def last(connection: Connection) -> int | None:
-    """The greatest id; None where nothing is staged."""
-    return connection.execute(select(func.max(record_tables().staging.c.id))).scalar()
+def sources(connection: Connection, among: Collection[str]) -> list[str]:
+    """Those of a few sources of which a record waits to be loaded."""
+    of = record_tables().staging.c.source
+    return [
+        source
+        for source in sorted(among)
+        if connection.execute(select(of).where(of == source).limit(1)).first()
+    ]
 
 
-def bound(connection: Connection, size: int, until: int | None = None) -> int | None:
+def _other_than(sources: Collection[str]) -> ColumnElement[bool]:
+    """Rows of all sources but these few; nothing to ask of a row where there are none."""
+    return record_tables().staging.c.source.not_in(sorted(sources)) if sources else true()
+
+
+def last(connection: Connection, without: Collection[str] = ()) -> int | None:
+    """The greatest id of all sources but `without`; None where nothing of them is staged."""
+    ids = record_tables().staging.c.id
+    return connection.execute(select(func.max(ids)).where(_other_than(without))).scalar()
+
+
+def bound(
+    connection: Connection, size: int, until: int | None = None, without: Collection[str] = ()
+) -> int | None:
     """The id of the last row of a chunk of at most `size`, none beyond `until`; None where there is no row."""
     staging = record_tables().staging
-    ids = select(staging.c.id)
+    ids = select(staging.c.id).where(_other_than(without))
     if until is not None:
         ids = ids.where(staging.c.id <= until)
     found: int | None = connection.execute(ids.order_by(staging.c.id).offset(size - 1).limit(1)).scalar()
@@ -60,13 +78,14 @@ def bound(connection: Connection, size: int, until: int | None = None) -> int | 
     return found
 
 
-def rows_by_batch(connection: Connection, last: int) -> dict[int, int]:
+def rows_by_batch(connection: Connection, last: int, without: Collection[str] = ()) -> dict[int, int]:
     """number of a batch -> its rows with an id up to `last`; counts ranges of ids, and sorts nothing."""
     ids = record_tables().staging.c.id
     found: dict[int, int] = {}
     begin = 0
     while True:
-        first = connection.execute(select(func.min(ids)).where(ids >= begin, ids <= last)).scalar()
+        left = select(func.min(ids)).where(ids >= begin, ids <= last, _other_than(without))
+        first = connection.execute(left).scalar()
         if first is None:
             return found
         number = batch_of(first)
@@ -75,7 +94,7 @@ def rows_by_batch(connection: Connection, last: int) -> dict[int, int]:
         found[number] = connection.execute(rows).scalar_one()
 
 
-def clear(connection: Connection, last: int) -> int:
+def clear(connection: Connection, last: int, without: Collection[str] = ()) -> int:
     """Removes a chunk that has been merged, up to its last id; how many rows it was."""
     staging = record_tables().staging
-    return connection.execute(staging.delete().where(staging.c.id <= last)).rowcount
+    return connection.execute(staging.delete().where(staging.c.id <= last, _other_than(without))).rowcount

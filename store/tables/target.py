@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select
 
 from store.database.records import record_tables
+from store.database.schema import past_lineage
 
 
 def count(connection: Connection) -> int:
@@ -18,10 +19,16 @@ def count_deleted(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(target).where(target.c.deleted)).scalar_one()
 
 
-def newest(connection: Connection, source: str) -> str | None:
-    """The greatest event time the target holds of a source."""
-    target = record_tables().target
-    return connection.execute(select(func.max(target.c.ts)).where(target.c.source == source)).scalar()
+def newest(connection: Connection, source: str, until: str) -> str | None:
+    """The greatest event time loaded of a source that is not after `until`, be it of a record that lost since."""
+    tables = (record_tables().target, past_lineage)
+    found = [
+        connection.execute(
+            select(func.max(each.c.ts)).where(each.c.source == source, each.c.ts <= until)
+        ).scalar()
+        for each in tables
+    ]
+    return max((ts for ts in found if ts is not None), default=None)
 
 
 def counts_by_source(connection: Connection) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """`watermarks`: per source the greatest event time loaded. Only forward, and every move is kept.
 
 A loader's run moves it forward; a person may `set` it forward or `rewind` it, saying why; a repair brings it
-back to where it should be. What was last moved is told by the moves' ids, never by the clock, which may be set back.
+back to where it should be. What was last moved is told by the moves' ids, never by a clock, which may be set back.
+Whether one lies in the future is decided by the database's clock. One that does not hold stops its own source alone.
 """
 
 from __future__ import annotations
@@ -34,9 +35,17 @@ class Move:
     """A source's watermark as it is moved, and the staged record that moves it."""
 
     source: str
-    value: str
+    value: str | None  # none: by a repair alone
     lineage_id: int | None
     record_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The watermarks of all sources, each checked."""
+
+    sound: dict[str, str]  # source -> watermark
+    problems: dict[str, str]  # source -> what is wrong with its watermark, and what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,16 @@ class Standing:
     problem: str | None
 
 
+def latest_sound(connection: Connection, max_future: timedelta) -> datetime:
+    """What lies later is in the future."""
+    return database.now(connection) + max_future
+
+
 def check(source: str, value: str | None, last_move: str | None, latest: datetime) -> None:
-    """Raises WatermarkCorrupt where a stored watermark is gone, does not parse, lies in the future or
+    """Raises WatermarkCorrupt where a stored watermark is gone, does not parse, lies in the future (after `latest`) or
     is not where it was last moved to."""
+    if value is None and last_move is None:  # a repair found no sound one: the next load brings one
+        return
     if value is None:
         raise WatermarkCorrupt(f"the watermark of {source!r} is gone, last moved to {last_move}: {REPAIR}")
     try:
@@ -67,8 +83,9 @@ def check(source: str, value: str | None, last_move: str | None, latest: datetim
         ) from error
     if moment > latest:
         raise WatermarkCorrupt(
-            f"the watermark of {source!r} is {value}, which lies in the future of this machine's clock, "
-            f"{timestamps.now_text()}: if the clock is wrong, set it; if it is right, {REPAIR}"
+            f"the watermark of {source!r} is {value}, which lies in the future: by the database's clock and "
+            f"max_future_skew, {timestamps.to_text(latest)} is the latest that is sound; if the clock is wrong, set "
+            f"it; if it is right, {REPAIR}"
         )
     if last_move is None:
         raise WatermarkCorrupt(f"the watermark of {source!r} is {value}, but nothing ever moved it: {REPAIR}")
@@ -78,18 +95,28 @@ def check(source: str, value: str | None, last_move: str | None, latest: datetim
         )
 
 
-def read_all(connection: Connection, max_future: timedelta) -> dict[str, str]:
-    """source -> watermark, each checked. Raises WatermarkCorrupt."""
-    latest = timestamps.now() + max_future
-    last, values = last_moves(connection), stored(connection)
-    for source in sorted(set(values) | set(last)):
-        check(source, values.get(source), last.get(source), latest)
-    return values
+def read(connection: Connection, source: str, max_future: timedelta) -> str | None:
+    """The watermark of one source, checked; no other is looked at. Raises WatermarkCorrupt."""
+    own = select(watermarks.c.value).where(watermarks.c.source == source)
+    moves = select(watermark_history.c.value).where(watermark_history.c.source == source)
+    value = connection.execute(own).scalar()
+    last = connection.execute(moves.order_by(watermark_history.c.id.desc()).limit(1)).scalar()
+    check(source, value, last, latest_sound(connection, max_future))
+    return value
+
+
+def read_all(connection: Connection, max_future: timedelta) -> Checked:
+    """Those of all sources: which hold, and what is wrong with the others."""
+    found = standings(connection, max_future)
+    return Checked(
+        {each.source: each.value for each in found if each.value is not None and each.problem is None},
+        {each.source: each.problem for each in found if each.problem is not None},
+    )
 
 
 def standings(connection: Connection, max_future: timedelta) -> list[Standing]:
-    """Every source's watermark as it stands, in name order, with what `read_all` would raise for it."""
-    latest = timestamps.now() + max_future
+    """Every source's watermark as it stands, in name order, with what `read` would raise for it."""
+    latest = latest_sound(connection, max_future)
     values, moves = stored(connection), _latest_moves(connection)
     found = []
     for source in sorted(set(values) | set(moves)):
@@ -112,8 +139,8 @@ def stored(connection: Connection) -> dict[str, str]:
     }
 
 
-def last_moves(connection: Connection) -> dict[str, str]:
-    """source -> what it was last moved to."""
+def last_moves(connection: Connection) -> dict[str, str | None]:
+    """source -> what it was last moved to; None where a repair found no sound one."""
     return {source: move["value"] for source, move in _latest_moves(connection).items()}
 
 
@@ -135,7 +162,7 @@ def idle_sources(connection: Connection, idle_after: timedelta | None) -> frozen
         return frozenset()
     last = last_batches(connection)
     try:
-        since = timestamps.to_text(timestamps.now() - idle_after)
+        since = timestamps.to_text(database.now(connection) - idle_after)
     except OverflowError:  # before the beginning of time
         return frozenset()
     return frozenset(source for source in {*stored(connection), *last} if last.get(source, "") < since)
@@ -152,7 +179,7 @@ def last_batches(connection: Connection) -> dict[str, str]:
 
 def advance(connection: Connection, move: Move, current: str | None, run_seq: int) -> bool:
     """Moves a source's watermark forward in the loader's transaction; False where it would not move."""
-    if current is not None and move.value <= current:
+    if move.value is None or (current is not None and move.value <= current):
         return False
     write(connection, move, current, run_seq, "load")
     return True
@@ -167,10 +194,13 @@ def write(
     by: str | None = None,
 ) -> None:
     """Moves a watermark, wherever to, and keeps the move."""
-    at = timestamps.now_text()
+    at = timestamps.to_text(database.now(connection))
     values = {"source": move.source, "value": move.value, "updated_at": at}
     statement = database.insert(connection, watermarks).values(values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_=values))
+    if move.value is None:
+        connection.execute(watermarks.delete().where(watermarks.c.source == move.source))
+    else:
+        connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_=values))
     connection.execute(
         watermark_history.insert().values(
             source=move.source,
@@ -189,10 +219,10 @@ def write(
 def repair(connection: Connection, max_future: timedelta) -> list[tuple[str, str | None, str | None]]:
     """Restores every watermark that does not hold; (source, was, is) of each that was changed.
 
-    What a source's watermark should be is the greatest of its sound moves and of what the target holds;
-    after somebody has rewound it, of the moves since.
+    What a source's watermark should be is the greatest of its sound moves and of the times loaded that do not lie in
+    the future; after somebody has rewound it, of the moves since. Where there is none, it has none until the next load.
     """
-    latest = timestamps.now() + max_future
+    latest = latest_sound(connection, max_future)
     current, last = stored(connection), last_moves(connection)
     changed: list[tuple[str, str | None, str | None]] = []
     for source in sorted(set(current) | set(last)):
@@ -201,7 +231,7 @@ def repair(connection: Connection, max_future: timedelta) -> list[tuple[str, str
             check(source, value, last.get(source), latest)
         except WatermarkCorrupt:
             sound = _greatest_sound(connection, source, latest)
-            _restore(connection, source, value, sound)
+            write(connection, Move(source, sound, None, None), value, None, "repair")
             changed.append((source, value, sound))
     return changed
 
@@ -214,7 +244,8 @@ def _greatest_sound(connection: Connection, source: str, latest: datetime) -> st
     moves = list(connection.execute(since).scalars())
     if rewound and (found := _greatest(moves, latest)):
         return found
-    return _greatest([*moves, target.newest(connection, source)], latest)
+    loaded = target.newest(connection, source, timestamps.to_text(latest))
+    return _greatest([*moves, loaded], latest)
 
 
 def _greatest(values: Iterable[str | None], latest: datetime) -> str | None:
@@ -226,14 +257,6 @@ def _is_sound(value: str, latest: datetime) -> bool:
         return timestamps.from_text(value) <= latest
     except ValueError:  # that is what is asked
         return False
-
-
-def _restore(connection: Connection, source: str, was: str | None, sound: str | None) -> None:
-    if sound is None:
-        connection.execute(watermarks.delete().where(watermarks.c.source == source))
-        connection.execute(watermark_history.delete().where(watermark_history.c.source == source))
-    else:
-        write(connection, Move(source, sound, None, None), was, None, "repair")
 
 
 def history(connection: Connection, source: str | None, limit: int) -> list[dict[str, object]]:

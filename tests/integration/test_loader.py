@@ -184,6 +184,60 @@ def test_a_corrupt_watermark_loses_no_record_that_arrives_meanwhile(plant: Plant
     assert plant.report()["dead_letters"] == 0
 
 
+def test_a_corrupt_watermark_stops_its_own_source_alone(plant: Plant) -> None:
+    for source in ("good", "bad"):
+        plant.run(ndjson(row("a", NOON)), f"{source}-1.ndjson", source=source)
+    for source in ("good", "bad"):  # staged before the watermark breaks
+        plant.send(ndjson(row("b", "2025-01-15T13:00:00Z")), f"{source}-2.ndjson", source=source)
+    plant.work()
+    with database.transaction(plant.engine) as connection:
+        connection.exec_driver_sql(
+            "UPDATE watermarks SET value = '2099-01-01T00:00:00.000000Z' WHERE source = 'bad'"
+        )
+    for source in ("bad", "good"):  # and sent after it
+        plant.send(ndjson(row("c", "2025-01-15T14:00:00Z")), f"{source}-3.ndjson", source=source)
+    plant.work()
+    plant.load()
+
+    assert [(each["source"], each["key"]) for each in plant.rows()] == [
+        ("bad", "a"), ("good", "a"), ("good", "b"), ("good", "c"),
+    ]  # fmt: skip
+    assert [(each["source"], each["key"]) for each in plant.rows("staging")] == [("bad", "b")]
+    run = plant.rows("run_log", "seq")[-1]
+    assert (run["status"], run["inserted"]) == ("failed", 2)
+    assert "the watermark of 'bad' is 2099" in run["error"]
+    assert len(plant.broker.held()) == 1
+    assert plant.violations() == []
+
+    with database.transaction(plant.engine) as connection:
+        assert [source for source, _, _ in watermarks.repair(connection, timedelta(hours=1))] == ["bad"]
+    for job_id in plant.redis.zrange("rq:scheduled:records", 0, -1):
+        plant.redis.zadd("rq:scheduled:records", {job_id: 1})
+    enqueue_due(plant.redis, plant.broker.queue())
+    plant.work()
+    plant.load()
+    assert len(plant.rows()) == 6
+    assert {each["value"] for each in plant.rows("watermarks", "source")} == {"2025-01-15T14:00:00.000000Z"}
+    assert plant.violations() == []
+
+
+def test_a_record_that_a_worker_with_a_wrong_clock_took_moves_no_watermark(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.run(ndjson(row("a", NOON)))
+    now, ahead = database.now, timedelta(days=40_000)
+    monkeypatch.setattr(database, "now", lambda connection: now(connection) + ahead)
+    plant.send(ndjson(row("b", "2099-01-01T00:00:00Z"), row("c", "2025-01-15T13:00:00Z")), "more.ndjson")
+    plant.work()
+    monkeypatch.setattr(database, "now", now)
+    plant.load()
+    assert [each["key"] for each in plant.rows()] == ["a", "b", "c"]
+    assert watermark(plant) == "2025-01-15T13:00:00.000000Z"
+    plant.run(ndjson(row("d", "2025-01-15T14:00:00Z")), "next.ndjson")
+    assert watermark(plant) == "2025-01-15T14:00:00.000000Z"
+    assert plant.violations() == []
+
+
 # Late, stale, future
 
 

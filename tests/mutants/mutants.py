@@ -112,7 +112,7 @@ MUTANTS = (
     ),
     mutant(
         "fencing: two loaders at once",
-        ("store/tables/leases.py", "    if row and row", "    if False and row"),
+        ("store/tables/leases.py", "    if row and _runs", "    if False and row and _runs"),
     ),
     mutant(
         "allow-list: any function is run",
@@ -150,17 +150,33 @@ MUTANTS = (
         "watermark: it moves backwards",
         (
             "store/tables/watermarks.py",
-            "    if current is not None and move.value <= current:\n        return False\n",
-            "",
+            "    if move.value is None or (current is not None and move.value <= current):\n",
+            "    if move.value is None:\n",
         ),
     ),
     mutant(
         "watermark: a corrupt one is taken",
         (
-            "worker/loader.py",
-            "watermarks.read_all(connection, settings.max_future_skew)",
-            "watermarks.stored(connection)",
+            "store/tables/watermarks.py",
+            "            problem = str(error)\n",
+            "            problem = None\n",
         ),
+    ),
+    mutant(
+        "watermark: a record of the future moves it",
+        ("store/load/chunk.py", "in_time = chunk.c.ts <= latest", "in_time = chunk.c.ts <= LAST_MOMENT"),
+    ),
+    mutant(
+        "clock: a lease from before the clock was set back is waited for",
+        ("store/tables/leases.py", ' and row["expires_at"] <= last and', " and"),
+    ),
+    mutant(
+        "clock: a retry is due by the clock of its worker",
+        ("worker/queue/rq_jobs.py", "redis_now(self.connection) + wait", "datetime"),
+    ),
+    mutant(
+        "clock: a failed batch is forgotten by the clock of its worker",
+        ("worker/queue/upkeep/maintenance.py", "forget_expired(redis, registry)", "registry.cleanup()"),
     ),
     mutant(
         "transaction: staging is committed before the batch's row counts",
@@ -174,7 +190,7 @@ MUTANTS = (
         "system error: the batch fails instead of going back to the queue",
         (
             "worker/jobs.py",
-            "        return Retry(max=most, interval=here.worker.retry_intervals_seconds)",
+            "        return _another_attempt(here, error)",
             "        raise",
         ),
     ),

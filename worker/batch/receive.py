@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -41,6 +41,7 @@ class View:
     split: bool  # instead of being processed, by an earlier delivery
     watermark: str | None  # of its source
     flags: dict[str, float]  # stage -> share, where it was set by hand
+    now: datetime  # by the database's clock: a worker's own may be wrong
 
 
 def look(engine: Engine, message: Message, max_future: timedelta) -> View:
@@ -48,8 +49,8 @@ def look(engine: Engine, message: Message, max_future: timedelta) -> View:
     with database.reading(engine) as connection:
         processed = bool(batches.known(connection, [message.id]))
         split = processed and bool(batches.split(connection, [message.id]))
-        watermark = watermarks.read_all(connection, max_future).get(message.source)
-        return View(processed, split, watermark, flags.overrides(connection))
+        watermark = None if processed else watermarks.read(connection, message.source, max_future)
+        return View(processed, split, watermark, flags.overrides(connection), database.now(connection))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> S
         seconds = judged.seconds | {"lock": round(time.perf_counter() - asked_at, 6)}
         reach("batch.begun")
         delivery = deliveries.begin(connection, message.delivery)
-        batch = _receipt(message, judge, verdict, delivery, seconds)
+        batch = _receipt(message, judge, verdict, delivery, seconds, database.now(connection))
         batches.remember_contract(connection, judge.fingerprint, judge.contract.kinds)
         number = batches.record(connection, batch)
         if number is None:
@@ -90,13 +91,13 @@ def store_split(engine: Engine, message: Message, parts: Sequence[Message]) -> N
     with database.transaction(engine) as connection:
         number = deliveries.begin(connection, message.delivery)
         row = _row(
-            message, number, kind="split", fingerprint=message.fingerprint, reasons={}, seconds={},
-            watermark_before=None, stages_run=[], parts=[part.id for part in parts], **zeros,
+            message, number, database.now(connection), kind="split", fingerprint=message.fingerprint, reasons={},
+            seconds={}, watermark_before=None, stages_run=[], parts=[part.id for part in parts], **zeros,
         )  # fmt: skip
         batches.record(connection, row)
 
 
-def _row(message: Message, delivery: int, **became: Any) -> Batch:
+def _row(message: Message, delivery: int, now: datetime, **became: Any) -> Batch:
     """A batch's row: what its message says of it, and what became of it."""
     return Batch(
         id=message.id,
@@ -106,18 +107,19 @@ def _row(message: Message, delivery: int, **became: Any) -> Batch:
         first_record=message.first,
         first_line=message.lines[0],
         last_line=message.lines[-1],
-        processed_at=timestamps.now_text(),
+        processed_at=timestamps.to_text(now),
         **became,
     )
 
 
 def _receipt(
-    message: Message, judge: Judge, verdict: Verdict, delivery: int, seconds: dict[str, float]
+    message: Message, judge: Judge, verdict: Verdict, delivery: int, seconds: dict[str, float], now: datetime
 ) -> Batch:
     judged = verdict.judged
     return _row(
         message,
         delivery,
+        now,
         kind=message.kind,
         fingerprint=judge.fingerprint,
         received=len(message.records),

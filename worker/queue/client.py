@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from worker.queue.outage import make_patient, state_of, wait_until_ready
 from worker.queue.quarantine import is_worker_key
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue, Terms
 from worker.queue.server import private_server
+from worker.queue.server_clock import server_time
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("sluice.queue")
@@ -230,7 +230,7 @@ class Broker:
         """How long until the first retry is due; infinite where none waits."""
         with translated():
             first = self.redis.zrange(self.queue().scheduled_job_registry.key, 0, 0, withscores=True)
-        return float(first[0][1]) - time.time() if first else float("inf")
+        return float(first[0][1]) - server_time(self.redis) if first else float("inf")
 
     def fullness(self) -> float:
         """The part of Redis' maxmemory that is in use; 0 where there is no limit, or it may not be asked."""

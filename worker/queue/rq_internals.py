@@ -2,6 +2,7 @@
 
     HardenedWorker   one job process for many jobs; waits for Redis; a stop that ends
     harden_cron      our queue and the same patience for RQ's cron
+    steady_now       what both take for the present, where the host's clock may be set back or forward meanwhile
 
 Jobs and queues are in `rq_jobs.py`. RQ documents how to name classes of one's own, not what those may
 override: most methods in both files are its private parts, and change between its minor versions. Before
@@ -17,6 +18,7 @@ import resource
 import threading
 import time
 import traceback
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import rq
@@ -26,7 +28,7 @@ from rq import Queue, Worker, cron, cron_scheduler_registry, logutils
 from rq.exceptions import DeserializationError, NoSuchJobError, SchedulerNotFound, StopRequested
 from rq.executions import Execution
 from rq.job import Job
-from rq.utils import now
+from rq.worker import base, worker_classes
 from rq.worker_registration import register
 
 from store import logs
@@ -63,6 +65,26 @@ def check_redis(version: tuple[int, ...]) -> None:
         )
 
 
+# --- the clock ---
+
+_BEGAN = datetime.now(UTC) - timedelta(seconds=time.monotonic())
+
+
+def steady_now() -> datetime:
+    """The time at the start of this process and what has passed since; nobody can set it.
+
+    RQ asks the host's clock whether maintenance or a periodic job is due, and for how long a job runs: set back by an
+    hour, nothing is due for an hour; set forward, the job at hand is killed.
+    """
+    return _BEGAN + timedelta(seconds=time.monotonic())
+
+
+def use_steady_clock() -> None:
+    """Lets RQ's workers and cron, in this process, ask `steady_now`."""
+    for module in (base, worker_classes, cron):
+        module.now = steady_now  # type: ignore[attr-defined]
+
+
 # --- the worker ---
 
 
@@ -77,6 +99,7 @@ class HardenedWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         check_rq(rq.__version__)
+        use_steady_clock()
         self._job_process: JobProcess | None = None
         self._failure = ""  # in the job process: how the job at hand failed
         self.how_the_job_ended = ""  # in the worker: see `endings.py`
@@ -195,7 +218,7 @@ class HardenedWorker(Worker):
         if not self.connection.hexists(self.key, "birth"):
             self.connection.hset(self.key, mapping=self.serialize())
         register(self)
-        self.last_cleaned_at = now()  # type: ignore[assignment]
+        self.last_cleaned_at = steady_now()  # type: ignore[assignment]
 
     # --- a Redis that is away, and the end ---
 
@@ -248,6 +271,7 @@ def harden_cron() -> None:
 
     Its own queues pickle, and it ends with a traceback when Redis is away for a moment.
     """
+    use_steady_clock()
     cron.Queue = SluiceQueue  # type: ignore[attr-defined]
     cron.CronScheduler.start = _start_patiently  # type: ignore[method-assign]
 

@@ -3,7 +3,7 @@
     SluiceJob        runs our functions alone, under our terms; unpacks no more than a message may hold; ignores
                      callbacks, webhooks, rate limits, dependencies, repeats
     SluiceQueue      JSON; quarantines what is no job; a job that waits does not expire; an id without its job is
-                     lost aloud; no second load waits behind the first
+                     lost aloud; no second load waits behind the first; a retry is due by Redis' clock
 
 Written for the versions of RQ in `rq_internals.WRITTEN_FOR`.
 """
@@ -11,6 +11,7 @@ Written for the versions of RQ in `rq_internals.WRITTEN_FOR`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
 from redis import Redis
@@ -28,6 +29,7 @@ from worker.queue.names import ALLOWED, LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH
 from worker.queue.packing import pack, unpack
 from worker.queue.quarantine import ForbiddenFunction, NotAJob, is_job_id, set_aside
 from worker.queue.serializer import JsonSerializer
+from worker.queue.server_clock import server_time
 
 DONE = "processed"  # in place of the records of a batch that was processed; its id
 
@@ -148,6 +150,11 @@ class SluiceJob(Job):
             self.data = JsonSerializer.dumps((PROCESS_BATCH, None, ({DONE: self.id},), {}))
 
 
+def redis_now(redis: Redis) -> datetime:
+    """The present by Redis' clock, in UTC."""
+    return datetime.fromtimestamp(server_time(redis), UTC)
+
+
 class SluiceQueue(Queue):
     """A queue of our jobs, as JSON."""
 
@@ -187,6 +194,13 @@ class SluiceQueue(Queue):
         """As RQ's; but a job that is sent again does not expire with the finished one that had its id."""
         super()._persist_job(job, pipeline, status)
         pipeline.persist(job.key)
+
+    def schedule_job(
+        self, job: Job, datetime: datetime, pipeline: Pipeline | None = None, unique: bool = False
+    ) -> Job:
+        """As RQ's, which has just added the wait to this host's time; here it counts from Redis' time."""
+        wait = datetime - now()
+        return super().schedule_job(job, redis_now(self.connection) + wait, pipeline, unique)
 
     def move_dependents_to_ready(self, *_args: Any, **_kwargs: Any) -> dict[str, list[str]]:
         """None of our jobs has dependents: what Redis says of some is not read."""

@@ -310,7 +310,7 @@ def upgrade() -> None:
         sa.Column("id", SERIAL, autoincrement=True, nullable=False),
         sa.Column("source", NAME, nullable=False),
         sa.Column("previous", sa.Text(), nullable=True),
-        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=True),
         sa.Column("run_seq", SERIAL, nullable=True),
         sa.Column("lineage_id", sa.BigInteger(), nullable=True),
         sa.Column("record_key", NAME, nullable=True),

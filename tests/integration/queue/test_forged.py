@@ -282,7 +282,7 @@ def test_an_abandoned_batch_comes_back_whatever_its_status_says(plant: Plant) ->
     plant.redis.zadd("rq:finished:records", {id: 1e10})  # by an earlier job with its id
     plant.redis.zadd("rq:wip:records", {f"{id}:execution": 1})
 
-    assert recover_abandoned(plant.redis, plant.broker.queue()) == 1
+    assert recover_abandoned(plant.redis, plant.broker.queue(), 12) == 1
 
     assert plant.broker.on_their_way([id]) == {id}
 

@@ -179,7 +179,11 @@ def back(plant: Plant, way: str) -> int:
     queue = plant.broker.queue()
     if way == "due":
         return enqueue_due(plant.redis, queue)
-    return recover_popped(plant.redis, queue, 0) if way == "popped" else recover_abandoned(plant.redis, queue)
+    return (
+        recover_popped(plant.redis, queue, 0)
+        if way == "popped"
+        else recover_abandoned(plant.redis, queue, 12)
+    )
 
 
 def enqueue_due_now(plant: Plant) -> None:

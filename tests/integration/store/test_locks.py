@@ -4,11 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine
 
-from store import database
+from store import database, timestamps
 from store.errors import LockHeld, LockLost
 from store.tables import leases
 
@@ -61,6 +62,28 @@ def test_a_lock_that_ran_out_is_taken_over(engine: Engine) -> None:
     assert holder(engine) is None
     take(engine, "new-host:2:11")
     assert holder(engine) == "new-host:2:11"
+
+
+def test_a_lock_is_taken_over_that_was_taken_before_the_clock_was_set_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = database.now
+    monkeypatch.setattr(database, "now", lambda connection: now(connection) + timedelta(hours=1))
+    take(engine, ELSEWHERE)
+    monkeypatch.setattr(database, "now", now)
+    take(engine, "new-host:2:11")
+    assert holder(engine) == "new-host:2:11"
+    with pytest.raises(LockLost), database.transaction(engine) as connection:
+        leases.renew(connection, "loader", ELSEWHERE, 60)
+
+
+def test_the_clock_of_a_process_decides_no_lease(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(engine, ELSEWHERE)
+    for hours in (-2, 2):
+        moment = timestamps.now() + timedelta(hours=hours)
+        monkeypatch.setattr(timestamps, "now", lambda moment=moment: moment)
+        with pytest.raises(LockHeld):
+            take(engine, "new-host:2:11")
 
 
 def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(engine: Engine) -> None:

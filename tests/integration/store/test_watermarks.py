@@ -25,8 +25,11 @@ def moved(ledger: Ledger) -> Ledger:
 
 
 def read(ledger: Ledger) -> dict[str, str]:
+    """Each source's, as a batch of it reads it."""
     with database.reading(ledger.engine) as connection:
-        return watermarks.read_all(connection, HOUR)
+        sources = [each.source for each in watermarks.standings(connection, HOUR)]
+        found = {source: watermarks.read(connection, source, HOUR) for source in sources}
+    return {source: value for source, value in found.items() if value is not None}
 
 
 def repair(ledger: Ledger) -> list[tuple[str, str | None, str | None]]:
@@ -141,8 +144,44 @@ def test_one_of_which_nothing_sound_is_left_is_taken_away(moved: Ledger) -> None
     set_watermark(moved, "nonsense")
     moved.tamper("DELETE FROM watermark_history")
     moved.tamper("DELETE FROM target")
+    moved.tamper("DELETE FROM past_lineage")
     assert repair(moved) == [("shop", "nonsense", None)]
     assert read(moved) == {}
+    with database.reading(moved.engine) as connection:
+        [move] = watermarks.history(connection, "shop", 10)
+    assert (move["previous"], move["value"], move["why"]) == ("nonsense", None, "repair")
+    moved.receive([Record("b", OLD)])
+    moved.load()
+    assert read(moved) == {"shop": OLD}
+
+
+def test_a_repair_restores_the_greatest_time_loaded_that_is_not_in_the_future(moved: Ledger) -> None:
+    """A clock that was ahead for a moment put the watermark, and a record, into the future."""
+    moved.receive([Record("ahead", FUTURE)])
+    moved.load()
+    assert ("shop", "ahead") in moved.target()
+    moved.tamper("DELETE FROM watermark_history")
+    moved.tamper("UPDATE watermarks SET value = :value", value=FUTURE)
+    assert repair(moved) == [("shop", FUTURE, NEW)]
+    assert read(moved) == {"shop": NEW}
+
+
+def test_a_repair_counts_what_was_loaded_and_replaced_since(moved: Ledger) -> None:
+    moved.receive([Record("a", FUTURE)])
+    moved.load()
+    moved.tamper("DELETE FROM watermark_history")
+    moved.tamper("UPDATE watermarks SET value = :value", value=FUTURE)
+    assert repair(moved) == [("shop", FUTURE, NEW)]  # of the version of the only key that was replaced
+
+
+def test_one_that_does_not_hold_says_nothing_of_another_source(moved: Ledger) -> None:
+    moved.receive([Record("q", OLD)], source="usgs")
+    moved.load()
+    moved.tamper("UPDATE watermarks SET value = :value WHERE source = 'shop'", value=FUTURE)
+    with database.reading(moved.engine) as connection:
+        assert watermarks.read(connection, "usgs", HOUR) == OLD
+        checked = watermarks.read_all(connection, HOUR)
+    assert (checked.sound, list(checked.problems)) == ({"usgs": OLD}, ["shop"])
 
 
 def test_a_repair_leaves_sound_ones_alone(moved: Ledger) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import rq
 from rq import Queue, Worker, cron
 from rq.job import Job
+from rq.worker import base, worker_classes
 
 from store.errors import UsageError
 from worker.queue import rq_internals
@@ -33,6 +37,26 @@ OWN = {
     "_still_packed",
 }
 OWN |= {"_note_failure", "_end_job_process"}
+
+
+@pytest.mark.parametrize("module", [base, worker_classes, cron])
+def test_rqs_workers_and_cron_ask_the_clock_by_a_name_that_can_be_replaced(module: ModuleType) -> None:
+    assert callable(module.now)
+    assert "now()" in inspect.getsource(module)
+    assert "time.time() -" not in inspect.getsource(module)
+
+
+def test_a_clock_that_is_set_during_a_run_makes_nothing_due_and_lets_nothing_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (base, worker_classes, cron):
+        monkeypatch.setattr(module, "now", module.now)
+    rq_internals.use_steady_clock()
+    before = base.now()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    for module in (base, worker_classes, cron):
+        assert timedelta(0) <= module.now() - before < timedelta(minutes=1)
+    assert abs(datetime.now(UTC) - before) < timedelta(minutes=1)
 
 
 OVERRIDDEN = [

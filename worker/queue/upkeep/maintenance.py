@@ -5,35 +5,44 @@ believe that a popped job was lost. Here a job whose worker died is another's wi
 however long the queue is.
 
 Each member of a registry is looked at by itself: one that is not ours is quarantined, and the others go on.
+
+RQ scores its registries by the clock of whoever writes there. Those scores decide nothing here: a batch is abandoned
+when Redis has let the heartbeat of its execution expire, and whatever is asked for by time is asked by Redis' clock.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any, cast
 
 from redis import Redis
 from redis.exceptions import ResponseError, WatchError
 from rq import Queue
+from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import AbandonedJobError, NoSuchJobError
 from rq.job import JobStatus
 from rq.job_lifecycle import record_job_failure
-from rq.registry import ScheduledJobRegistry
-from rq.utils import as_text, current_timestamp, now
+from rq.registry import BaseRegistry, ScheduledJobRegistry
+from rq.utils import as_text
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from worker.queue import lost
 from worker.queue.quarantine import is_job_id, is_worker_key, set_aside, set_member_aside
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
+from worker.queue.server_clock import server_time
 
 LOCK_KEY = "sluice:maintenance:"
 LOCK_SECONDS = 10
 SEEN_KEY = "sluice:intermediate:"
 AT_ONCE = 1000
-# No job of ours waits or works for longer: a later time was written by a stranger, or with a wrong clock.
+GONE, NO_END = -2, -1  # what Redis says of the time to live of a key
+# No job waits for another attempt longer than its intervals say, or than this where they are not known: a later time
+# was written by a stranger, or before Redis' clock was set back.
 LONGEST_SECONDS = 7 * 86400
+SLACK_SECONDS = (
+    60  # a heartbeat that lasts this much longer than ours do was sent before Redis' clock was set back
+)
 
 log = logging.getLogger("sluice.queue")
 
@@ -44,10 +53,10 @@ def maintain(redis: Redis, queue: SluiceQueue, abandoned_after: float) -> None:
     # Two at once would spend two of an abandoned job's retries; the lock dies with its holder soon.
     if _locked(redis, LOCK_KEY + queue.name):
         try:
-            recover_abandoned(redis, queue)
+            recover_abandoned(redis, queue, abandoned_after)
             # Of RQ's other registries, those that our jobs are in: they have no dependencies and no rate limits.
             for registry in (queue.finished_job_registry, queue.failed_job_registry):
-                registry.cleanup()
+                forget_expired(redis, registry)
             recover_popped(redis, queue, abandoned_after / 2)
             clean_workers(redis, queue.name)
         finally:
@@ -69,14 +78,16 @@ def enqueue_due(redis: Redis, queue: Queue) -> int:
     The move is one transaction, so a death here leaves the job where it was.
     """
     key = ScheduledJobRegistry(queue=queue).key  # type: ignore[no-untyped-call]
-    return sum(_enqueue(redis, queue, key, found) for found in _due(redis, key))
+    terms = SluiceJob.terms.get(queue.name)
+    longest = max(terms.retry_intervals, default=0) + 1 if terms else LONGEST_SECONDS
+    return sum(_enqueue(redis, queue, key, found) for found in _due(redis, key, longest))
 
 
-def _due(redis: Redis, key: str) -> list[bytes]:
-    """Members whose time has come, or that would wait for ever."""
-    at = current_timestamp()
+def _due(redis: Redis, key: str, longest: float) -> list[bytes]:
+    """Members whose time has come, or that would wait for longer than any does."""
+    at = server_time(redis)
     due: Any = redis.zrangebyscore(key, "-inf", at, start=0, num=AT_ONCE)
-    too_late: Any = redis.zrangebyscore(key, at + LONGEST_SECONDS, "+inf", start=0, num=AT_ONCE)
+    too_late: Any = redis.zrangebyscore(key, at + longest, "+inf", start=0, num=AT_ONCE)
     return [*due, *too_late]
 
 
@@ -111,19 +122,40 @@ def _push(pipeline: Redis, queue: Queue, id: str) -> None:
     pipeline.lpush(queue.key, id)
 
 
-def recover_abandoned(redis: Redis, queue: SluiceQueue) -> int:
+def recover_abandoned(redis: Redis, queue: SluiceQueue, abandoned_after: float) -> int:
     """Gives jobs whose worker fell silent another attempt, or fails those that had all of theirs; how many."""
     registry = queue.started_job_registry.key
-    at = current_timestamp()
-    found = redis.zrange(registry, 0, -1, withscores=True)
     recovered = 0
-    for member, expires_at in cast("list[tuple[bytes, float]]", found):
+    for member in cast("list[bytes]", redis.zrange(registry, 0, -1)):
         job_id, colon, execution = member.partition(b":")
         if not (colon and is_job_id(job_id) and is_job_id(execution)):
             set_member_aside(redis, registry, member, "it names no job and execution")
-        elif expires_at <= at or expires_at > at + LONGEST_SECONDS:
+        elif not _beats(redis, member, abandoned_after):
             recovered += _recover(redis, queue, registry, member, as_text(job_id))
     return recovered
+
+
+def _beats(redis: Redis, member: bytes, abandoned_after: float) -> bool:
+    """Whether the execution's latest heartbeat has not expired; one that lasts too long is made to expire soon."""
+    key = f"{RQ_KEY_PREFIX}:execution:".encode() + member
+    left = redis.ttl(key)
+    if left == NO_END or left > abandoned_after + SLACK_SECONDS:
+        redis.expire(key, max(int(abandoned_after), 1))
+    return left != GONE
+
+
+def forget_expired(redis: Redis, registry: BaseRegistry) -> None:
+    """Takes jobs off a registry whose time there is over; not those that Redis still has.
+
+    RQ asks the scores alone: a worker whose clock was behind would make a failed batch be forgotten at once.
+    """
+    over: Any = redis.zrangebyscore(registry.key, "-inf", server_time(redis), start=0, num=AT_ONCE)
+    with redis.pipeline(transaction=False) as pipeline:
+        for id in over:
+            pipeline.exists(f"{RQ_KEY_PREFIX}:job:".encode() + id)
+        gone = [id for id, exists in zip(over, pipeline.execute(), strict=True) if not exists]
+    if gone:
+        redis.zrem(registry.key, *gone)
 
 
 def _recover(redis: Redis, queue: SluiceQueue, registry: str, member: bytes, id: str) -> bool:
@@ -145,7 +177,7 @@ def _recover(redis: Redis, queue: SluiceQueue, registry: str, member: bytes, id:
         if job.retries_left and job.retries_left > 0:
             job.retry(queue, pipeline)
         else:
-            why = f"Moved to FailedJobRegistry, due to {AbandonedJobError.__name__}, at {now()}"
+            why = f"Moved to FailedJobRegistry, due to {AbandonedJobError.__name__}"
             log.warning("job %s was abandoned by its worker, and had all of its attempts", id)
             record_job_failure(job, why, pipeline)
         pipeline.zrem(registry, member)
@@ -195,13 +227,14 @@ def _started(redis: Redis, queue: SluiceQueue) -> set[str]:
 
 def _lies_since(redis: Redis, seen_key: str, id: str) -> float:
     """For how many seconds an id is known to lie between queue and worker."""
-    redis.hsetnx(seen_key, id, str(time.time()))
+    at = server_time(redis)
+    redis.hsetnx(seen_key, id, str(at))
     try:
-        seconds = time.time() - float(redis.hget(seen_key, id) or 0)
+        seconds = at - float(redis.hget(seen_key, id) or 0)
     except ValueError:  # a stranger's; it is seen anew
         seconds = -1.0
     if not seconds >= 0:
-        redis.hset(seen_key, id, str(time.time()))
+        redis.hset(seen_key, id, str(at))
         return 0.0
     return seconds
 

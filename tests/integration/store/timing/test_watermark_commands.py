@@ -38,11 +38,14 @@ def two(line: Timeline, monkeypatch: pytest.MonkeyPatch) -> Timeline:
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     monkeypatch.setattr(timestamps, "now", lambda: timestamps.from_text(moment))
+    monkeypatch.setattr(database, "now", lambda _connection: timestamps.from_text(moment))
 
 
-def read(line: Timeline, skew: timedelta = HOUR) -> dict[str, str]:
+def read(line: Timeline, skew: timedelta = HOUR) -> dict[str, str | None]:
+    """Each source's, as a batch of it reads it."""
     with database.reading(line.engine) as connection:
-        return watermarks.read_all(connection, skew)
+        sources = [each.source for each in watermarks.standings(connection, skew)]
+        return {source: watermarks.read(connection, source, skew) for source in sources}
 
 
 # --- the pipeline's ------------------------------------------------------------------------------------
@@ -240,9 +243,9 @@ def test_a_clock_set_back_beyond_the_skew_is_refused_in_words_that_blame_the_clo
     with pytest.raises(WatermarkCorrupt) as refused:
         read(line)
     assert str(refused.value) == (
-        "the watermark of 'shop' is 2025-01-15T12:00:00.000000Z, which lies in the future of this machine's clock, "
-        "2025-01-15T08:00:00.000000Z: if the clock is wrong, set it; if it is right, run `store watermark repair`, "
-        "which restores it from its history and the target"
+        "the watermark of 'shop' is 2025-01-15T12:00:00.000000Z, which lies in the future: by the database's clock and "
+        "max_future_skew, 2025-01-15T09:00:00.000000Z is the latest that is sound; if the clock is wrong, set it; if "
+        "it is right, run `store watermark repair`, which restores it from its history and the target"
     )
     assert "CORRUPT" in store("watermark").out
     set_clock(monkeypatch, at("13:00"))

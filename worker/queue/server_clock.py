@@ -1,0 +1,14 @@
+"""Redis' clock: what lies in Redis is judged by it, and by no clock of a worker, which may be hours wrong.
+
+Times to live are Redis' own anyway. What has one needs no clock at all: it is there, or it is gone.
+"""
+
+from __future__ import annotations
+
+from redis import Redis
+
+
+def server_time(redis: Redis) -> float:
+    """Seconds since 1970."""
+    seconds, microseconds = redis.time()
+    return seconds + microseconds / 1e6
