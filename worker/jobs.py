@@ -78,7 +78,7 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
 def _another_attempt(here: Workplace, error: Exception) -> Retry:
     """When a batch is tried again. What a repair of its watermark or of a clock ends is tried often."""
     most = client.ATTEMPTS if isinstance(error, OtherContract | UsageError) else FOR_EVER
-    intervals = here.worker.retry_intervals_seconds
+    intervals = [max(each, 1) for each in here.worker.retry_intervals_seconds]  # a burst must see it wait
     if isinstance(error, WatermarkCorrupt):
         intervals = [min(each, LONGEST_WAIT_FOR_WATERMARK_SECONDS) for each in intervals]
     return Retry(max=most, interval=intervals)

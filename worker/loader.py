@@ -90,10 +90,10 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
                     connection, settings, holder, number, until, spent, conflicts, idle_after
                 )
                 if loaded is None:
+                    _refuse_what_is_left(connection, settings.max_future_skew)
                     break
                 merged, after = loaded
                 chunks.append(merged)
-            _refuse_what_is_left(connection, settings.max_future_skew)
     except BaseException as error:
         _log_failure(engine, number, error)
         raise

@@ -68,11 +68,14 @@ def up(
             f"{done.lost_batches} batches were on the queue without their records, and are not processed: "
             f"{lost.WHAT_TO_DO}"
         )
-    if done.failed_batches or done.lost_batches:
-        raise typer.Exit(Exit.FAILED)
-    if done.held_batches:
-        for id, why in done.held_batches.items():
-            terminal.fail(f"batch {id} stays on the queue: {why}")
+    for id, why in done.held_batches.items():
+        terminal.fail(f"batch {id} stays on the queue: {why}")
+    if done.gave_up:
+        waiting = counted(done.waiting_batches, "batch", "batches")
+        terminal.fail(f"left on the queue: {waiting}, because {done.gave_up}")
+    if done.not_loaded:
+        terminal.fail(f"staged records are not loaded: {done.not_loaded}")
+    if done.failed_batches or done.lost_batches or done.held_batches or done.gave_up or done.not_loaded:
         raise typer.Exit(Exit.FAILED)
     if done.stopped_early:
         raise typer.Exit(Exit.INTERRUPTED)

@@ -91,8 +91,14 @@ class Child(Supervised):
         return self.process is not None and self.process.is_alive()
 
     def start(self) -> None:
+        """Forks it; where that fails, it has died. Raises GaveUp."""
         self.process = processes.Process(target=live, args=(self.run,), name=self.name)
-        self.process.start()
+        try:
+            self.process.start()
+        except OSError as error:  # too many processes, or no memory
+            self.process = None
+            self.note_death(f"it could not be started: {error.strerror}")
+            return
         log.info("started %s (process %s)", self.name, self.process.pid)
 
 

@@ -14,12 +14,12 @@ from types import FrameType
 
 from store import database
 from store.checks import conservation
-from store.errors import LockHeld
+from store.errors import LockHeld, WatermarkCorrupt
 from store.tables import batches, load_runs, staging
 from store.terminal import Exit
 from worker import jobs, loader
 from worker.dead_letters import mirror
-from worker.processes.children import Child, PrivateRedis, run_cron, run_worker, stop
+from worker.processes.children import Child, GaveUp, PrivateRedis, run_cron, run_worker, stop
 from worker.queue import client, lost
 from worker.queue.client import Broker
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
@@ -27,6 +27,7 @@ from worker.queue.upkeep.maintenance import maintain
 from worker.workplace import workplace
 
 POLL_SECONDS = 0.1
+IDLE_ROUNDS = 5  # of a burst's workers, in which none takes what is next on the queue: more would not either
 LONGEST_NAP_SECONDS = 1.0  # other workers put batches back too, and whoever says stop is not kept waiting
 
 log = logging.getLogger("sluice.supervisor")
@@ -41,6 +42,7 @@ class Supervisor:
         self._workers = workers
         self._stopping = False
         self._loaded_at = time.monotonic()
+        self._not_loaded: str | None = None  # why rows that are staged could not be loaded
         self.workplace = workplace()
 
     def up(self) -> None:
@@ -71,7 +73,7 @@ class Supervisor:
                 stop(children)
 
     def burst(self) -> Burst:
-        """Processes all that is queued, loads it, and returns what it did."""
+        """Processes all that is queued, loads it, and returns what it did, and why what is left cannot be done."""
         with self._signals():
             redis = client.connect(self.workplace.worker, self.workplace.store.home)
             queue = Broker(redis, self.workplace.worker)
@@ -80,16 +82,22 @@ class Supervisor:
                 Child(f"worker {number}", lambda: run_worker(RECORDS_QUEUE, burst=True, level=self._level))
                 for number in range(1, self._workers + 1)
             ]
-            queue.forget_held()
+            queue.try_held_again()
             held: dict[str, str] = {}
+            idle_rounds, gave_up = 0, None
             try:
                 while not self._stopping and queue.is_unfinished() and not (held := queue.held()):
                     maintain(redis, queue.queue(), self.workplace.worker.abandoned_after_seconds)
-                    if queue.waiting() and all(child.is_due for child in children):
+                    if (first := queue.next()) and all(child.is_due for child in children):
                         self._burst_round(children)
+                        idle_rounds = idle_rounds + 1 if queue.next() == first else 0
+                        if idle_rounds >= IDLE_ROUNDS:
+                            raise GaveUp(_why_none_is_taken(queue))
                     else:  # retries wait for their time, or a worker elsewhere has the rest in hand
                         time.sleep(min(max(queue.seconds_to_retry(), POLL_SECONDS), LONGEST_NAP_SECONDS))
                         self._load_now_and_then()
+            except GaveUp as error:
+                gave_up = str(error)
             finally:
                 stop(children)
             self._load()
@@ -98,6 +106,9 @@ class Supervisor:
                 **{name: after[name] - before[name] for name in after},
                 stopped_early=self._stopping,
                 held_batches=held,
+                waiting_batches=queue.waiting(),
+                gave_up=gave_up,
+                not_loaded=self._not_loaded,
             )
 
     def _counts(self, queue: Broker) -> dict[str, int]:
@@ -147,10 +158,14 @@ class Supervisor:
         has_reported = False
         with self.workplace.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
             while not self._stopping:
+                self._not_loaded = None
                 try:
                     run = loader.load(
                         engine, self.workplace.worker, idle_after=self.workplace.store.idle_after
                     )
+                except WatermarkCorrupt as error:  # all other sources are loaded
+                    self._not_loaded = str(error)
+                    break
                 except LockHeld as held:
                     if once:
                         log.info("%s: this load is left to it", held)
@@ -198,3 +213,14 @@ class Burst:
     lost_batches: int
     stopped_early: bool
     held_batches: dict[str, str]  # id -> why it cannot be processed until somebody mends that
+    waiting_batches: int  # left on the queue
+    gave_up: str | None  # why its workers could not go on
+    not_loaded: str | None  # why rows stay in staging, and what to do
+
+
+def _why_none_is_taken(queue: Broker) -> str:
+    if queue.is_suspended():
+        return (
+            "workers are suspended, and take nothing from the queue: run `rq resume`, then this command again"
+        )
+    return f"in {IDLE_ROUNDS} rounds no worker took the next one, {queue.next()}: each ended before; see the log above"

@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 from rq import Queue, Retry
 from rq.registry import FailedJobRegistry
+from rq.suspension import is_suspended
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from store.addresses import shown_url, without_secrets
@@ -207,10 +208,25 @@ class Broker:
             pipeline.expire(HELD_KEY, HELD_SECONDS)
             pipeline.execute()
 
-    def forget_held(self) -> None:
-        """Forgets these notes: what no attempt of the coming ones notes again is not held."""
+    def try_held_again(self) -> None:
+        """Forgets these notes, and lets their batches be tried now: what no attempt notes again is not held."""
+        scheduled = self.queue().scheduled_job_registry.key
         with translated():
-            self.redis.delete(HELD_KEY)
+            noted: Any = self.redis.hkeys(HELD_KEY)
+            if noted:
+                self.redis.zadd(scheduled, dict.fromkeys(noted, 0.0), xx=True)
+                self.redis.delete(HELD_KEY)
+
+    def next(self) -> str | None:
+        """The batch that is taken next."""
+        with translated():
+            found = self.redis.lindex(self.queue().key, 0)
+        return found.decode(errors="replace") if isinstance(found, bytes) else None
+
+    def is_suspended(self) -> bool:
+        """Whether somebody has told all workers to take nothing."""
+        with translated():
+            return bool(is_suspended(self.redis))
 
     def held(self) -> dict[str, str]:
         """batch -> why it is held, where nothing else is left on the queue; else empty."""

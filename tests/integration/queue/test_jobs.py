@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from store import database
+from store import database, timestamps
 from worker import jobs
 from worker.queue.client import ATTEMPTS
 from worker.queue.names import PROCESS_BATCH
@@ -110,7 +110,9 @@ def test_a_batch_delivered_to_two_workers_at_once_is_recorded_by_one(
     plant.work()
     before = plant.report()
     # The other worker looked before this one committed.
-    monkeypatch.setattr(jobs.receive, "look", lambda *_: jobs.receive.View(False, False, None, {}))
+    monkeypatch.setattr(
+        jobs.receive, "look", lambda *_: jobs.receive.View(False, False, None, {}, timestamps.now())
+    )
     plant.broker.send([message])
     plant.work()
     assert plant.status(message.id) == "finished"
