@@ -223,8 +223,9 @@ def load_staged() -> dict[str, Any]:
 
 def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
+        redis = here.redis()
         with mirror.tolerated():
-            mirror.flush_outbox(here.redis(), engine)
+            mirror.flush_outbox(redis, engine)
         try:
             return loader.as_receipt(loader.load(engine, here.worker, idle_after=here.store.idle_after))
         except LockHeld as held:

@@ -23,7 +23,7 @@ from store.settings import StoreSettings
 from store.tables import priorities
 from worker.contract import Contract, forget, load_contract
 from worker.judge import stages
-from worker.queue import client
+from worker.queue import client, server_clock
 from worker.queue.rq_jobs import SluiceJob
 from worker.settings import SourceSettings, WorkerSettings
 
@@ -171,9 +171,11 @@ class Workplace:
         return self.data.session(page_cache_mb)
 
     def redis(self) -> Redis:
-        """The job's own connection; outside a job, a new one."""
+        """The job's own connection; outside a job, a new one. From here on, this process goes by Redis' clock."""
         job = get_current_job()
-        return job.connection if job else client.connect(self.worker, self.store.home)
+        redis = job.connection if job else client.connect(self.worker, self.store.home)
+        server_clock.follow(redis)
+        return redis
 
 
 _workplace: Workplace | None = None

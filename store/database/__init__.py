@@ -2,6 +2,7 @@
 
 from store.database.dialect import (
     as_dict,
+    correct_host_clock,
     earlier,
     greatest,
     insert,
@@ -33,6 +34,7 @@ __all__ = [
     "as_dict",
     "checkpoint",
     "connected",
+    "correct_host_clock",
     "earlier",
     "existing",
     "file_of",

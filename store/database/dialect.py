@@ -22,6 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
+from store import timestamps
+
+_host_is_ahead = 0.0  # seconds
+TOLERATED_SECONDS = 5.0  # less is no wrong clock
 PARAMETERS = 999  # of one statement: any SQLite takes so many
 
 
@@ -37,15 +41,20 @@ def is_sqlite(connection: Connection) -> bool:
 def now(connection: Connection) -> datetime:
     """The present by the database's clock, in UTC: what lies in the database is judged by no other.
 
-    SQLite's is the clock of this host, as all who use its file are on one host.
+    SQLite has none but that of this host, as all who use its file are on one host; see `correct_host_clock`.
     """
     if is_sqlite(connection):
-        found: str = connection.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')").scalar_one()
-        return datetime.fromisoformat(found).replace(tzinfo=UTC)
+        return timestamps.now() - timedelta(seconds=_host_is_ahead)
     moment: datetime = connection.execute(
         select(func.clock_timestamp())
     ).scalar_one()  # now() is its transaction's
     return moment.astimezone(UTC)
+
+
+def correct_host_clock(ahead: float) -> None:
+    """Tells this process by how many seconds the host's clock is ahead of that of a server which others use too."""
+    global _host_is_ahead  # noqa: PLW0603 - a process has one clock
+    _host_is_ahead = ahead if abs(ahead) > TOLERATED_SECONDS else 0.0
 
 
 def insert(connection: Connection, table: Table) -> Any:

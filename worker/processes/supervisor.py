@@ -154,7 +154,7 @@ class Supervisor:
 
     def _load(self, *, once: bool = False) -> None:
         """Loads what is staged; until nothing is, unless `once`. A loader at work elsewhere is waited for."""
-        redis = client.connect(self.workplace.worker, self.workplace.store.home)
+        redis = self.workplace.redis()
         has_reported = False
         with self.workplace.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
             while not self._stopping:

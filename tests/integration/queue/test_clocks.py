@@ -1,14 +1,14 @@
 """The clock of a producer, worker or loader may be hours wrong: nothing is lost, and nothing waits for the difference.
 
-A process asks its host's clock through RQ's `now` and our `timestamps.now`: both are set here. Redis and the
-database have clocks of their own, which decide.
+A process asks its host's clock through RQ's `now` and our `timestamps.now`, which is SQLite's too: both are set here.
+Redis has a clock of its own, which decides.
 """
 
 from __future__ import annotations
 
 import datetime as real
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +31,7 @@ SetClock = Callable[[float], None]
 
 
 @pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SetClock]:
     """Sets the clock of this process so many hours ahead."""
     right = timestamps.now
 
@@ -45,7 +45,8 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
         monkeypatch.setattr(utils, "datetime", shifted)
         monkeypatch.setattr(timestamps, "now", lambda: right() + timedelta(hours=hours))
 
-    return ahead
+    yield ahead
+    database.correct_host_clock(0)
 
 
 def recent(key: str, minutes: float) -> dict[str, Any]:
@@ -81,9 +82,9 @@ def test_whoever_has_a_wrong_clock_the_table_is_the_same(
     plant = run(whose)
     assert plant.digest() == expected
     assert plant.reasons() == ["invalid_value"]
-    with database.reading(plant.engine) as connection:
-        now = timestamps.to_text(database.now(connection))
+    now = timestamps.to_text(real.datetime.now(real.UTC))
     assert all(each["value"] < now for each in plant.rows("watermarks", "source"))
+    assert all(each["processed_at"] <= now for each in plant.rows("batches", "seq"))
     assert plant.violations() == []
 
 
