@@ -78,6 +78,24 @@ class Contract:
         judged_by = [self.name, schema, source.extra or self.extra, mapping, self.source, adapter]
         return hashing.hexdigest(orjson.dumps(judged_by, option=orjson.OPT_SORT_KEYS))[:16]
 
+    def changes_since(self, other: Contract) -> list[str]:
+        """What differs in its fields from an earlier one, each in a few words."""
+        found = [
+            f"{field} is new" + ("" if self._requires(field) else " and optional")
+            for field in self.kinds
+            if field not in other.kinds
+        ]
+        found += [f"{field} was taken out" for field in other.kinds if field not in self.kinds]
+        for field in self.kinds.keys() & other.kinds.keys():
+            if self.kinds[field] != other.kinds[field]:
+                found.append(f"{field} is {self.kinds[field]}, and was {other.kinds[field]}")
+            if self._requires(field) != other._requires(field):
+                found.append(f"{field} is {'required' if self._requires(field) else 'optional'} now")
+        return sorted(found)
+
+    def _requires(self, field: str) -> bool:
+        return any(self.inputs[name] == field for name in self.required)
+
 
 def load_contract(settings: WorkerSettings) -> Contract:
     """The contract in force. Raises ConfigError saying what is wrong with the name or the model."""

@@ -110,6 +110,7 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
             if suspect and len(message.records) > 1:
                 return _split(here, engine, redis, message)
             verdict = _judge(here, redis, message, judge, view, shares, poison=suspect)
+            here.check_columns(judge, verdict.judged.valid)
             stored = receive.store(engine, message, judge, verdict)
             if stored:
                 batch = stored.batch

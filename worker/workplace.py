@@ -6,6 +6,7 @@ The database is opened by the process that does the jobs, for no connection surv
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,15 +18,18 @@ from sqlalchemy import Engine
 
 from store import database
 from store.database import install
-from store.errors import OtherContract, StoreUnavailable
+from store.errors import ConfigError, OtherContract, StoreUnavailable
 from store.reconcile import compare
 from store.settings import StoreSettings
 from store.tables import priorities
 from worker.contract import Contract, forget, load_contract
 from worker.judge import stages
+from worker.judge.records import Records
 from worker.queue import client, server_clock
 from worker.queue.rq_jobs import SluiceJob
 from worker.settings import SourceSettings, WorkerSettings
+
+log = logging.getLogger("sluice.jobs")
 
 
 @dataclass
@@ -148,6 +152,7 @@ class Workplace:
     judges: Judges
     data: Database
     load_requests: LoadRequests
+    columns: install.Adopted = install.Adopted({}, {})  # noqa: RUF009 - it is frozen
 
     @classmethod
     def open(cls) -> Workplace:
@@ -157,14 +162,32 @@ class Workplace:
         kinds = {column.name: column.kind for column in contract.columns}
         compare.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
         engine = install.prepare(store)
-        install.add_contract_columns(engine, contract.columns)
+        columns = install.add_contract_columns(engine, contract.columns)
+        for why in columns.refused.values():
+            log.error("%s; batches with values in it wait, all others are processed", why)
         judges = Judges.of(worker)
         with database.transaction(engine) as connection:
             ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
             priorities.replace(connection, ranked)
         engine.dispose()
         SluiceJob.terms = client.terms(worker)
-        return cls(store, worker, judges, Database(store), LoadRequests(worker))
+        return cls(store, worker, judges, Database(store), LoadRequests(worker), columns)
+
+    def check_columns(self, judge: stages.Judge, valid: Records) -> None:
+        """Raises ConfigError where a batch has values that a column of the tables cannot hold without loss."""
+        for column, values in zip(judge.contract.columns, valid.values, strict=True):
+            held = self.columns.kinds.get(column.name, column.kind)
+            if held == column.kind or all(value is None for value in values):
+                continue
+            # A batch that was sent before its contract's integer became a real.
+            is_earlier = judge.contract.columns != self.judges.contract.columns
+            if is_earlier and (column.kind, held) == ("integer", "real") and _are_reals(values):
+                continue
+            raise ConfigError(
+                self.columns.refused.get(column.name)
+                or f"the batch was sent for a contract whose field {column.name!r} is {column.kind}, but the table "
+                f"holds it as {held}: send its file again for the present one, or {install.WAYS_OUT}"
+            )
 
     def database(self, page_cache_mb: int = 16) -> AbstractContextManager[Engine]:
         """The database, for one job."""
@@ -176,6 +199,10 @@ class Workplace:
         redis = job.connection if job else client.connect(self.worker, self.store.home)
         server_clock.follow(redis)
         return redis
+
+
+def _are_reals(values: list[int | None]) -> bool:
+    return all(value is None or abs(value) <= install.LARGEST_EXACT for value in values)
 
 
 _workplace: Workplace | None = None
@@ -199,6 +226,8 @@ def renewed_workplace() -> Workplace:
     forget()
     opened = Workplace.open()
     opened.judges.remember(before.judges)
+    if changes := opened.judges.contract.changes_since(before.judges.contract):
+        log.warning("the contract %s is adopted: %s", opened.judges.contract.name, "; ".join(changes))
     before.data.close()
     _workplace = opened
     return opened

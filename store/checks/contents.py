@@ -141,6 +141,10 @@ def _written(name: str, columns: dict[str, Column], kinds: Kinds) -> list[bytes]
         return [_decimal(value, digits) for value, digits in zip(values, exact, strict=True)]
     if kind == "json":
         return [b"null" if text is None else text.encode() for text in values]
+    if kind == "integer" and any(
+        type(value) is float for value in values
+    ):  # its column was made one of reals since
+        values = [None if value is None else int(value) for value in values]
     if kind == "boolean":
         return [b"null" if value is None else b"true" if value else b"false" for value in values]
     return _json_of(values)

@@ -1,9 +1,18 @@
-"""A database's first use: its file, its migrations, and the columns of the contract."""
+"""A database's first use: its file, its migrations, and the columns of the contract, which follow it:
+
+a new field                    a new column, null in the rows before
+required or optional           no column changes: all may be null
+integer -> real                the column is made again, if each integer in it is a real, as all up to 2^53 are
+a field that was taken out     the column stays as it was
+any other change of a type     the column stays as it was, for it cannot hold two types: what fills it is refused
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, inspect, select
@@ -11,10 +20,16 @@ from sqlalchemy.engine import URL
 
 from store import database
 from store.database import records, schema
-from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
+from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+TABLES = ("staging", "target")
+LARGEST_EXACT = 2**53  # up to here, each integer is a real
+SQLITE_THAT_DROPS_COLUMNS = (3, 35, 0)
+WAYS_OUT = "keep the type, or give the field another name"
+
+log = logging.getLogger("sluice.store")
 
 
 def prepare(settings: StoreSettings) -> Engine:
@@ -78,31 +93,38 @@ def migrate(engine: Engine) -> None:
             ) from error
 
 
-def add_contract_columns(engine: Engine, columns: Sequence[records.ContractColumn]) -> None:
-    """Gives `staging` and `target` the contract's columns; those already there are left alone.
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The columns as the tables have them now, and what of a contract they cannot hold."""
 
-    Raises ConfigError where a field has changed its type since: a column cannot hold two.
-    """
+    kinds: dict[str, records.Kind]
+    refused: dict[str, str]  # field -> what is different, and the two ways out
+
+
+def add_contract_columns(engine: Engine, columns: Sequence[records.ContractColumn]) -> Adopted:
+    """Gives `staging` and `target` the contract's columns, where no value that they hold is changed by it."""
     with database.reading(engine) as connection:
-        if not missing_columns(connection, columns):
-            return
+        kinds = _kinds(connection)
+        if all(kinds.get(column.name) == column.kind for column in columns):
+            return Adopted(kinds, {})
     with database.transaction(engine) as connection:
-        for column in missing_columns(connection, columns):
-            add_column(connection, column)
+        kinds = _kinds(connection)
+        refused: dict[str, str] = {}
+        for column in columns:
+            held = kinds.get(column.name, column.kind)
+            if column.name not in kinds:
+                _add(connection, column)
+            elif (held, column.kind) == ("integer", "real"):
+                if (why := _why_not_real(connection, column)) is not None:
+                    refused[column.name] = why
+                else:
+                    _make_real(connection, column)
+            elif held != column.kind:
+                refused[column.name] = (
+                    f"contract field {column.name!r} is {column.kind} now, but the table holds it as {held}: {WAYS_OUT}"
+                )
         create_views(connection)
-
-
-def missing_columns(
-    connection: Connection, columns: Sequence[records.ContractColumn]
-) -> list[records.ContractColumn]:
-    kinds = {column.name: column.kind for column in contract_columns(connection)}
-    for column in columns:
-        if kinds.get(column.name, column.kind) != column.kind:
-            raise ConfigError(
-                f"contract field {column.name!r} is {column.kind} now, but the table holds it as "
-                f"{kinds[column.name]}: keep the type, or give the field another name"
-            )
-    return [column for column in columns if column.name not in kinds]
+        return Adopted(_kinds(connection), refused)
 
 
 # The first row in this order is the golden one; `t` is `target`, `p` is `source_priorities`.
@@ -126,20 +148,15 @@ def create_views(connection: Connection) -> None:
     """The views `golden` and `current`, with today's columns."""
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(column["name"]) for column in inspect(connection).get_columns("target"))
-    for view, statement in (("golden", GOLDEN), ("current", CURRENT)):
-        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
+    drop_views(connection)
+    for statement in (GOLDEN, CURRENT):
         connection.exec_driver_sql(statement.format(order=GOLDEN_ORDER, columns=names))
 
 
-def add_column(connection: Connection, column: records.ContractColumn) -> None:
-    quote = connection.dialect.identifier_preparer.quote
-    kind = records.KIND_TYPES[column.kind]().compile(dialect=connection.dialect)
-    for table in ("staging", "target"):
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {quote(column.name)} {kind}")
-    position = connection.execute(select(func.count()).select_from(schema.contract_columns)).scalar_one()
-    connection.execute(
-        schema.contract_columns.insert().values(name=column.name, kind=column.kind, position=position)
-    )
+def drop_views(connection: Connection) -> None:
+    """Takes both away, as a column that they show cannot change."""
+    for view in ("golden", "current"):
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
 
 
 def contract_columns(connection: Connection) -> tuple[records.ContractColumn, ...]:
@@ -147,3 +164,71 @@ def contract_columns(connection: Connection) -> tuple[records.ContractColumn, ..
     table = schema.contract_columns
     rows = connection.execute(select(table.c.name, table.c.kind).order_by(table.c.position))
     return tuple(records.ContractColumn(name, kind) for name, kind in rows)
+
+
+def _kinds(connection: Connection) -> dict[str, records.Kind]:
+    return {column.name: column.kind for column in contract_columns(connection)}
+
+
+def _add(connection: Connection, column: records.ContractColumn) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    for table in TABLES:
+        connection.exec_driver_sql(
+            f"ALTER TABLE {table} ADD COLUMN {quote(column.name)} {_type(connection, column)}"
+        )
+    position = connection.execute(select(func.count()).select_from(schema.contract_columns)).scalar_one()
+    row = {"name": column.name, "kind": column.kind, "position": position}
+    connection.execute(schema.contract_columns.insert().values(row))
+    log.info("the tables have a column for the contract's field %r now, %s", column.name, column.kind)
+
+
+def _why_not_real(connection: Connection, column: records.ContractColumn) -> str | None:
+    """Why a column of integers cannot be made one of reals; None where it can."""
+    if database.is_sqlite(connection) and _sqlite_version(connection) < SQLITE_THAT_DROPS_COLUMNS:
+        return (
+            f"contract field {column.name!r} is real now, and the table holds it as integer, which this SQLite cannot "
+            f"change: use SQLite 3.35 or newer; or {WAYS_OUT}"
+        )
+    tables = records.record_tables(contract_columns(connection))
+    for table in (tables.staging, tables.target):
+        value = table.c[column.name]
+        beyond = select(value).where((value > LARGEST_EXACT) | (value < -LARGEST_EXACT)).limit(1)
+        if (found := connection.execute(beyond).scalar()) is not None:
+            return (
+                f"contract field {column.name!r} is real now, and the table holds integers of it that no real is, like "
+                f"{found}: {WAYS_OUT}"
+            )
+    return None
+
+
+def _make_real(connection: Connection, column: records.ContractColumn) -> None:
+    """Makes a column of integers one of reals, each with its value."""
+    quote = connection.dialect.identifier_preparer.quote
+    name, kind = quote(column.name), _type(connection, column)
+    drop_views(connection)
+    for table in TABLES:
+        if not database.is_sqlite(connection):
+            connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind}")
+            continue
+        for statement in (
+            f"ALTER TABLE {table} ADD COLUMN _widened {kind}",  # no field begins with an underscore
+            f"UPDATE {table} SET _widened = {name} WHERE {name} IS NOT NULL",  # noqa: S608 - a quoted name
+            f"ALTER TABLE {table} DROP COLUMN {name}",
+            f"ALTER TABLE {table} RENAME COLUMN _widened TO {name}",
+        ):
+            connection.exec_driver_sql(statement)
+    own = schema.contract_columns.c.name == column.name
+    connection.execute(schema.contract_columns.update().where(own).values(kind=column.kind))
+    log.warning(
+        "the contract's field %r is real now, and was integer: its columns follow it, and lose nothing",
+        column.name,
+    )
+
+
+def _type(connection: Connection, column: records.ContractColumn) -> str:
+    return records.KIND_TYPES[column.kind]().compile(dialect=connection.dialect)
+
+
+def _sqlite_version(connection: Connection) -> tuple[int, ...]:
+    found: str = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
+    return tuple(map(int, found.split(".")))

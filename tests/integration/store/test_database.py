@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from store import database
 from store.database import install, records, schema
 from store.database.records import ContractColumn
-from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
+from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 
 from .opening import prepare, url
@@ -190,11 +190,31 @@ def test_contract_columns_are_added_once_and_keep_their_order(engine: Engine) ->
     assert names == ["name", "value", "order", 'a "b"']
 
 
-def test_a_contract_field_that_changed_its_type_is_refused(engine: Engine) -> None:
-    with pytest.raises(ConfigError, match="'value' is text now, but the table holds it as real"):
-        install.add_contract_columns(engine, [ContractColumn("new", "text"), ContractColumn("value", "text")])
+def test_a_contract_field_that_changed_its_type_is_refused_and_the_others_are_added(engine: Engine) -> None:
+    adopted = install.add_contract_columns(
+        engine, [ContractColumn("new", "text"), ContractColumn("value", "text")]
+    )
+    assert adopted.refused == {
+        "value": "contract field 'value' is text now, but the table holds it as real: keep the type, or give the field "
+        "another name"
+    }
+    assert adopted.kinds == {"name": "text", "value": "real", "new": "text"}
     with database.reading(engine) as connection:
-        assert "new" not in [column.name for column in install.contract_columns(connection)]
+        assert {each.name: each.kind for each in install.contract_columns(connection)} == adopted.kinds
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1])
+def test_integers_that_no_real_is_keep_their_column(engine: Engine, number: int) -> None:
+    install.add_contract_columns(engine, [ContractColumn("size", "integer")])
+    with database.transaction(engine) as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO staging (id, source, key, ts, content_hash, line, size) "
+            "VALUES (1, 's', 'k', 't', x'00', 1, ?)",
+            (number,),
+        )
+    adopted = install.add_contract_columns(engine, [ContractColumn("size", "real")])
+    assert f"like {number}" in adopted.refused["size"]
+    assert adopted.kinds["size"] == "integer"
 
 
 @pytest.mark.parametrize("statement", ["SELECT nothing_like_it FROM batches", "SELEKT 1"])
