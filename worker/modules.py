@@ -85,6 +85,12 @@ def fingerprint(name: str) -> str:
     return hashing.hexdigest(repr(sorted(found.items())).encode())[:16]
 
 
+def files() -> list[Path]:
+    """The files of the user's modules that were read."""
+    found = (getattr(sys.modules.get(name), "__file__", None) for name in sorted(_sources))
+    return [Path(file) for file in found if file]
+
+
 def forget() -> None:
     """Lets the next `load` read the user's modules again."""
     for name, module in list(sys.modules.items()):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from redis import Redis
 from rq import get_current_job
@@ -20,8 +21,9 @@ from store import database
 from store.database import install
 from store.errors import ConfigError, OtherContract, StoreUnavailable
 from store.reconcile import compare
-from store.settings import StoreSettings
+from store.settings import StoreSettings, config_path
 from store.tables import priorities
+from worker import modules
 from worker.contract import Contract, forget, load_contract
 from worker.judge import stages
 from worker.judge.records import Records
@@ -205,7 +207,23 @@ def _are_reals(values: list[int | None]) -> bool:
     return all(value is None or abs(value) <= install.LARGEST_EXACT for value in values)
 
 
+Files = list[tuple[Path, int, int, int]]  # path, change, size and node of each
+
 _workplace: Workplace | None = None
+_read: Files | None = None  # the files that were read for it, if they were read again
+
+
+def _files() -> Files:
+    """Configuration and modules as they are now."""
+    found = []
+    for path in (config_path(), *modules.files()):
+        try:
+            now = path.stat()
+        except OSError:  # it is gone, or was never there: that is a state too
+            found.append((path, 0, 0, 0))
+        else:
+            found.append((path, now.st_ctime_ns, now.st_size, now.st_ino))
+    return found
 
 
 def workplace() -> Workplace:
@@ -217,12 +235,16 @@ def workplace() -> Workplace:
 
 
 def renewed_workplace() -> Workplace:
-    """This process' workplace with configuration, contract and adapters read again.
+    """This process' workplace with configuration, contract and adapters read again, unless they are as they were then.
 
-    Raises UsageError where they cannot be used; then the workplace stays as it was.
+    A batch may ask for it that no producer of ours has sent, again and again. Raises UsageError where they cannot be
+    used; then the workplace stays as it was.
     """
-    global _workplace  # noqa: PLW0603
+    global _workplace, _read  # noqa: PLW0603
     before = workplace()
+    if _read is not None and _read == _files():
+        return before
+    found, _read = _files(), None
     forget()
     opened = Workplace.open()
     opened.judges.remember(before.judges)
@@ -230,12 +252,14 @@ def renewed_workplace() -> Workplace:
         log.warning("the contract %s is adopted: %s", opened.judges.contract.name, "; ".join(changes))
     before.data.close()
     _workplace = opened
+    _read = found if found == _files() else None
     return opened
 
 
 def close_workplace() -> None:
     """Forgets this process' workplace: the next use reads the settings again."""
-    global _workplace  # noqa: PLW0603
+    global _workplace, _read  # noqa: PLW0603
+    _read = None
     if _workplace:
         _workplace.data.close()
         SluiceJob.terms = {}

@@ -167,6 +167,7 @@ def overview() -> dict[str, Any]:
             "queued_batches": queue.waiting(),
             "failed_batches": queue.failed_count(),
             "lost_batches": len(lost.unsettled(redis, engine)),
+            "held_batches": queue.held_count(),
             "quarantined": quarantine.count(redis),
             "failed_loads": queue.failed_count(LOADER_QUEUE),
             "workers": queue.workers(RECORDS_QUEUE),

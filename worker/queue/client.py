@@ -208,6 +208,13 @@ class Broker:
             pipeline.expire(HELD_KEY, HELD_SECONDS)
             pipeline.execute()
 
+    def held_count(self) -> int:
+        """How many batches wait for a repair, with a note of which."""
+        with translated():
+            waiting = self.redis.zrange(self.queue().scheduled_job_registry.key, 0, -1)
+            notes: Any = self.redis.hkeys(HELD_KEY)
+            return len(set(notes).intersection(waiting))
+
     def try_held_again(self) -> None:
         """Forgets these notes, and lets their batches be tried now: what no attempt notes again is not held."""
         scheduled = self.queue().scheduled_job_registry.key

@@ -14,7 +14,7 @@ from worker import jobs
 from worker.queue.client import ATTEMPTS
 from worker.queue.names import PROCESS_BATCH
 from worker.queue.upkeep.maintenance import enqueue_due
-from worker.workplace import renewed_workplace, workplace
+from worker.workplace import Workplace, renewed_workplace, workplace
 
 from ..plant import Plant, ndjson, row
 
@@ -146,8 +146,10 @@ def test_a_batch_sent_for_another_mapping_waits_and_says_why_until_it_is_there(
         in caplog.text
     )
     assert list(plant.broker.held()) == sent.ids
+    assert plant.broker.held_count() == 1
     plant.configure(mapping)
     retry_now(plant)
+    assert plant.broker.held_count() == 0
     plant.work()
     plant.load()
     assert [each["key"] for each in plant.rows()] == ["a"]
@@ -186,6 +188,24 @@ def test_a_batch_whose_mapping_is_nowhere_fails_in_the_end(plant: Plant) -> None
         retry_now(plant)
     assert plant.status(sent.ids[0]) == "failed"
     assert plant.report()["input_records"] == 0
+
+
+def test_a_batch_for_a_contract_that_is_nowhere_makes_a_worker_read_its_configuration_once(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.send(ndjson(row("a")), source="s")
+    plant.configure('[sources.s]\nfields.key = "id"\n')
+    opened: list[type] = []
+    monkeypatch.setattr(
+        Workplace, "open", classmethod(lambda cls, first=Workplace.open: opened.append(cls) or first())
+    )
+    for _ in range(4):
+        plant.work()
+        retry_now(plant)
+    assert len(opened) == 2  # at the start, and for the first attempt
+    plant.config.write_text('[sources.s]\nfields.key = "number"\n')
+    plant.work()
+    assert len(opened) == 3
 
 
 def test_a_configuration_that_became_wrong_leaves_the_worker_its_own(plant: Plant) -> None:
