@@ -28,8 +28,8 @@ MUTANTS = (
         "outbox: the loader publishes nothing",
         (
             "worker/jobs.py",
-            "            mirror.flush_outbox(here.redis(), engine)\n",
-            "            pass\n",
+            "            mirror.flush_outbox(redis, engine)\n        try:\n",
+            "            pass\n        try:\n",
         ),
     ),
     mutant(
