@@ -72,7 +72,7 @@ def up(
         terminal.fail(f"batch {id} stays on the queue: {why}")
     if done.gave_up:
         waiting = counted(done.waiting_batches, "batch", "batches")
-        terminal.fail(f"left on the queue: {waiting}, because {done.gave_up}")
+        terminal.fail(f"{done.gave_up}; {waiting} left on the queue")
     if done.not_loaded:
         terminal.fail(f"staged records are not loaded: {done.not_loaded}")
     if done.failed_batches or done.lost_batches or done.held_batches or done.gave_up or done.not_loaded:
