@@ -223,4 +223,4 @@ def _why_none_is_taken(queue: Broker) -> str:
         return (
             "workers are suspended, and take nothing from the queue: run `rq resume`, then this command again"
         )
-    return f"in {IDLE_ROUNDS} rounds no worker took the next batch, {queue.next()}: each ended before; see the log above"
+    return f"in {IDLE_ROUNDS} rounds no worker took the next batch, {queue.next()}: each ended; see the log above"
