@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from worker.queue.server.server_program import find_server
 
-from .sandbox import DEADLINE_SECONDS, until
+from .commands import DEADLINE_SECONDS, until
 
 
 class OwnRedis:

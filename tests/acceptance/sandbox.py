@@ -1,7 +1,8 @@
 """Real commands in a home of their own: run to their end, or started, signalled and cleared away.
 
-A process costs half a second of processor time to start. So a command that only prepares a test, or only shows
-its outcome, runs in the test's own process: `run_here`, `ok_here`, `enqueue`, `check`, `report`, `digest`.
+A Python that imports everything costs a second of processor time. So commands are forked from one that has
+(`warm_start.py`), but those that say `cold`, whose test is about starting; and a command that only prepares a test, or
+only shows its outcome, runs in the test's own process: `run_here`, `ok_here`, `enqueue`, `check`, `report`, `digest`.
 
 Nothing here measures time: a machine may be as slow as it likes. Deadlines only end a test that would hang.
 """
@@ -9,18 +10,13 @@ Nothing here measures time: a machine may be as slow as it likes. Deadlines only
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, closing, contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -36,91 +32,29 @@ from worker import contract
 from worker.queue.server import private_server
 from worker.workplace import close_workplace
 
+from . import commands
+from .commands import DEADLINE_SECONDS, Done, Running, until
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = str(ROOT / "data" / "sample.ndjson")
-BIN = Path(sys.executable).parent
 ANOTHERS_SETTINGS = ("REDIS_URL", "DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS")
 ANOTHERS_PREFIXES = ("SLUICE_", "RQ_", "PYTEST_")
-OWN_TERMINALS = {"RQ_CONFIG": "worker.rq_worker", "RQ_WORKER_CLASS": "worker.rq_worker.SluiceWorker"}
 APPS = {"producer": producer.cli.app.app, "worker": worker.cli.app.app, "store": store.cli.app.app}
 # For tests that hold a batch until they let it go: no timeout of the product ends it before.
 UNHURRIED = {"SLUICE_JUDGE_TIMEOUT_SECONDS": "100000", "SLUICE_JOB_TIMEOUT_SECONDS": "100000"}
-DEADLINE_SECONDS = 300.0
-POLL_SECONDS = 0.02
 SERVER_NAMES = ("redis", "valkey")
+# Looks at what is due, ten times as often.
+HURRIED = {"DEQUEUE_SECONDS": 0.2, "MAINTENANCE_SECONDS": 0.2, "POLL_SECONDS": 0.02}
 
 
-def until(holds: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Waits until `holds` returns something true, and returns it."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(POLL_SECONDS)
-    return found
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Standard output, all of it, as one JSON document."""
-        return json.loads(self.out)
-
-
-class Running:
-    """A command that goes on in the background; its output goes to files."""
-
-    def __init__(self, words: list[str], folder: Path, number: int, **options: Any) -> None:
-        self._out, self._err = folder / f"{number}.out", folder / f"{number}.err"
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                words, stdout=out, stderr=err, stdin=subprocess.DEVNULL, **options
-            )
-        self.words = words
-
-    @property
-    def out(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def err(self) -> str:
-        return self._err.read_text()
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def end(self, seconds: float = DEADLINE_SECONDS) -> Done:
-        """Waits for its end."""
-        try:
-            code = self.process.wait(seconds)
-        except subprocess.TimeoutExpired as late:
-            raise AssertionError(f"{self.words} goes on after {seconds:g} s:\n{self.err[-3000:]}") from late
-        return Done(code, self.out, self.err)
-
-    def stop(self, number: int = signal.SIGTERM) -> Done:
-        """Signals it, and waits for its end."""
-        self.process.send_signal(number)
-        return self.end()
-
-
-def living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that have not ended."""
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-
-
-# `worker up` with other constants of its modules: longer, where a slow machine must not use up the time.
+# `worker up` with other constants of its modules: longer, where a slow machine must not use up the time; or shorter,
+# where a test would only wait.
 UP = """
 from worker import rq_worker
 from worker.cli.app import main
 from worker.processes import children, supervisor
-for module in (rq_worker, supervisor, children):
+from worker.queue import rq_internals
+for module in (rq_worker, rq_internals, supervisor, children):
     for name, value in {constants!r}.items():
         if hasattr(module, name):
             setattr(module, name, value)
@@ -149,21 +83,17 @@ class Sandbox:
     # --- commands ---
 
     def run(
-        self, *words: str, cwd: Path | None = None, stdin: str = "", env: dict[str, str] | None = None
+        self,
+        *words: str,
+        cwd: Path | None = None,
+        stdin: str = "",
+        env: dict[str, str] | None = None,
+        cold: bool = False,
     ) -> Done:
         """Runs a command to its end, in a folder without a configuration unless `cwd` says where."""
-        done = subprocess.run(
-            [str(BIN / words[0]), *words[1:]],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=cwd or self.folder,
-            env=self.env | (env or {}),
-            timeout=DEADLINE_SECONDS,
-            check=False,
-        )
-        self.output += [done.stdout, done.stderr]
-        return Done(done.returncode, done.stdout, done.stderr)
+        done = commands.run(words, cwd or self.folder, self.env | (env or {}), stdin, cold)
+        self.output += [done.out, done.err]
+        return done
 
     def ok(self, *words: str, **options: Any) -> Done:
         """Runs a command that must succeed."""
@@ -172,22 +102,16 @@ class Sandbox:
         assert "Traceback" not in done.err
         return done
 
-    def start(self, *words: str, env: dict[str, str] | None = None) -> Running:
+    def start(self, *words: str, env: dict[str, str] | None = None, cold: bool = False) -> Running:
         """Starts a command that is ended by the test, or after it."""
-        running = Running(
-            [str(BIN / words[0]), *words[1:]],
-            self._logs,
-            len(self._running),
-            cwd=self.folder,
-            env=self.env | (env or {}),
-            start_new_session=True,
-        )
+        env = self.env | (env or {})
+        running = Running(words, self._logs, len(self._running), self.folder, env, cold)
         self._running.append(running)
         return running
 
-    def start_up(self, *options: str, **constants: float) -> Running:
+    def start_up(self, *options: str, env: dict[str, str] | None = None, **constants: float) -> Running:
         """Starts `worker up` with other values for constants of the supervisor and the worker."""
-        return self.start("python", "-c", UP.format(constants=constants), "up", *options)
+        return self.start("python", "-c", UP.format(constants=constants), "up", *options, env=env)
 
     # --- commands in this process ---
 
@@ -285,12 +209,18 @@ class Sandbox:
         """Everything that lives by this sandbox, but its Redis."""
         found = []
         for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                is_ours = process.environ().get("SLUICE_HOME") == str(self.home)
+            with suppress(psutil.Error):  # a forked process has the environment of who forked it
+                is_ours = str(self.home) == process.environ().get("SLUICE_HOME") or self._is_folder_of(
+                    process
+                )
                 is_server = process.name().startswith(SERVER_NAMES)
                 if is_ours and not is_server and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+    def _is_folder_of(self, process: psutil.Process) -> bool:
+        where: str = process.cwd()
+        return process.pid != os.getpid() and where == str(self.folder)
 
     def all_output(self) -> str:
         """The output of every command so far."""

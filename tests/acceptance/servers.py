@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from worker.queue.server.server_program import find_server
 
-from .sandbox import until
+from .commands import until
 
 
 def free_port() -> int:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from .sandbox import APPS, BIN, SAMPLE, Sandbox
+from .commands import BIN
+from .sandbox import APPS, SAMPLE, Sandbox
 
 COMMANDS = ("producer", "worker", "store")
 GROUPS = (*((name,) for name in COMMANDS), ("worker", "flags"), ("worker", "sources"), ("store", "watermark"))
@@ -24,14 +25,14 @@ def completed(box: Sandbox, line: str) -> list[str]:
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
     }
-    return box.ok(words[0], env=variables).out.split()
+    return box.ok(words[0], env=variables, cold=True).out.split()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_tells_its_version_and_python(box: Sandbox, name: str) -> None:
     python = "{}.{}.{}".format(*sys.version_info)
     version = importlib.metadata.version("sluice")
-    assert box.ok(name, "--version").out == f"{name} (sluice) {version}, Python {python}\n"
+    assert box.ok(name, "--version", cold=True).out == f"{name} (sluice) {version}, Python {python}\n"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,8 @@ def test_files_with_the_names_of_the_packages_do_not_disturb_the_commands(box: S
         box.file(f"{name}.py", "raise SystemExit('this file was imported')\n")
     box.file("shop.py", "from worker.contract import Event\nclass Order(Event): ...\n")
     contract = {"SLUICE_CONTRACT": "shop:Order"}
-    box.ok("producer", "enqueue", SAMPLE, env=contract)
-    box.ok("worker", "up", "--burst", env=contract)
+    box.ok("producer", "enqueue", SAMPLE, env=contract, cold=True)
+    box.ok("worker", "up", "--burst", env=contract, cold=True)
     assert box.report()["input_records"] > 0
 
 

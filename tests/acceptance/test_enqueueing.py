@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from .sandbox import Done, Sandbox
+from .commands import Done
+from .sandbox import Sandbox
 
 FIELD = Path(__file__).parents[1] / "data" / "field"
 

@@ -12,7 +12,8 @@ import pytest
 import typer
 from typer.main import get_command
 
-from .sandbox import APPS, BIN, DEADLINE_SECONDS, SAMPLE, Sandbox, sandbox
+from .commands import BIN, DEADLINE_SECONDS
+from .sandbox import APPS, SAMPLE, Sandbox, sandbox
 
 ESCAPE = "\x1b"
 
@@ -122,8 +123,7 @@ def test_a_terminal_sees_tables_in_colour(filled: Sandbox) -> None:
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_help_shows_an_example(filled: Sandbox, path: tuple[str, ...]) -> None:
-    shows = filled.ok_here if len(path) > 1 else filled.ok
-    text = shows(*path, "--help").out
+    text = (filled.ok_here(*path, "--help") if len(path) > 1 else filled.ok(*path, "--help", cold=True)).out
 
     assert "Usage: " + " ".join(path) in text
     if len(path) > 1:

@@ -44,8 +44,8 @@ def chain(entries: list[dict[str, Any]]) -> list[str]:
 def loaded() -> Iterator[Sandbox]:
     """The sample, sent and loaded. Tests leave it as it is."""
     with sandbox() as box:
-        box.enqueue(SAMPLE)
-        box.ok("worker", "up", "--burst")
+        box.ok("producer", "enqueue", SAMPLE, cold=True)
+        box.ok("worker", "up", "--burst", cold=True)
         yield box
 
 

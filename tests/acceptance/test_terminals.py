@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-from .sandbox import OWN_TERMINALS, SAMPLE, Sandbox, sandbox
+from .commands import OWN_TERMINALS
+from .sandbox import SAMPLE, Sandbox, sandbox
 from .servers import redis_server
 
 MANY = 300
@@ -55,13 +56,17 @@ def registered(box: Sandbox) -> dict[str, int]:
 
 def test_plain_rq_commands_do_all_the_work_and_stop_without_half_a_batch(terminals: Sandbox) -> None:
     box = terminals
-    workers = [box.start("rq", "worker"), box.start("rq", "worker")]
+    is_cold = "REDIS_URL" not in box.env  # one time of two, all of them begin as their user's do
+    workers = [box.start("rq", "worker", cold=is_cold), box.start("rq", "worker", cold=is_cold)]
     box.until(lambda: answers_and_works(box, "records", 2), "both workers take jobs")
     lonely = box.run_here("producer", "enqueue", SAMPLE, "--wait")
     assert lonely.code == 2
     assert "needs a running loader: " in lonely.err
 
-    others = [box.start("rq", "worker", "loader"), box.start("rq", "cron", "worker.schedule")]
+    others = [
+        box.start("rq", "worker", "loader", cold=is_cold),
+        box.start("rq", "cron", "worker.schedule", cold=is_cold),
+    ]
     box.until(lambda: box.workers("loader") == 1, "the loader takes jobs")
     waited = box.ok("producer", "enqueue", SAMPLE, "--wait", "--json").json
     assert (waited["outcome"]["staged"], waited["outcome"]["rejected"]) == (5, 2)

@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 from redis.exceptions import RedisError
 
+from tests.acceptance.commands import DEADLINE_SECONDS, OWN_TERMINALS, Running
 from tests.acceptance.own_redis import OwnRedis
-from tests.acceptance.sandbox import DEADLINE_SECONDS, OWN_TERMINALS, Running, Sandbox
+from tests.acceptance.sandbox import Sandbox
 
 CONTRACT = """
 import os, time

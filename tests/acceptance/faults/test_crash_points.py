@@ -23,7 +23,7 @@ from store.settings import StoreSettings
 from store.tables import dead_letters, lineage
 from worker.dead_letters import mirror
 
-from ..sandbox import Sandbox, sandbox
+from ..sandbox import HURRIED, Sandbox, sandbox
 
 SETTINGS = {
     "SLUICE_BATCH_RECORDS": "20",
@@ -32,6 +32,9 @@ SETTINGS = {
     "SLUICE_RETRY_INTERVALS_SECONDS": "[1]",
     "SLUICE_CONTRACT": "contract:Guarded",
 }
+AT_ONCE = {
+    "SLUICE_RETRY_INTERVALS_SECONDS": "[0]"
+}  # of some twenty attempts at a poisoned batch, each would wait
 CONTRACT = """
 import os
 from pydantic import field_validator
@@ -103,7 +106,7 @@ def send(site: Sandbox, words: list[str], point: str) -> None:
 def run_until_settled(site: Sandbox, received: int, point: str) -> None:
     """`worker up`, one of whose processes is killed at the point, until all is processed, loaded and mirrored."""
     env = {} if point in PRODUCER_POINTS else crash(site, point)
-    up = site.start("worker", "up", "--workers", "2", env=env)
+    site.start_up("--workers", "2", env=env, **HURRIED)
     site.until(lambda: has_crashed(site), f"a death at {point}")
     site.until(
         lambda: settled(site) == received, f"{received} records received and loaded, after a death at {point}"
@@ -115,7 +118,6 @@ def run_until_settled(site: Sandbox, received: int, point: str) -> None:
         )
         with database.reading(engine) as connection:
             assert conservation.violations(connection) == []
-    up.stop()
 
 
 def settled(site: Sandbox) -> int:
@@ -193,9 +195,10 @@ def test_a_death_on_the_way_of_a_replay_changes_nothing(
 
 @pytest.mark.parametrize("point", POISON_POINTS)
 def test_a_death_while_a_poisoned_batch_is_cut_changes_nothing(site: Sandbox, point: str) -> None:
+    site.env |= AT_ONCE
     site.enqueue(site.file("in.ndjson", lines(deadly=True)))
     run_until_settled(site, 44, point)
-    with sandbox(**SETTINGS) as calm:
+    with sandbox(**SETTINGS | AT_ONCE) as calm:
         calm.file("contract.py", CONTRACT)
         undisturbed(calm, deadly=True)
         assert state(site) == state(calm)

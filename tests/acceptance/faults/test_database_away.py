@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ..commands import OWN_TERMINALS, Running
 from ..own_redis import own_redis
-from ..sandbox import OWN_TERMINALS, Running, Sandbox, sandbox
+from ..sandbox import Sandbox, sandbox
 
 RECORDS, BAD = 2000, 4
 SETTINGS = {

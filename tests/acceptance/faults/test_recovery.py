@@ -13,8 +13,9 @@ from worker import rq_worker
 from worker.queue import rq_internals
 from worker.settings import WorkerSettings
 
-from ..own_redis import OwnRedis, own_redis
-from ..sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, living, sandbox, until
+from ..commands import OWN_TERMINALS, Running, living, until
+from ..own_redis import OwnRedis
+from ..sandbox import UNHURRIED, Sandbox, sandbox
 
 PROMISED_SECONDS = 60.0
 # The first to judge a record named "held" notes its process and waits; "slow" ones wait for the file `go`.
@@ -45,12 +46,6 @@ class Blocking(Event):
                 time.sleep(0.01)
         return name
 """
-
-
-@pytest.fixture
-def redis() -> Iterator[OwnRedis]:
-    with own_redis() as server:
-        yield server
 
 
 @pytest.fixture

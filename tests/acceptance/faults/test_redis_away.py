@@ -15,8 +15,9 @@ from redis import Redis
 
 from worker.queue import send
 
-from ..own_redis import OwnRedis, own_redis
-from ..sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, sandbox
+from ..commands import OWN_TERMINALS, Running
+from ..own_redis import OwnRedis
+from ..sandbox import UNHURRIED, Sandbox, sandbox
 
 # How long a server hangs, from which nothing can be read meanwhile. A failover takes 30: HANG_SECONDS=35 pytest …
 HANG_SECONDS = float(os.environ.get("HANG_SECONDS", "6"))
@@ -46,12 +47,6 @@ SETTINGS = {
     "SLUICE_MAX_PENDING_BATCHES": "4",
     "SLUICE_ABANDONED_AFTER_SECONDS": "2",
 }
-
-
-@pytest.fixture
-def redis() -> Iterator[OwnRedis]:
-    with own_redis() as server:
-        yield server
 
 
 @pytest.fixture

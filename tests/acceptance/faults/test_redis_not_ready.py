@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from ..own_redis import OwnRedis, own_redis
+from ..own_redis import OwnRedis
 from ..sandbox import SAMPLE, UNHURRIED, Sandbox, sandbox
 
 RECORDS = 40
@@ -16,12 +16,6 @@ LINES = "".join(
     f'{{"key": "k{n}", "name": "n", "value": {n}, "ts": "2025-01-15T08:00:00Z"}}\n' for n in range(RECORDS)
 )
 REPORTED = re.compile(r"Redis is not ready, .* \((\w+)\): waiting until it is")
-
-
-@pytest.fixture
-def redis() -> Iterator[OwnRedis]:
-    with own_redis() as server:
-        yield server
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from worker.processes import children
 from worker.queue import rq_internals
 
-from ..sandbox import OWN_TERMINALS, UNHURRIED, Running, Sandbox, living, until
+from ..commands import OWN_TERMINALS, Running, living, until
+from ..sandbox import UNHURRIED, Sandbox
 
 RECORDS = "".join(
     f'{{"key": "k{number}", "name": "{"n" if number else "slow"}", "value": {number}, "ts": "2025-01-15"}}\n'

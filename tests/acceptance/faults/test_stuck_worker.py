@@ -8,7 +8,8 @@ import pytest
 
 from worker.queue.process.endings import ENDINGS, WorkerStuck
 
-from ..sandbox import OWN_TERMINALS, Sandbox
+from ..commands import OWN_TERMINALS
+from ..sandbox import Sandbox
 
 # Each is run by Python when the worker starts, and breaks it. It is no part of the contract: a worker with another
 # contract than a batch was sent for would not try the batch.

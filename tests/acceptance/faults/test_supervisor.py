@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from ..sandbox import SAMPLE, UNHURRIED, Running, Sandbox, living
+from ..commands import Running, living
+from ..sandbox import SAMPLE, UNHURRIED, Sandbox
 
 RECORDS = "".join(
     f'{{"key": "k{number}", "name": "n", "value": {number}, "ts": "2025-01-15T08:00:00Z"}}\n'

@@ -10,7 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from ..sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
+from ..commands import OWN_TERMINALS, Done
+from ..sandbox import SAMPLE, Sandbox, sandbox
 
 RECORD = '{"key": "a", "name": "n", "value": 1, "ts": "2025-01-15T08:00:00Z"}\n'
 

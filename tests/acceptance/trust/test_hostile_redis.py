@@ -9,7 +9,8 @@ from redis import Redis
 from tests.hostile_redis import Stranger
 from worker.queue.server import private_server
 
-from ..sandbox import Running, Sandbox, sandbox
+from ..commands import Running
+from ..sandbox import Sandbox, sandbox
 
 RECORDS = 200
 LINES = "".join(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ..sandbox import OWN_TERMINALS, Sandbox, sandbox
+from ..commands import OWN_TERMINALS
+from ..sandbox import Sandbox, sandbox
 
 HOSTILE = [
     "'); DROP TABLE target; --",

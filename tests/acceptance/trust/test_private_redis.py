@@ -7,7 +7,8 @@ import zlib
 
 from worker.queue.names import ALLOWED
 
-from ..sandbox import OWN_TERMINALS, SAMPLE, Sandbox
+from ..commands import OWN_TERMINALS
+from ..sandbox import SAMPLE, Sandbox
 
 PICKLE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 

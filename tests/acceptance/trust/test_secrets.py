@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from redis import Redis
 
-from ..sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
+from ..commands import OWN_TERMINALS, Done
+from ..sandbox import SAMPLE, Sandbox, sandbox
 from ..servers import behind_tls, redis_server
 
 PASSWORD = "open-sesame-7"  # noqa: S105 - of a server that lives for one test

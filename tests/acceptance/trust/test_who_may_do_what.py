@@ -19,7 +19,8 @@ from worker.queue.message import VERSION
 from worker.queue.quarantine import SET_ASIDE_KEY
 from worker.queue.server import private_server
 
-from ..sandbox import OWN_TERMINALS, SAMPLE, Done, Sandbox, sandbox
+from ..commands import OWN_TERMINALS, Done
+from ..sandbox import SAMPLE, Sandbox, sandbox
 
 OURS = "worker.jobs.process_batch"
 WHEN = "2025-01-15T08:00:00.000000Z"
