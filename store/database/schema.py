@@ -32,6 +32,7 @@ MAX_BATCH_RECORDS = 1 << POSITION_BITS
 # A version is a delivery's number and a record's number in it: of versions of one time the greatest wins.
 RECORD_BITS = 32
 
+# Indexes have SQLite's conditions alone: for others, which the migration has, SQLAlchemy would import their dialect.
 # Byte order everywhere: what sorts in SQLite's BINARY collation must sort alike in PostgreSQL.
 Name = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite's rowid alias is INTEGER; elsewhere numbers that grow for ever are 64 bits wide.
@@ -168,7 +169,7 @@ dead_letters = Table(
     Index("dead_letters_by_status", "status", "source", "reason"),
     # The outbox: what the Redis DLQ is to get, and what it is to lose.
     *(
-        Index(f"dead_letters_{name}", "status", "published_at", sqlite_where=where, postgresql_where=where)
+        Index(f"dead_letters_{name}", "status", "published_at", sqlite_where=where)
         for name, where in (("unpublished", UNPUBLISHED), ("unremoved", UNREMOVED))
     ),
 )
@@ -193,7 +194,6 @@ lineage_events = Table(
         "dead_letter_id",
         # Skipped records have entries too.
         sqlite_where=text("dead_letter_id IS NOT NULL"),
-        postgresql_where=text("dead_letter_id IS NOT NULL"),
     ),
 )
 
@@ -223,7 +223,6 @@ Index(
     "past_lineage_conflicts",
     past_lineage.c.conflict_run.desc(),
     sqlite_where=CONFLICTS,
-    postgresql_where=CONFLICTS,
 )
 
 # A view: `past_lineage`, and what the target's rows carry.
