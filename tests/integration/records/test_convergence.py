@@ -80,10 +80,18 @@ def many_rows(seed: int = 7) -> list[dict[str, Any]]:
 BY_HASH = '[sources.default]\nties = "hash"\n'
 
 
+EXPECTED: list[str] = []
+
+
 @pytest.fixture
 def expected(make_plant: Callable[[], Plant]) -> str:
-    """The digest of `many_rows` sent the plain way."""
-    plant = make_plant()
+    """The digest of `many_rows` sent the plain way, which is made once."""
+    if not EXPECTED:
+        EXPECTED.append(plain_digest(make_plant()))
+    return EXPECTED[0]
+
+
+def plain_digest(plant: Plant) -> str:
     plant.run(b"\n".join(map(orjson.dumps, many_rows())))
     found = plant.report()
     assert min(found[name] for name in ("rejected", "duplicates", "superseded", "conflicts")) > 2
@@ -91,10 +99,10 @@ def expected(make_plant: Callable[[], Plant]) -> str:
     return plant.digest()
 
 
-FORMS = [*((form, 7) for form in WRITTEN), ("ndjson", 1), ("csv", 1), ("ndjson", 5000), ("csv.gz", 5000)]
+FORMS = [*((form, 7) for form in WRITTEN), ("ndjson", 5000), ("csv.gz", 5000)]
 
 
-@pytest.mark.parametrize(("form", "batch_records"), FORMS)
+@pytest.mark.parametrize(("form", "batch_records"), [*FORMS, ("ndjson", 1), ("csv", 1)])
 def test_the_same_records_in_any_format_and_cut_give_one_digest(
     make_plant: Callable[[], Plant], expected: str, form: str, batch_records: int
 ) -> None:
@@ -111,7 +119,8 @@ def test_the_same_records_in_any_format_and_cut_give_one_digest(
     assert plant.violations() == []
 
 
-@pytest.mark.parametrize(("form", "batch_records"), FORMS)
+# Batches of one record are asked about above, and of few by random examples below: here each would be processed twice.
+@pytest.mark.parametrize(("form", "batch_records"), [*FORMS, ("ndjson", 3), ("csv", 3)])
 def test_with_ties_by_hash_the_same_records_in_any_order_too_give_one_digest(
     make_plant: Callable[[], Plant], form: str, batch_records: int
 ) -> None:
@@ -199,7 +208,7 @@ def test_with_ties_by_hash_one_record_wins_in_any_order_of_deliveries(
 
 # What hypothesis makes of it
 
-LETTERS = st.characters(codec="utf-8", exclude_categories=["C"])
+LETTERS = st.characters(exclude_categories=["C"])  # surrogates are in C; naming a codec takes it seconds
 TEXTS = st.text(LETTERS, min_size=1, max_size=6).filter(lambda text: not text.isspace())
 VALID = st.fixed_dictionaries(
     {
