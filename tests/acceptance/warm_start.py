@@ -64,10 +64,10 @@ class WarmProcess:
         if self.returncode is None:
             if not select.select([self._ended], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            told = os.read(self._ended, CODE.size)
+            answer = os.read(self._ended, CODE.size)
             os.close(self._ended)
-            assert told, "the process that forks has died"
-            (self.returncode,) = CODE.unpack(told)
+            assert answer, "the process that forks has died"
+            (self.returncode,) = CODE.unpack(answer)
         return self.returncode
 
     def poll(self) -> int | None:

@@ -55,6 +55,9 @@ def migrated_statements(dialect: str) -> list[str]:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_frozen_migration_makes_exactly_the_tables_and_indexes_that_are_declared(dialect: str) -> None:
+    for index in (index for table in declared() for index in table.indexes):
+        # Declared once, for SQLite: `schema` imports no other dialect. It is every database's.
+        index.dialect_options[dialect]["where"] = index.dialect_options["sqlite"]["where"]
     made = [each for each in migrated_statements(dialect) if not each.strip().startswith("CREATE VIEW")]
     wanted = [CreateTable(table).compile(dialect=DIALECTS[dialect]) for table in declared()]
     wanted += [
