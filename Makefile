@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python3.14 py
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lint test test-pythons bounds fuzz examples mutants chaos soak demo bench bench-peers clean
+.PHONY: help setup lint test test-pythons bounds fuzz examples mutants chaos checking soak demo bench bench-peers clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ bounds: $(STAMP) ## install as people do, with the newest and the oldest version
 
 chaos: $(STAMP) ## kill everything at random under load, and look whether a record is lost or doubled
 	$(BIN)/python -m tests.chaos.chaos $(ARGS)
+
+checking: $(STAMP) ## ask `store check` again and again beside workers, loader and replays: nothing may be accused
+	$(BIN)/python -m tests.chaos.checking $(ARGS)
 
 soak: $(STAMP) ## ten minutes of load and kills, and look whether anything grows
 	$(BIN)/python -m tests.chaos.soak $(ARGS)

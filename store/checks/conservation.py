@@ -60,6 +60,7 @@ class Law:
     says: str
     violations: list[str]
     unchecked: str | None = None  # why it could not be looked at
+    waiting: str | None = None  # what is still to be done by those who work, and is no violation
 
     @property
     def holds(self) -> bool:

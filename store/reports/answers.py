@@ -109,7 +109,13 @@ def check(connection: Connection, repair: bool, with_lineage: bool = False) -> d
     return {
         "holds": all(law.holds for law in laws),
         "laws": [
-            {"law": law.says, "holds": law.holds, "violations": law.violations, "unchecked": law.unchecked}
+            {
+                "law": law.says,
+                "holds": law.holds,
+                "violations": law.violations,
+                "unchecked": law.unchecked,
+                "waiting": law.waiting,
+            }
             for law in laws
         ],
     }

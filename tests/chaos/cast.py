@@ -222,7 +222,7 @@ class Cast:
     def unmet_laws(self, seconds: float) -> list[str]:
         """What `store check` complains of, after waiting so long for the last letters to be published."""
         deadline = time.monotonic() + seconds
-        while (check := self.site.run_here("store", "check")).code:
+        while (check := self.site.run_here("store", "check")).code or "wait to be published" in check.out:
             if time.monotonic() > deadline:
                 return [f"store check: {check.out}{check.err}"]
             self.tend(may_begin=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.acceptance.sandbox import sandbox
 
-from . import records
+from . import checking, records
 from .cast import CONTRACT
 from .verdict import judge, undisturbed
 
@@ -50,3 +50,11 @@ def test_a_short_campaign_of_random_kills_loses_doubles_and_invents_nothing() ->
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lost 0, doubled 0, invented 0" in done.stdout
+
+
+def test_a_working_system_is_accused_of_nothing_and_no_repair_costs_it_a_letter() -> None:
+    with sandbox(SLUICE_BATCH_RECORDS=checking.BATCH_RECORDS) as site:
+        checks = checking.campaign(2.5, 7, site)
+        assert site.count("dead_letters") > 0
+    assert checks.asked > 2
+    assert (checks.accusations, checks.unchecked) == ([], 0)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
 from store import database, timestamps
@@ -24,7 +24,6 @@ from store.errors import QueueUnavailable
 from store.settings import StoreSettings
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter, Rejected
-from store.text import printable
 from worker.queue.client import connect, translated
 from worker.queue.server import private_server
 from worker.settings import WorkerSettings
@@ -97,10 +96,15 @@ def publish(redis: Redis, letters: Sequence[Published]) -> None:
 def remove(redis: Redis, ids: Sequence[str]) -> None:
     """Takes letters off the DLQ; those not there are no error."""
     with translated(), redis.pipeline(transaction=True) as pipeline:
-        members = [id.encode(errors="surrogateescape") for id in ids]
+        members = [member(id) for id in ids]
         pipeline.zrem(INDEX_KEY, *members)
         pipeline.hdel(LETTERS_KEY, *members)
         pipeline.execute()
+
+
+def member(id: str) -> bytes:
+    """An id as it is in Redis: what is not UTF-8 in one that is not ours was escaped by `ids`."""
+    return id.encode(errors="surrogateescape")
 
 
 def ids(redis: Redis) -> set[str]:
@@ -175,33 +179,28 @@ def drift(redis: Redis, engine: Engine) -> tuple[set[str], set[str]]:
 
 def check(repairing: bool) -> Law:
     """For `store check`: the DLQ against the table; with `repairing` it is made equal first."""
+    from worker.dead_letters import mirror_check
+
     says = "the Redis DLQ holds the open dead letters, and nothing else"
     store, settings = StoreSettings.load(), WorkerSettings.load()
     if settings.redis_url is None and not private_server.is_running(store.home):
         return Law(says, [], unchecked="the private Redis is not running")
+    engine = database.existing(store)
     try:
-        redis = connect(settings, store.home)
+        with connect(settings, store.home) as redis:
+            if repairing:
+                mirror_check.repair(redis, engine)
+            found = mirror_check.confirmed(redis, engine)
     except QueueUnavailable as error:
         return Law(says, [], unchecked=str(error))
-    engine = database.existing(store)
-    if repairing:
-        repair(redis, engine)
-    lacking, strange = drift(redis, engine)
-    engine.dispose()
-    redis.close()
-    found = [f"letter {id} is open, but not on the DLQ" for id in sorted(lacking)]
-    found += [f"{printable(id)} is on the DLQ, but no open letter" for id in sorted(strange)]
-    if found:
-        found.append("`store check --repair` makes the DLQ equal the table")
-    return Law(says, found)
-
-
-def repair(redis: Redis, engine: Engine) -> int:
-    """Makes the DLQ equal the open letters; how many it had to write or remove."""
-    lacking, strange = drift(redis, engine)
-    if strange:
-        remove(redis, sorted(strange))
-    with database.transaction(engine) as connection:
-        dead_letters.record_removed(connection, sorted(lacking))
-    flush_outbox(redis, engine)
-    return len(lacking) + len(strange)
+    except ResponseError as error:
+        return Law(
+            says, [f"the DLQ cannot be read ({error}): a worker renames keys of another type, then --repair"]
+        )
+    finally:
+        engine.dispose()
+    violations = found.sentences()
+    if violations:
+        violations.append("`store check --repair` makes the DLQ equal the table")
+    waits = f"{found.waiting:,} letters wait to be published or removed: workers and loader do that"
+    return Law(says, violations, waiting=waits if found.waiting else None)

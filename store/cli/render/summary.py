@@ -195,6 +195,7 @@ def check(found: dict[str, Any]) -> list[Any]:
     lines = []
     for law in found["laws"]:
         word = "unchecked" if law["unchecked"] else "ok" if law["holds"] else "VIOLATED"
-        lines.append(f"{word:9} {law['law']}" + (f": {law['unchecked']}" if law["unchecked"] else ""))
+        note = law["unchecked"] or law["waiting"]
+        lines.append(f"{word:9} {law['law']}" + (f": {note}" if note else ""))
         lines += [printable(f"          {violation}") for violation in law["violations"]]
     return lines

@@ -10,7 +10,7 @@ import pytest
 from store import database, timestamps
 from store.errors import QueueUnavailable
 from store.tables import dead_letters
-from worker.dead_letters import mirror
+from worker.dead_letters import mirror, mirror_check
 from worker.dead_letters.mirror import INDEX_KEY, LETTERS_KEY
 
 from ..plant import Plant, ndjson, row
@@ -182,9 +182,9 @@ def test_drift_is_found_and_repaired_both_ways(plant: Plant) -> None:
     mirror.remove(plant.redis, [lost])
     plant.redis.zadd(INDEX_KEY, {"f" * 32: 1})
     assert mirror.drift(plant.redis, plant.engine) == ({lost}, {"f" * 32})
-    assert mirror.repair(plant.redis, plant.engine) == 2
+    assert mirror_check.repair(plant.redis, plant.engine, lambda _: None) == 2
     assert plant.mirrored() == open_ids(plant)
-    assert mirror.repair(plant.redis, plant.engine) == 0
+    assert mirror_check.repair(plant.redis, plant.engine, lambda _: None) == 0
 
 
 def test_more_letters_than_one_page_are_all_mirrored(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
