@@ -60,12 +60,8 @@ class Contract:
     kinds: dict[str, Kind]  # field -> the kind of its column
     columns: tuple[ContractColumn, ...]  # without key and ts, which are fixed
     exact: frozenset[str]  # decimal fields whose exact digits have a column of their own, behind the field's
+    has_decimals: bool  # also within lists, objects and unions: the digits of a JSON number matter
     source: str = ""  # fingerprint of the text of its module, and of the user's modules that this imports
-
-    @property
-    def has_decimals(self) -> bool:
-        """Whether the digits of a JSON number matter beyond what a binary number holds."""
-        return "decimal" in self.kinds.values()
 
     def fingerprint(self, source: SourceSettings) -> str:
         """16 hex digits: changes whenever the contract or the mapping could judge a record otherwise.
@@ -146,8 +142,16 @@ def _load(name: str, extra: Literal["keep", "ignore", "forbid"] | None) -> Contr
         kinds=kinds,
         columns=tuple(columns),
         exact=exact,
+        has_decimals=_holds(model.__pydantic_core_schema__, "decimal"),
         source=_source_of("contract", name),
     )
+
+
+def _holds(schema: Any, kind: str) -> bool:
+    """Whether a schema, or one within it, is of this type."""
+    if isinstance(schema, dict):
+        return schema.get("type") == kind or any(_holds(inner, kind) for inner in schema.values())
+    return isinstance(schema, list | tuple) and any(_holds(inner, kind) for inner in schema)
 
 
 def _most_digits(info: Any) -> float:

@@ -17,6 +17,7 @@ from store.hashing import plain_digits
 from worker.contract import Contract
 from worker.judge.faults import Rejection, invalid
 from worker.judge.parse import (
+    BLANKS,
     INT64_MAX,
     INT64_MIN,
     NUMBER_CHARACTERS,
@@ -44,19 +45,43 @@ def is_true(value: Any) -> bool:
     raise Rejection(invalid("deleted", "should be true or false"))
 
 
-def is_no_number(value: Any) -> str | None:
+TOO_LONG = "the integer does not fit into 64 bits"
+
+
+def is_no_number(value: Any, kind_of_column: str) -> str | None:
     """Why a value is no number for a column, where pydantic would take it for one."""
     kind = type(value)
     if kind is bool:
         return "true and false are no numbers"
-    if kind is int and not INT64_MIN <= value <= INT64_MAX:
-        return "the integer does not fit into 64 bits"
-    return None
+    if kind is int and kind_of_column != "decimal" and not INT64_MIN <= value <= INT64_MAX:
+        return TOO_LONG
+    return value.why if kind is Unusable else None
 
 
 def is_odd_number(value: Any) -> bool:
     """Whether a text is a number to Python alone: neither JSON nor CSV writes one so."""
     return type(value) is str and bool(value.strip(NUMBER_CHARACTERS))
+
+
+FITTING_DIGITS = 18  # every integer of so many digits fits into 64 bits
+
+
+def is_long_integer(value: Any) -> bool:
+    """Whether a text is an integer that does not fit into 64 bits: as a number, JSON's is rejected too."""
+    if type(value) is not str or len(value) <= FITTING_DIGITS:
+        return False
+    digits = value.strip(BLANKS)
+    bare = digits.removeprefix("-").removeprefix("+").lstrip("0")
+    if len(bare) <= FITTING_DIGITS or not (bare.isascii() and bare.isdigit()):
+        return False
+    return len(bare) > FITTING_DIGITS + 1 or not INT64_MIN <= int(digits) <= INT64_MAX
+
+
+def is_no_text_number(value: Any, kind_of_column: str) -> str | None:
+    """Why a text is no number for a column, where pydantic, which reads it, would take it for one."""
+    if is_odd_number(value):
+        return ODD_NUMBER
+    return TOO_LONG if kind_of_column != "decimal" and is_long_integer(value) else None
 
 
 ODD_NUMBER = "should be a number as JSON and CSV write it, such as -12.5 or 1e3"
@@ -97,6 +122,8 @@ def fitting(name: str, value: Any, kind: str) -> Any:
     if is_blank(value):
         return None
     if kind in READERS and isinstance(value, str):
+        if kind != "decimal" and is_long_integer(value):
+            raise Rejection(invalid(name, TOO_LONG))
         try:
             if is_odd_number(value):
                 raise ValueError
@@ -146,7 +173,7 @@ def stored(name: str, value: Any, kind: str) -> Any:
             value += 0.0  # -0.0 is 0.0, as SQLite holds it
     elif python_type is int:
         if not INT64_MIN <= value <= INT64_MAX:
-            raise Rejection(invalid(name, "the integer does not fit into 64 bits"))
+            raise Rejection(invalid(name, TOO_LONG))
     elif value is None or python_type is bool:
         pass
     else:

@@ -66,7 +66,7 @@ def plain(value: Any, decimals: bool = False, level: int = 2) -> Plain:
         return value
     if isinstance(value, int):
         fits = INT64_MIN <= value <= INT64_MAX
-        return value if fits else Unusable("the integer does not fit into 64 bits")
+        return value if fits or decimals else Unusable("the integer does not fit into 64 bits")
     if isinstance(value, float | Decimal):
         return number(value, decimals)
     if isinstance(value, datetime):

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from store import hashing, payload
+from store import payload
 from store.tables.staging import AMBIGUOUS, LATE, SHIFTED, STALE
 from worker.contract import Contract
 from worker.judge.adapt import Adapter
 from worker.judge.columnwise.quick import Quick, QuickVerdict
+from worker.judge.content import as_bytes, content_of_parsed, content_of_raw, number_names
 from worker.judge.faults import Fault, Rejection
 from worker.judge.freshness import Clock
 from worker.judge.notation import Notation
@@ -25,7 +26,7 @@ from worker.judge.parse import AS_FLOATS, Numbers, parse_csv, parse_json
 from worker.judge.records import Accepted, Records
 from worker.judge.tombstones import Tombstones
 from worker.judge.undecoded import UNDECODABLE
-from worker.judge.validate import Validator, content_of
+from worker.judge.validate import Validator
 from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings
 
@@ -42,6 +43,7 @@ class Judge:
     quick: Quick | None  # the quick way; without it, all records are judged one by one
     max_future_skew: timedelta
     fingerprint: str  # of the contract and the source's mapping
+    numbers: frozenset[str] = frozenset()  # names of raw records under which the contract has a number
     notation: Notation | None = None  # of numbers, where it is not JSON's
     others: dict[Notation | None, Judge] = field(default_factory=dict, compare=False)  # of other notations
 
@@ -78,16 +80,9 @@ def judge_for(
     tombstones = Tombstones(source, contract, validator) if source.deleted else None
     quick = Quick(contract, source, adapter)
     return Judge(
-        contract,
-        source,
-        adapter,
-        validator,
-        tombstones,
-        quick,
-        max_future_skew,
-        contract.fingerprint(source),
-        notation,
-    )
+        contract, source, adapter, validator, tombstones, quick, max_future_skew, contract.fingerprint(source),
+        number_names(adapter, contract), notation,
+    )  # fmt: skip
 
 
 class Bad(NamedTuple):
@@ -125,10 +120,13 @@ ALL_ON: Mapping[str, float] = {"adapt": 1.0, "validate": 1.0, "freshness": 1.0}
 class Passage:
     """One batch on its way through the stages."""
 
-    def __init__(self, message: Message, shares: Mapping[str, float], *, adapting: bool) -> None:
+    def __init__(self, message: Message, shares: Mapping[str, float], judge: Judge) -> None:
         self.message = message
         self.shares = shares
-        self.items_are_parsed = not adapting  # what a dictionary says is what its record says
+        self.numbers, self.notation = judge.numbers, judge.notation
+        self.items_are_parsed = (
+            not judge.adapter.changes_records
+        )  # what a dictionary says is what its record says
         self.judged = Judged()
 
     def stage(
@@ -168,10 +166,11 @@ class Passage:
         key = _key(item) if isinstance(item, dict) else key
         # A list may have been changed by a contract's own validator, and is read anew.
         flat = isinstance(item, dict) and STRUCTURES.isdisjoint(map(type, item.values()))
+        record = self.message.records[position]
         if isinstance(item, dict) and flat and self.items_are_parsed:
-            content = content_of(item)
+            content = content_of_parsed(item, record, self.message, self.numbers, self.notation)
         else:
-            content = content_of_raw(self.message.records[position], self.message)
+            content = content_of_raw(record, self.message, self.numbers, self.notation)
         self.judged.bad.append(Bad(position, rejection.faults, content, key))
 
 
@@ -191,12 +190,13 @@ def judge_batch(
 ) -> Judged:
     """Parse, adapt, validate and freshness for every record of a batch."""
     judge = judge.of(message)
-    passage = Passage(message, shares, adapting=judge.adapter.changes_records)
+    passage = Passage(message, shares, judge)
     clock = Clock.at(judge.source, judge.max_future_skew, watermark, now)
     judged = passage.judged
     quick = _quickly(message, judge, clock, shares)
     records = [(position, message.records[position]) for position in quick.rest]
-    numbers = Numbers(judge.contract.has_decimals, judge.adapter.changes_records)
+    exactly = judge.contract.has_decimals
+    numbers = Numbers(exactly, exactly or judge.adapter.changes_records)
     raw = passage.stage("parse", records, lambda each: parse(each, message, numbers), _never)
     sequences: dict[int, int] = {}
     if judge.adapter.read_sequence:
@@ -308,21 +308,6 @@ def parse(record: RawRecord, message: Message, numbers: Numbers = AS_FLOATS) -> 
     if message.format == "csv":
         return parse_csv(record, message.header or [], message.dialect)
     return parse_json(record, numbers)
-
-
-def content_of_raw(record: RawRecord, message: Message) -> str:
-    """The rejected record's content for the digest: what it says where it can be read, else its bytes."""
-    try:
-        return content_of(parse(record, message))
-    except Rejection:
-        return as_bytes(record)
-
-
-def as_bytes(record: RawRecord) -> str:
-    """The content of a record that cannot, or must not, be read: the hash of its bytes."""
-    if isinstance(record, Opaque):
-        return hashing.hexdigest(record.content + (record.digest or "").encode())
-    return hashing.hexdigest(encode(record))
 
 
 def encode(record: str) -> bytes:

@@ -15,7 +15,6 @@ from store import hashing, timestamps
 from store.text import error_message, storable_name
 from worker.contract import IDENTITY, Contract
 from worker.judge.columns import (
-    ODD_NUMBER,
     READERS,
     SORTED,
     by_value,
@@ -24,7 +23,7 @@ from worker.judge.columns import (
     fitting,
     is_blank,
     is_no_number,
-    is_odd_number,
+    is_no_text_number,
     stored,
     text_numbers,
 )
@@ -61,10 +60,10 @@ class Validator:
         self._validate = contract.model.__pydantic_validator__.validate_python
         self._inputs = contract.inputs
         self._ts_input = next(given for given, field in contract.inputs.items() if field == "ts")
-        self._numbers = [
-            given for given, field in contract.inputs.items() if contract.kinds[field] in READERS
-        ]
-        self._text_numbers = text_numbers(contract)
+        kinds = {given: contract.kinds[field] for given, field in contract.inputs.items()}
+        self._numbers = [(given, kind) for given, kind in kinds.items() if kind in READERS]
+        read_by_pydantic = text_numbers(contract)
+        self._text_numbers = [each for each in self._numbers if each[0] in read_by_pydantic]
         self._columns = [(field, kind) for field, kind in contract.kinds.items() if field not in IDENTITY]
 
     def validate(self, raw: dict[str, Any]) -> Accepted:
@@ -77,11 +76,11 @@ class Validator:
             if self.notation and self._read_numbers(given, self.notation):
                 raise ValueError
             given[self._ts_input] = self.read_time(given[self._ts_input])
-            for name in self._numbers:
-                if is_no_number(given.get(name)):
+            for name, kind in self._numbers:
+                if is_no_number(given.get(name), kind):
                     raise ValueError
-            for name in self._text_numbers:
-                if is_odd_number(given.get(name)):
+            for name, kind in self._text_numbers:
+                if is_no_text_number(given.get(name), kind):
                     raise ValueError
             for name in self._contract.required:
                 if is_blank(given[name]):
@@ -125,9 +124,10 @@ class Validator:
     def _read_numbers(self, given: dict[str, Any], notation: Notation) -> list[Fault]:
         """Puts the numbers among these as JSON writes them; what is wrong with those that are none."""
         faults: list[Fault] = []
-        for name in self._numbers:
+        for name, kind in self._numbers:
             if name in given:
-                given[name] = value = notation.read(given[name], strictly=name in self._text_numbers)
+                strictly = (name, kind) in self._text_numbers
+                given[name] = value = notation.read(given[name], strictly=strictly)
                 if type(value) is Unusable:
                     faults.append(invalid(self._inputs[name], value.why))
         return faults
@@ -153,13 +153,14 @@ class Validator:
         """What is wrong with the contract's fields, and the error to tell of where that is nothing."""
         given = {name: raw[name] for name in self._inputs if name in raw}
         faults = self._read_numbers(given, self.notation) if self.notation else []
+        unread = {fault.field for fault in faults}
         faults += [
             missing(self._inputs[name]) for name in self._contract.required if is_blank(given.get(name))
         ]
         faults += [
             invalid(self._inputs[name], why)
-            for name in self._numbers
-            if (why := is_no_number(given.get(name)))
+            for name, kind in self._numbers
+            if (why := is_no_number(given.get(name), kind)) and self._inputs[name] not in unread
         ]
         if not is_blank(given.get(self._ts_input)):
             try:
@@ -176,9 +177,9 @@ class Validator:
             first = error
         known = {fault.field for fault in faults}
         faults += [
-            invalid(self._inputs[name], ODD_NUMBER)
-            for name in self._text_numbers
-            if is_odd_number(given.get(name)) and self._inputs[name] not in known
+            invalid(self._inputs[name], why)
+            for name, kind in self._text_numbers
+            if (why := is_no_text_number(given.get(name), kind)) and self._inputs[name] not in known
         ]
         return faults, first
 
@@ -266,23 +267,3 @@ def without_decimals(value: Any) -> Any:
     if type(value) is list:
         return [without_decimals(inner) for inner in value]
     return value
-
-
-def content_of(raw: dict[str, Any]) -> str:
-    """What a rejected record says, whatever its format: 32 hex digits.
-
-    Cells are text and JSON has types, so values are compared as text, and blanks count as absent.
-    """
-    reported = {_as_text(name): _as_text(value) for name, value in raw.items() if not is_blank(value)}
-    canonical = orjson.dumps(sorted(reported.items()), default=str)
-    return hashing.hexdigest(canonical)
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    return value.why if isinstance(value, Unusable) else repr(value)

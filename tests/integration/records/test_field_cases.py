@@ -297,3 +297,44 @@ def test_a_line_of_a_spreadsheet_program_names_the_delimiter(plant: Plant, sourc
     plant.configure((FIELD / "sepline" / "sluice.toml").read_text())
     plant.run(FIELD / "sepline" / "s.csv", source=source)
     assert [(row["key"], row["value"], row["lineage_line"]) for row in plant.rows()] == [("a1", 1.5, 3)]
+
+
+# --- digest_blind ---
+
+
+@pytest.mark.parametrize("pair", [("a", "b"), ("inf1", "inf2")])
+def test_different_rejected_numbers_give_different_digests(
+    make_plant: Callable[[], Plant], pair: tuple[str, str]
+) -> None:
+    """Refuses a digest in which the reason's text stands for the value."""
+    digests = {digest_of(make_plant(), *files("digest_blind", f"{name}.ndjson")) for name in pair}
+    both = digest_of(make_plant(), *files("digest_blind", *(f"{name}.ndjson" for name in pair)))
+    assert len({*digests, both}) == 3
+
+
+def test_the_order_of_keys_within_a_rejected_record_gives_one_digest(make_plant: Callable[[], Plant]) -> None:
+    names = ("nested-a.ndjson", "nested-b.ndjson")
+    assert len({digest_of(make_plant(), *files("digest_blind", name)) for name in names}) == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["-0.0", "-0", "0", "1.50", "9223372036854775808", "1e400", "1e30", "x", "true"]
+)
+@pytest.mark.parametrize("ts", ["2025-01-15", ""])
+def test_a_record_as_json_and_as_csv_gives_one_digest(
+    make_plant: Callable[[], Plant], value: str, ts: str
+) -> None:
+    """Refuses numbers that are rejected from one format and accepted from the other, and letters that differ by it."""
+    written = value if value not in ("x",) else f'"{value}"'
+    as_json = make_plant()
+    as_json.run(f'{{"ts":"{ts}","key":"k","name":"n","value":{written}}}\n'.encode())
+    digest = as_json.digest()
+    as_csv = make_plant()
+    as_csv.run(f"key,name,value,ts\nk,n,{value},{ts}\n".encode(), "records.csv")
+    assert as_csv.digest() == digest
+
+
+def digest_of(plant: Plant, *paths: Path) -> str:
+    for path in paths:
+        plant.run(path)
+    return plant.digest()

@@ -18,7 +18,7 @@ from worker.queue.message import RawRecord
 from .pairs import EVENT, GOOD, ORDER, importable, judges  # noqa: F401
 from .shapes import NOW, NumberedKey, Order, message
 
-NUMBERS = ["1", "-0", "+5", "007", ".5", "5.", "1e3", "-1.5E-3", " 1.5 ", "\t2\r", "1" * 30]
+NUMBERS = ["1", "-0", "+5", "007", ".5", "5.", "1e3", "-1.5E-3", " 1.5 ", "\t2\r", "1" * 18, "1e30"]
 ODD_NUMBERS = [
     "1_000",
     "1_0.5",
@@ -33,9 +33,11 @@ ODD_NUMBERS = [
 NO_NUMBERS = ["0x10", "1,000", "1 000", "12%", "(12)", "12-", "--1", "1e", ".", "e", "\u22125", "$12", "true"]
 
 
-def verdicts(model: type[Record], *values: str, template: str = GOOD, **source: Any) -> list[list[str]]:
+def verdicts(
+    model: type[Record], *values: str, template: str = GOOD, quoted: bool = True, **source: Any
+) -> list[list[str]]:
     """On both ways: the messages of each record's first fault; empty where it is accepted."""
-    records: list[RawRecord] = [template % f'"{value}"' for value in values]
+    records: list[RawRecord] = [template % (f'"{value}"' if quoted else value) for value in values]
     found = []
     for judge in judges(model, **source):
         judged = judge_batch(message(records), judge, None, NOW)
@@ -55,6 +57,36 @@ def test_both_ways_take_the_numbers_of_json_and_csv_and_nothing_of_pythons(model
     assert all("number" in each for each in odd)
     assert odd[0] == "should be a number as JSON and CSV write it, such as -12.5 or 1e3"
     assert all("valid" in each for each in quickly[-len(NO_NUMBERS) :])
+
+
+LONG = ["9223372036854775808", "-9223372036854775809", " +009223372036854775808 ", "1" * 30, "9" * 300]
+FITTING = [
+    "9223372036854775807",
+    "-9223372036854775808",
+    "+0000009223372036854775807",
+    "1" * 30 + ".0",
+    "1e30",
+]
+
+
+@pytest.mark.parametrize("quotes", ['"', ""])
+def test_an_integer_beyond_64_bits_is_no_number_as_text_or_as_a_number(quotes: str) -> None:
+    """Into a column of floats too: what JSON and CSV say of a record is the same."""
+    for number in LONG:
+        if quotes or number.strip() == number:
+            each = verdicts(Event, f"{quotes}{number}{quotes}", quoted=False)
+            assert each == [["the integer does not fit into 64 bits"]] * 2
+    for number in FITTING:
+        if quotes or "+" not in number:
+            assert verdicts(Event, f"{quotes}{number}{quotes}", quoted=False) == [[""]] * 2
+
+
+@pytest.mark.parametrize("quotes", ['"', ""])
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "1" * 30])
+def test_a_decimal_takes_integers_of_any_length_as_text_and_as_a_number(quotes: str, number: str) -> None:
+    given = [ORDER % f"{quotes}{number}{quotes}"]
+    texts = [judge_batch(message(given), judge, None, NOW).valid.values[:2] for judge in judges(Order)]
+    assert texts == [[[float(number)], [number]]] * 2
 
 
 @pytest.mark.parametrize("number", ODD_NUMBERS)
@@ -142,3 +174,17 @@ def test_digits_of_a_number_with_a_huge_exponent_are_as_short_as_its_text(one: s
     for judge in judges(Order):
         judged = judge_batch(message([record, nested]), judge, None, NOW)
         assert len(judged.valid) + len(judged.bad) == 2
+
+
+class Priced(Record):
+    prices: list[Decimal] = []  # noqa: RUF012 - pydantic copies it
+    either: Decimal | str = ""
+
+
+def test_decimals_within_lists_and_unions_keep_their_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.contract._import", lambda name: Priced)
+    text = '{"key":"a","ts":"2025-01-15","prices":[%s,1.5],"either":%s}'
+    for number in ("0.1000000000000000000001", "1" * 30):
+        for judge in judges(Priced):
+            valid = judge_batch(message([text % (number, number)]), judge, None, NOW).valid
+            assert valid.values == [[f'["{number}","1.5"]'], [f'"{number}"']]

@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.csv_reader import Dialect
 from worker.contract import load_contract
 from worker.judge.columns import canonical
 from worker.judge.faults import Rejection
-from worker.judge.parse import Unusable, parse_csv, parse_json
+from worker.judge.parse import Unusable
 from worker.judge.records import Accepted
 from worker.judge.stages import judge_for
-from worker.judge.validate import content_of
 from worker.settings import SourceSettings, WorkerSettings
 
 GOOD = {"key": "a", "name": "n", "value": 1, "ts": "2025-01-15T12:00:00Z"}
@@ -87,7 +85,6 @@ def test_fields_of_any_name_and_value_are_stored_or_rejected_by_a_reason_that_ca
         for fault in rejection.faults:
             fault.reason.encode()
             assert "\0" not in fault.reason
-    assert len(content_of(fields)) == 32
 
 
 def test_forbidden_fields_are_named() -> None:
@@ -126,28 +123,3 @@ def test_canonical_json_of_a_set_is_the_same_in_every_process() -> None:
             [sys.executable, "-c", program], capture_output=True, check=True, env={"PYTHONHASHSEED": seed}
         ).stdout
         assert printed.strip() == canonical({"a": words})
-
-
-# What a rejected record says, for the digest
-
-
-def test_content_of_a_rejected_record_is_one_whatever_its_format() -> None:
-    row = parse_csv("a,n,cloudy,,-12.5", ["key", "name", "value", "ts", "x"], Dialect())
-    document = parse_json('{"x": -12.5, "ts": null, "value": "cloudy", "name": "n", "key": "a"}')
-    assert content_of(row) == content_of(document)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"a": "1"}, {"a": "2"}),
-        ({"a": "1"}, {"b": "1"}),
-        ({"a": "b", "c": "d"}, {"a": "bcd"}),
-        ({"a": "\ud800"}, {"a": "\udfff"}),
-        ({"\ud800": 1}, {"\udfff": 1}),
-        ({"a": [1]}, {"a": [2]}),
-        ({}, {"a": 0}),
-    ],
-)
-def test_content_of_different_records_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert content_of(one) != content_of(other)

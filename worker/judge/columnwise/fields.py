@@ -16,7 +16,7 @@ from pydantic_core import CoreConfig, SchemaValidator, core_schema
 
 from store import timestamps
 from worker.contract import Contract
-from worker.judge.columns import READERS, is_blank, is_odd_number, text_numbers
+from worker.judge.columns import FITTING_DIGITS, READERS, is_blank, is_no_text_number, text_numbers
 from worker.judge.columnwise.mapping import Slice
 from worker.judge.columnwise.tables import ABSENT, Absent
 from worker.judge.faults import NOT_DATA
@@ -38,7 +38,7 @@ class Field:
     given: str  # the name it is read by
     name: str
     required: bool
-    is_number: bool
+    kind: str  # of its column
     is_text_number: bool  # a text must be a number as JSON and CSV write it
     validate: Callable[[Column], Column] | None  # None: it is as it should be, or the whole model is asked
     default: Any = ABSENT
@@ -61,7 +61,9 @@ class Field:
         if kind is str:
             if self.required and ("" in values or any(map(str.isspace, values))):
                 return False
-            return not self.is_text_number or not any_odd_number(values)
+            return not self.is_text_number or not (
+                any_odd_number(values) or (self.kind != "decimal" and any_long(values))
+            )
         if kind is int or kind is float:
             return bool(min(values) > -LIMIT and max(values) < LIMIT)
         return False
@@ -72,8 +74,8 @@ class Field:
         if self.required and is_blank(value):
             return True
         if type(value) is bool:
-            return self.is_number
-        if self.is_text_number and is_odd_number(value):
+            return self.kind in READERS
+        if self.is_text_number and is_no_text_number(value, self.kind):
             return True
         return type(value) is Unusable or needs_exactness((value,))
 
@@ -103,6 +105,11 @@ def _plain(column: Column, field: Field, notation: Notation, odd: set[int]) -> C
 def any_odd_number(texts: list[str]) -> bool:
     """Whether a text among these is odd as a number: a tenth of the time of a look at each."""
     return bool("".join(texts).encode("utf-8", "surrogatepass").translate(None, NUMBER_BYTES))
+
+
+def any_long(texts: list[str]) -> bool:
+    """Whether a text among these may be an integer of more than 64 bits."""
+    return max(map(len, texts)) > FITTING_DIGITS
 
 
 def validated(validate: Callable[[Column], Column], column: Column) -> tuple[Column, set[int]]:
@@ -144,7 +151,7 @@ class Fields:
         """Leaves records to the careful way that it may reject before it asks the contract."""
         odd: set[int] = set()
         for field in self._fields:
-            if self._notation and field.is_number:
+            if self._notation and field.kind in READERS:
                 records.given[field.given] = _plain(records.given[field.given], field, self._notation, odd)
             odd |= field.unfit(records.given[field.given])
         records.drop(odd)
@@ -206,24 +213,24 @@ def _take_times(records: Slice, given: list[datetime]) -> None:
 
 
 def _field(contract: Contract, given: str, name: str, schemas: dict[str, Any] | None) -> Field:
-    required, is_number = given in contract.required, contract.kinds[name] in READERS
+    required, kind = given in contract.required, contract.kinds[name]
     is_text_number = given in text_numbers(contract)
     if schemas is None:
         info = contract.model.model_fields[name]
         return Field(
-            given, name, required, is_number, is_text_number, None, ABSENT if info.is_required() else None
+            given, name, required, kind, is_text_number, None, ABSENT if info.is_required() else None
         )
     schema = schemas[name]
     inner = schema["schema"] if schema["type"] == "default" else schema
     default = schema["default"] if schema["type"] == "default" else ABSENT
     if name == "ts" and is_any_datetime(inner):
-        return Field(given, name, required, is_number, is_text_number, None)
+        return Field(given, name, required, kind, is_text_number, None)
     core: Any = contract.model.__pydantic_core_schema__
     column: Any = core_schema.list_schema(inner)
     if core["type"] == "definitions":
         column = core_schema.definitions_schema(column, core["definitions"])
     validate = SchemaValidator(column, _config(core)).validate_python
-    return Field(given, name, required, is_number, is_text_number, validate, default)
+    return Field(given, name, required, kind, is_text_number, validate, default)
 
 
 def _config(core: Any) -> CoreConfig | None:
