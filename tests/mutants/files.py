@@ -90,8 +90,8 @@ FILES = (
         ),
         (
             "worker/judge/stages.py",
-            "from store import hashing, payload\n",
-            "from store import hashing, payload\nfrom store.csv_reader import Dialect\n",
+            "from store import payload\n",
+            "from store import payload\nfrom store.csv_reader import Dialect\n",
         ),
     ),
     mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .checks import CHECKS
 from .edits import mutant
 from .files import FILES
 from .versions import VERSIONS
@@ -84,7 +85,7 @@ MUTANTS = (
     ),
     mutant(
         "numbers: the quick way takes those of Python",
-        ("worker/judge/columnwise/fields.py", "not any_odd_number(values)", "True"),
+        ("worker/judge/columnwise/fields.py", "any_odd_number(values) or", "False or"),
     ),
     mutant(
         "quick way: text that no column can hold is accepted",
@@ -326,5 +327,6 @@ MUTANTS = (
         "ids: equal records of one delivery are one batch",
         ("worker/queue/identity.py", 'delivery.encode() + first.to_bytes(8, "little")', "delivery.encode()"),
     ),
+    *CHECKS,
     *FILES,
 )

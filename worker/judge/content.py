@@ -70,7 +70,7 @@ def content_of(
 ) -> str:
     """32 hex digits; texts under one of the names `numbers` are numbers, in a notation."""
     reported = [
-        (_plain_text(name), _said(value, name in numbers, notation))
+        (_plain_text(name), _as_text(value, name in numbers, notation))
         for name, value in raw.items()
         if not is_blank(value)
     ]
@@ -84,7 +84,7 @@ def as_bytes(record: RawRecord) -> str:
     return hashing.hexdigest(record.encode("utf-8", "surrogatepass"))
 
 
-def _said(value: Any, is_number: bool, notation: Notation | None) -> str | list[str]:
+def _as_text(value: Any, is_number: bool, notation: Notation | None) -> str | list[str]:
     kind = type(value)
     if kind is str:
         if not is_number:
