@@ -26,7 +26,7 @@ from store import terminal
 from store.errors import SluiceError, UsageError
 from store.settings import StoreSettings
 from worker.batch import poison
-from worker.queue import client
+from worker.queue import client, same_store
 from worker.queue.names import RECORDS_QUEUE
 from worker.queue.process.endings import DEATH, Endings, WorkerStuck
 from worker.queue.rq_internals import HardenedWorker
@@ -67,6 +67,7 @@ class SluiceWorker(HardenedWorker):
                 if kwargs.get(name, default_of_rq) == default_of_rq:
                     kwargs[name] = default
             super().__init__(names, *args, **kwargs)
+            same_store.note(self.connection, workplace().store)
         except SluiceError as error:
             refuse(error)
         self.abandoned_after_seconds = settings.abandoned_after_seconds

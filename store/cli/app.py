@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from store.cli import lineage, reconcile, timing, watermarks
+from store.cli import copies, lineage, reconcile, timing, watermarks
 from store.cli.command import Json, examples, opened, program, reading, run, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
@@ -180,6 +180,8 @@ def digest(as_json: Json = False) -> None:
         print(found)
 
 
+app.command(epilog=copies.BACKUP_EXAMPLES)(copies.backup)
+app.command(epilog=copies.RESTORE_EXAMPLES)(copies.restore)
 app.add_typer(watermarks.app)
 app.command(epilog=lineage.LINEAGE_EXAMPLES)(lineage.lineage)
 app.command(epilog=lineage.EXPLAIN_EXAMPLES)(lineage.explain)

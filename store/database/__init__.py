@@ -28,6 +28,7 @@ from store.database.engine import (
     transaction,
     translate,
     translated,
+    url_of,
 )
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "transaction",
     "translate",
     "translated",
+    "url_of",
 ]

@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from store import trust
 from store.addresses import shown_url, without_secrets
-from store.database import schema
+from store.database import generation, schema
 from store.database.dialect import is_sqlite
 from store.errors import ConfigError, ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
@@ -71,7 +71,8 @@ def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     url = url_of(settings)
     if settings.database_url is None:
         trust.check_folder(settings.home.absolute())
-    if path := sqlite_file(url):
+    path = sqlite_file(url)
+    if path:
         trust.check_database(path)
     if url.get_backend_name() != "sqlite":
         try:
@@ -106,6 +107,8 @@ def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     def begin(connection: Connection) -> None:
         statement = connection.get_execution_options().get(BEGIN, "BEGIN")
         if statement == IMMEDIATELY:
+            if path:
+                generation.check(path, connection.connection.driver_connection)
             take_write_lock(connection, settings.busy_timeout_seconds)
         else:
             connection.exec_driver_sql(statement)

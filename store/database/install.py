@@ -14,12 +14,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.engine import URL
 
 from store import database
-from store.database import records, schema
+from store.database import generation, records, schema
 from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 
@@ -82,6 +83,7 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    driver: Any
     with database.transaction(engine) as connection:
         config.attributes["connection"] = connection
         try:
@@ -91,6 +93,13 @@ def migrate(engine: Engine) -> None:
                 f"the database is of another version of Sluice ({error}; this one has {schema.SCHEMA_REVISION}): "
                 "use that version, or give database_url a new database"
             ) from error
+        if database.is_sqlite(connection):
+            driver = connection.connection.driver_connection
+            generation.begin(driver)
+    if database.sqlite_file(engine.url):
+        with database.connected(engine) as connection:
+            driver = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the generation is read from the file itself
 
 
 @dataclass(frozen=True, slots=True)

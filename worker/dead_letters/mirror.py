@@ -24,6 +24,7 @@ from store.errors import QueueUnavailable
 from store.settings import StoreSettings
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter, Rejected
+from worker.queue import same_store
 from worker.queue.client import connect, translated
 from worker.queue.server import private_server
 from worker.settings import WorkerSettings
@@ -190,6 +191,7 @@ def check(repairing: bool) -> Law:
         with connect(settings, store.home) as redis:
             if repairing:
                 mirror_check.repair(redis, engine)
+                same_store.note(redis, store)
             found = mirror_check.confirmed(redis, engine)
     except QueueUnavailable as error:
         return Law(says, [], unchecked=str(error))
