@@ -8,6 +8,7 @@ the order in which they are stored: 8 s for a million rows of four fields, in co
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from hashlib import blake2b
@@ -39,14 +40,15 @@ def law(connection: Connection) -> Law:
     says = "every row holds what was validated: its content hash is that of its columns"
     known = {name: orjson.loads(fields) for name, fields in connection.execute(select(contracts))}
     found: list[str] = []
-    unchecked = odd = 0
+    odd = 0
+    unknown: Counter[tuple[str, str]] = Counter()  # rows by table and the fingerprint of their contract
     for table, id in TABLES.items():
         changed: list[str] = []
         number = 0
         for rows in _slices(connection, table, id):
             for fingerprint, columns in rows:
                 if (kinds := known.get(fingerprint)) is None:
-                    unchecked += len(columns["key"])
+                    unknown[table, fingerprint] += len(columns["key"])
                     continue
                 names, undecided = _changed(columns, kinds)
                 odd += undecided
@@ -55,9 +57,12 @@ def law(connection: Connection) -> Law:
         if number:
             more = ", …" if number > len(changed) else ""
             found.append(f"{number:,} rows of {table} were changed: {', '.join(changed)}{more}")
-    reasons = [f"the contract of {unchecked:,} rows is not stored"] * bool(unchecked)
-    reasons += [f"{odd:,} rows have texts inside of JSON that may be decimals"] * bool(odd)
-    return Law(says, found, "; ".join(reasons) or None)
+    found += [
+        f"the contract {fingerprint or '(no batch)'} of {number:,} rows of {table} is not in the table contracts: "
+        "what they hold cannot be checked"
+        for (table, fingerprint), number in sorted(unknown.items())
+    ]
+    return Law(says, found, f"{odd:,} rows have texts inside of JSON that may be decimals" if odd else None)
 
 
 def _slices(connection: Connection, table: str, id: str) -> Iterator[list[tuple[str, dict[str, Column]]]]:

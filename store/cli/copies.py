@@ -41,7 +41,7 @@ def backup(
 
 
 def restore(file: File, as_json: Json = False) -> None:
-    """Put a copy in the place of the database. The replaced one is kept beside it; nobody may use it meanwhile."""
+    """Put a copy in the place of the database. The replaced one is left beside it; nobody may use it meanwhile."""
     from store import database
     from store.database import copies
     from store.reports import answers
@@ -51,7 +51,7 @@ def restore(file: File, as_json: Json = False) -> None:
     made = copies.restore(file, path, progress=_progress)
     laws = [law(True) for law in answers.registered_checks()]
     found = _answer(made) | {
-        "kept": made.kept and shown_path(encodable(str(made.kept))),
+        "replaced": made.replaced and shown_path(encodable(str(made.replaced))),
         "queue": [
             {"law": law.says, "holds": law.holds, "unchecked": law.unchecked, "violations": law.violations}
             for law in laws
@@ -66,7 +66,7 @@ def _answer(made: Copied) -> dict[str, Any]:
     last = made.last_batch_at
     return asdict(made) | {
         "file": shown_path(encodable(str(made.file))),
-        "kept": None,
+        "replaced": None,
         "last_batch_at": last and timestamps.to_iso(last),
     }
 
@@ -81,8 +81,8 @@ def _sentence(found: dict[str, Any], what: str) -> str:
 
 def _restored(found: dict[str, Any]) -> list[str]:
     lines = [_sentence(found, "is restored")]
-    if found["kept"]:
-        lines.append(printable(f"The database that was there is {found['kept']}."))
+    if found["replaced"]:
+        lines.append(printable(f"The database that was there is {found['replaced']}."))
     for law in found["queue"]:
         if law["unchecked"]:
             lines.append(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO, cast
 
 import typer
 
@@ -73,29 +73,45 @@ def reconcile(
         if sources or tolerance or since or keep or fail_on_mismatch or as_csv:
             raise UsageError("--history lists stored results: combine it only with --limit and --json")
         return show_history(limit or KEYS_IN_TABLE, as_json)
-    from store.reconcile import compare
-    from store.reconcile import runs as reconciliation
-
     names = None if sources is None else source_names(sources)
     tolerances, moment = tolerances_of(tolerance or []), None if since is None else stored_moment(since)
     most = limit if limit or as_json or as_csv else KEYS_IN_TABLE
-    access: AbstractContextManager[Connection] = changing() if keep else reading()
+    mismatched = compare_and_print(Question(names, tolerances, moment, most, keep), as_json, as_csv)
+    if fail_on_mismatch and mismatched:
+        raise typer.Exit(Exit.FAILED)
+    return None
+
+
+class Question(NamedTuple):
+    """What is to be compared, and how much of the answer is printed."""
+
+    sources: list[str] | None
+    tolerances: dict[str, float]
+    since: str | None
+    most: int | None  # keys
+    keep: bool
+
+
+def compare_and_print(asked: Question, as_json: bool, as_csv: bool) -> int:
+    """Compares, stores the result if so asked, and prints it; how many keys are mismatched."""
+    from store.reconcile import compare
+    from store.reconcile import runs as reconciliation
+
+    access: AbstractContextManager[Connection] = changing() if asked.keep else reading()
     # The output goes through a file: a slow reader of it must not hold the database transaction open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="") as out:
         with access as connection:
-            comparison = compare.comparison_of(connection, names, tolerances, moment)
+            comparison = compare.comparison_of(connection, asked.sources, asked.tolerances, asked.since)
             note = nothing_to_compare(connection, comparison.sources)
             result = reconciliation.reconcile(connection, comparison)
-            if keep and note is None:
+            if asked.keep and note is None:
                 result = reconciliation.keep(connection, comparison, result)
-            rows = first_keys(reconciliation.differences(connection, comparison), most)
+            rows = first_keys(reconciliation.differences(connection, comparison), asked.most)
             printed = write(connection, result, rows, note, (as_json, as_csv), cast(TextIO, out))
         put(printed, cast(TextIO, out))
     if as_csv and note:
         warn(note)
-    if fail_on_mismatch and result.mismatched:
-        raise typer.Exit(Exit.FAILED)
-    return None
+    return result.mismatched
 
 
 def write(

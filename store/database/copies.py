@@ -35,7 +35,7 @@ class Copied:
     generation: int
     batches: int
     last_batch_at: str | None
-    kept: Path | None = None  # what was replaced
+    replaced: Path | None = None  # what was replaced
 
 
 def file_of(url: URL) -> Path:
@@ -60,7 +60,7 @@ def back_up(database: Path, file: Path, *, force: bool, progress: Progress) -> C
 
 
 def restore(file: Path, database: Path, *, progress: Progress) -> Copied:
-    """Puts a copy in the place of the database; what was there is kept beside it.
+    """Puts a copy in the place of the database; what was there is left beside it.
 
     Raises UsageError where the file is none of ours, StoreUnavailable where somebody has the database open.
     """
@@ -74,9 +74,9 @@ def restore(file: Path, database: Path, *, progress: Progress) -> Copied:
     with _written_beside(database) as partial:
         _copy(file, partial, progress)
         with _alone(database):
-            kept = _put_aside(database)
+            replaced = _put_aside(database)
             made = _seal(partial, database)
-    return Copied(made.file, made.bytes, made.generation, made.batches, made.last_batch_at, kept)
+    return Copied(made.file, made.bytes, made.generation, made.batches, made.last_batch_at, replaced)
 
 
 def verify(file: Path) -> None:
@@ -188,17 +188,17 @@ def _alone(database: Path) -> Iterator[None]:
 def _put_aside(database: Path) -> Path | None:
     """Gives the database that is there, and the rest of its log, a name of their own; where there is one."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    kept = database.with_name(f"{database.name}.before-{stamp}")
+    replaced = database.with_name(f"{database.name}.before-{stamp}")
     found = None
     if database.exists():
         with suppress(OSError):  # a file system without links has it away for a moment
-            os.link(database, kept)
-        if not kept.exists():
-            database.replace(kept)
-        found = kept
+            os.link(database, replaced)
+        if not replaced.exists():
+            database.replace(replaced)
+        found = replaced
     for suffix in trust.SIDE_FILES:
-        with suppress(FileNotFoundError):
-            database.with_name(database.name + suffix).replace(kept.with_name(kept.name + suffix))
+        with suppress(FileNotFoundError):  # mostly the log is empty, and there is none
+            database.with_name(database.name + suffix).replace(replaced.with_name(replaced.name + suffix))
     return found
 
 

@@ -30,8 +30,8 @@ def note(redis: Redis, store: StoreSettings) -> None:
         return
     if before not in (None, str(found.generation).encode()):
         log.warning(
-            "the database %s is not the one that this Redis has worked for (generation %d): it was restored, replaced or "
-            "made anew. What was processed since is not in it: send those files again, in their first order, and "
+            "the database %s is not the one that this Redis has worked for (generation %d): it was restored, replaced "
+            "or made anew. What was processed since is not in it: send those files again, in their first order, and "
             "`store check --repair` makes the Redis DLQ equal to it",
             printable(str(path)),
             found.generation,

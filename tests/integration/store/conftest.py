@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from store import database, hashing, timestamps
 from store.checks import conservation
 from store.database import install, records, schema
-from store.database.records import ContractColumn
+from store.database.records import ContractColumn, Kind
 from store.database.schema import event_id, staged_id
 from store.load import chunk, merge
 from store.settings import StoreSettings
@@ -26,6 +26,7 @@ from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
 from store.tables.deliveries import Delivery
 
+FIELDS: dict[str, Kind] = {"key": "text", "ts": "text", "name": "text", "value": "real"}
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
 
 BACKENDS: dict[str, Callable[[Path], StoreSettings]] = {
@@ -48,7 +49,8 @@ class Record(NamedTuple):
 
     @property
     def content_hash(self) -> bytes:
-        return hashing.digest(orjson.dumps(list(self[:4])))
+        fields = {"key": self.key, "ts": self.stored_ts, "name": self.name, "value": self.value}
+        return hashing.digest(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
 
 
 class Bad(NamedTuple):
@@ -136,6 +138,7 @@ class Ledger:
             )
             number = batches.record(connection, batch)
             assert number is not None
+            batches.remember_contract(connection, batch.fingerprint, FIELDS)
             names = (
                 "id",
                 "source",

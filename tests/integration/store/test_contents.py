@@ -75,6 +75,20 @@ def test_many_changed_rows_are_counted_and_the_first_named(plant: Plant) -> None
     assert found.endswith(", …")
 
 
-def test_rows_whose_contract_is_not_stored_are_unchecked(loaded: Plant) -> None:
+def test_rows_whose_contract_is_not_stored_break_the_law(loaded: Plant) -> None:
+    loaded.send(ndjson(row("e")), source="shop")
+    loaded.work()
     tamper(loaded, "DELETE FROM contracts")
-    assert law(loaded).unchecked == "the contract of 4 rows is not stored"
+    first, second = law(loaded).violations
+    assert first.endswith(
+        "of 1 rows of staging is not in the table contracts: what they hold cannot be checked"
+    )
+    assert "of 4 rows of target is not in the table contracts" in second
+    assert law(loaded).unchecked is None
+
+
+def test_rows_of_no_batch_break_the_law(loaded: Plant) -> None:
+    tamper(loaded, "UPDATE target SET lineage_id = 99 << 20 WHERE key = 'a'")
+    assert law(loaded).violations == [
+        "the contract (no batch) of 1 rows of target is not in the table contracts: what they hold cannot be checked"
+    ]

@@ -108,15 +108,15 @@ def test_a_backup_that_fails_leaves_nothing_and_replaces_nothing(loaded: Plant) 
 # --- restore ---
 
 
-def test_a_restored_database_is_what_it_was_and_the_replaced_one_is_kept(loaded: Plant) -> None:
+def test_a_restored_database_is_what_it_was_and_the_replaced_one_is_put_aside(loaded: Plant) -> None:
     digest, file = loaded.digest(), back_up(loaded)
     loaded.run(TWO, "two.ndjson")
     later = loaded.digest()
     made = restore(loaded, file)
     assert loaded.digest() == digest
     assert loaded.violations() == []
-    assert made.kept
-    restore(loaded, made.kept)
+    assert made.replaced
+    restore(loaded, made.replaced)
     assert loaded.digest() == later
 
 
@@ -181,12 +181,12 @@ def test_a_damaged_or_absent_database_is_restored_too(loaded: Plant) -> None:
     loaded.database.with_name("sluice.db-wal").write_bytes(b"of another")
     made = restore(loaded, file)
     assert loaded.digest() == digest
-    assert made.kept
-    assert made.kept.read_bytes() == b"damaged"
-    assert made.kept.with_name(made.kept.name + "-wal").exists()
+    assert made.replaced
+    assert made.replaced.read_bytes() == b"damaged"
+    assert made.replaced.with_name(made.replaced.name + "-wal").exists()
     loaded.close()
     loaded.database.unlink()
-    assert restore(loaded, file).kept is None
+    assert restore(loaded, file).replaced is None
     assert loaded.digest() == digest
 
 
@@ -242,7 +242,7 @@ def test_a_new_process_notices_a_copy_whose_log_is_of_another(loaded: Plant) -> 
         pass
 
 
-def test_another_file_in_its_place_is_no_file_that_was_overwritten(loaded: Plant) -> None:
+def test_another_file_of_its_name_is_no_file_that_was_overwritten(loaded: Plant) -> None:
     file = back_up(loaded)
     loaded.run(TWO, "two.ndjson")
     restore(loaded, file)
@@ -250,7 +250,7 @@ def test_another_file_in_its_place_is_no_file_that_was_overwritten(loaded: Plant
     assert loaded.violations() == []
 
 
-def test_a_redis_that_worked_for_another_database_is_told_once(
+def test_a_redis_that_worked_for_another_database_is_warned_of_once(
     loaded: Plant, caplog: pytest.LogCaptureFixture
 ) -> None:
     def note() -> int:

@@ -31,7 +31,7 @@ def test_a_backup_and_a_restore_say_what_they_did_and_what_is_left_to_do(
     assert sample.digest() == digest
     sample.engine.dispose()
     answer = store("restore", "monday.db", "--json").json
-    assert Path(answer["kept"]).exists()
+    assert Path(answer["replaced"]).exists()
     assert answer["queue"][0]["unchecked"] == "the private Redis is not running"
 
 
