@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from store import database, timestamps
 from store.database.schema import UNPUBLISHED, UNREMOVED, dead_letters
-from store.tables.dead_letters import COLUMNS, DeadLetter, from_row
+from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
 
 IDS_AT_ONCE = 500
 OPEN = dead_letters.c.status == "open"
@@ -90,7 +90,7 @@ def open_letters(
 
 def _with_standing(row: dict[str, Any]) -> tuple[DeadLetter, Standing]:
     published_at = row.pop("published_at")
-    letter = from_row(row)
+    letter = letter_of(row)
     return letter, Standing(True, published_at, letter.event_id, letter.occurrences, letter.last_seen_at)
 
 

@@ -178,7 +178,7 @@ def select_letters(
     """Letters that match all that is given, in the order they were first seen."""
     matching = _matching(connection, status, ids, reasons, source)
     statement = select(*COLUMNS).where(*matching).order_by(dead_letters.c.first_seen_at, dead_letters.c.id)
-    return [from_row(row) for row in connection.execute(statement.limit(limit)).mappings()]
+    return [letter_of(row) for row in connection.execute(statement.limit(limit)).mappings()]
 
 
 def count(
@@ -219,7 +219,7 @@ def ids_that_begin(connection: Connection, prefix: str, limit: int = 10) -> list
     return list(connection.execute(statement.limit(limit)).scalars())
 
 
-def from_row(row: Any) -> DeadLetter:
+def letter_of(row: Any) -> DeadLetter:
     values = dict(row)
     values["errors"] = orjson.loads(row["errors"])
     values["header"] = orjson.loads(row["header"]) if row["header"] else None
@@ -233,7 +233,7 @@ def unpublished(connection: Connection, limit: int, characters: int = -1) -> lis
         position = COLUMNS.index(dead_letters.c.payload)
         columns[position] = func.substr(dead_letters.c.payload, 1, characters).label("payload")
     rows = connection.execute(select(*columns).where(UNPUBLISHED).limit(limit)).mappings()
-    return [from_row(row) for row in rows]
+    return [letter_of(row) for row in rows]
 
 
 def unremoved(connection: Connection, limit: int) -> list[str]:
