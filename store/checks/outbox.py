@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
 
 from store import database, timestamps
 from store.database.schema import UNPUBLISHED, UNREMOVED, dead_letters
@@ -28,7 +28,7 @@ class Standing(NamedTuple):
     published_at: str | None
     event_id: int
     occurrences: int
-    changed_at: str  # when it was rejected or resolved last
+    changed_at: str | None  # when it was rejected or resolved last
 
     @property
     def waits(self) -> bool:
@@ -36,7 +36,7 @@ class Standing(NamedTuple):
         return self.is_open == (self.published_at is None)
 
     def waits_too_long(self, now: str) -> bool:
-        return self.waits and self.changed_at < now
+        return self.waits and self.changed_at is not None and self.changed_at < now
 
 
 STANDING: list[ColumnElement[Any]] = [
@@ -44,7 +44,7 @@ STANDING: list[ColumnElement[Any]] = [
     dead_letters.c.published_at,
     dead_letters.c.event_id,
     dead_letters.c.occurrences,
-    func.coalesce(dead_letters.c.resolved_at, dead_letters.c.last_seen_at).label("changed_at"),
+    case((OPEN, dead_letters.c.last_seen_at), else_=dead_letters.c.resolved_at).label("changed_at"),
 ]
 
 

@@ -28,6 +28,8 @@ from worker.queue.client import translated
 
 # Before a second, third and fourth look; longer than it takes to note what was published.
 PAUSES = (0.2, 0.8, 2.5)
+# Before one more look at what waits for long: a loader, which comes every five seconds, may just be on its way to it.
+PAUSE_FOR_OVERDUE = 10.0
 IDS_AT_ONCE = 500
 NOT_THERE = (None, None)
 
@@ -66,8 +68,10 @@ class Agreement:
 def confirmed(redis: Redis, engine: Engine, sleep: Callable[[float], None] = time.sleep) -> Agreement:
     """What is wrong, and stays so in several looks. Raises QueueUnavailable, ResponseError."""
     suspects = look(redis, engine)
-    for pause in PAUSES:
+    for pause in (*PAUSES, PAUSE_FOR_OVERDUE):
         if not suspects:
+            break
+        if pause == PAUSE_FOR_OVERDUE and all(each.wrong != "overdue" for each in suspects.values()):
             break
         sleep(pause)
         again = look_again(redis, engine, list(suspects))
