@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from producer.feed import Feed
 from producer.settings import ProducerSettings
 from store import database
-from store.database import install
+from store.database import generation, install
 from store.errors import StoreUnavailable
 from store.load import merge
 from store.tables import dead_letters, deliveries
@@ -113,6 +113,8 @@ class Site:
         with closing(sqlite3.connect(self._empty)) as empty, self.plant.engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
             empty.backup(driver)
+            driver.execute("PRAGMA wal_checkpoint")
+        generation.forget()  # it is the same file, with the batches of none
         self.change(FIRST)
 
     # --- what users do ---
