@@ -13,6 +13,7 @@ from store.csv_reader import Dialect
 from worker.contract import Event
 from worker.judge.adapt import Adapter
 from worker.judge.content import content_of, content_of_parsed, content_of_raw, number_names
+from worker.judge.notation import Notation
 from worker.judge.parse import parse_csv, parse_json
 from worker.judge.stages import judge_batch
 from worker.settings import SourceSettings
@@ -148,3 +149,9 @@ def test_a_mapped_number_says_its_value() -> None:
     texts = [f'{{"key":"k","amount":{each}}}' for each in ("1.50", '"1.5"', "2")]
     one, same, other = (bad.content for bad in judge_batch(message(texts), judge, None, NOW).bad)
     assert one == same != other
+
+
+def test_a_number_in_the_notation_of_its_file_says_its_value() -> None:
+    german = Notation(",", ".")
+    assert content_of({"value": "1.234,50"}, NUMBERS, german) == content_of({"value": "1234.5"}, NUMBERS)
+    assert content_of({"value": "x"}, NUMBERS, german) == content_of({"value": "x"}, NUMBERS)
