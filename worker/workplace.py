@@ -177,6 +177,8 @@ class Workplace:
 
     def check_columns(self, judge: stages.Judge, valid: Records) -> None:
         """Raises ConfigError where a batch has values that a column of the tables cannot hold without loss."""
+        if not valid:  # all of it was rejected, perhaps without being judged: it has no columns
+            return
         for column, values in zip(judge.contract.columns, valid.values, strict=True):
             held = self.columns.kinds.get(column.name, column.kind)
             if held == column.kind or all(value is None for value in values):

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.acceptance.sandbox import Running, Sandbox, sandbox
+from tests.acceptance.commands import Running
+from tests.acceptance.sandbox import Sandbox, sandbox
 
 REPAIR_EVERY = 3  # checks
 LETTERS = 400  # records of a file that break the contract, of

@@ -95,7 +95,7 @@ class Adapter:
 def _number(value: Any, kind: str | None) -> Any:
     """What a configuration gives to a field of numbers, as a number: its text is not in the notation of a file."""
     if kind in READERS and isinstance(value, str) and not is_odd_number(value):
-        with suppress(ValueError, ArithmeticError):
+        with suppress(ValueError, ArithmeticError):  # the validator says what is wrong with it
             return READERS[kind](value)
     return value
 
