@@ -67,7 +67,7 @@ demo: $(STAMP) ## real data from a file to the table, and what became of it
 	run producer enqueue data/earthquakes.json --source usgs; \
 	run worker up --burst; \
 	run store report; \
-	run store dead-letters; \
+	run store letters; \
 	run store lineage ci37868143; \
 	run store check
 

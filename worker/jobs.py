@@ -111,7 +111,7 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
                 return _split(here, engine, redis, message)
             verdict = _judge(here, redis, message, judge, view, shares, poison=suspect)
             here.check_columns(judge, verdict.judged.valid)
-            stored = receive.store(engine, message, judge, verdict)
+            stored = receive.store(engine, message, judge, verdict, here.worker.max_replays)
             if stored:
                 batch = stored.batch
                 with mirror.tolerated():
@@ -179,6 +179,8 @@ def _done_before(here: Workplace, batch: Any) -> dict[str, Any]:
 def _split(here: Workplace, engine: Engine, redis: Redis, message: Message) -> dict[str, Any]:
     """Sends the two halves of a batch that killed its workers; first the halves, then the note of it."""
     parts = identity.halves(message)
+    if message.kind == "replay":
+        claims.register_parts(engine, parts)
     client.Broker(redis, here.worker).send(parts)
     reach("split.sent")
     receive.store_split(engine, message, parts)

@@ -202,6 +202,9 @@ class WorkerSettings(RoomSettings):
     failure_ttl_seconds: int = Field(
         default=365 * 86400, ge=1, description="how long a failed job, with its records, is kept in Redis"
     )
+    max_replays: int = Field(
+        default=10, ge=1, description="a dead letter that was rejected again so often is parked"
+    )
     load_every_seconds: int = Field(default=5, ge=1, description="the periodic loader's interval")
     load_chunk_records: int = Field(default=250_000, ge=1, description="rows merged in one transaction")
     load_when_staged: int = Field(

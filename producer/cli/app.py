@@ -5,11 +5,13 @@ The libraries of queue and database are slow to import, so each command imports 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from store.cli.command import Json, examples, program, run
+from store.errors import UsageError
 
 app = program("producer", "Send records from files to the queue, and dead letters back to it.")
 Wait = Annotated[bool, typer.Option("--wait", help="Return when everything sent is processed and loaded.")]
@@ -97,37 +99,81 @@ def enqueue(
     epilog=examples(
         "producer replay --dry-run",
         "producer replay --reason invalid_value --source usgs",
+        "producer replay --group 9c01 --cast amount=decimal-comma --dry-run",
         "producer replay --id 3f2a… --set value=4.2 --set name=pump",
         'producer replay --id 3f2a… --payload \'{"key": "a", "ts": "2025-01-15T12:00:00Z"}\'',
+        "producer replay --resume 7",
     )
 )
 def replay(
     id: Annotated[
         list[str] | None, typer.Option(help="Only this letter: its id, or a beginning that no other id has.")
     ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="Only letters of this group: see `store letters`.")
+    ] = None,
     reason: Annotated[list[str] | None, typer.Option(help="Only letters with this reason.")] = None,
     source: Annotated[str | None, typer.Option(help="Only letters of this source.")] = None,
     set: Annotated[
         list[str] | None, typer.Option(help="FIELD=VALUE: change a field first (VALUE is JSON or text).")
     ] = None,
+    default: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE: where the field is absent, null or blank.")
+    ] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW: rename a field.")] = None,
+    cast: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FIELD=HOW: read its text as trim, number, decimal-comma, thousands, currency, epoch, epoch-ms, "
+            "or time:FORMAT like time:%d.%m.%Y."
+        ),
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Remove this field.")] = None,
+    edit: Annotated[
+        Path | None, typer.Option(help="A TOML file with set, default, rename, cast and drop.")
+    ] = None,
     payload: Annotated[str | None, typer.Option(help="Replace the whole payload; with one --id.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate them now, and send nothing.")] = False,
+    why: Annotated[str, typer.Option(help="The reason; it is stored with the action.")] = "",
+    by: Annotated[str | None, typer.Option(help="Who decides it.", show_default="user@host")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Validate them now, say what would become of them, send nothing."),
+    ] = False,
+    resume: Annotated[
+        int | None, typer.Option(help="Send what this action, interrupted, has not sent.")
+    ] = None,
+    stop: Annotated[int | None, typer.Option(help="Send no more of this action.")] = None,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Send open dead letters back to the queue. A letter that is accepted is resolved."""
-    from producer.cli.replay import replay_letters
+    """Send open dead letters back to the queue. A letter that is accepted is resolved.
 
-    replay_letters(
-        ids=id or [],
-        reasons=reason or [],
-        source=source,
-        changes=set or [],
+    FIELD is a name of the contract's, or `raw.NAME` for one of the payload's.
+    """
+    from producer.cli import replay as replaying
+    from store.dead_letters.edits import Edit
+    from store.reports.letters import Filter
+
+    chosen = [id, group, reason, source, set, default, rename, cast, drop, edit, payload]
+    if resume is not None or stop is not None:
+        if any(chosen) or dry_run or (resume is not None and stop is not None):
+            raise UsageError("--resume and --stop take the letters of an action: give nothing else")
+        if resume is not None:
+            replaying.resume(resume, wait=wait, as_json=as_json)
+        elif stop is not None:
+            replaying.stop(stop, as_json=as_json)
+        return
+    given = Edit(
+        set=replaying.parse_values("--set", set or []),
+        default=replaying.parse_values("--default", default or []),
+        rename=replaying.parse_pairs("--rename", rename or [], "OLD=NEW"),
+        cast=replaying.parse_pairs("--cast", cast or [], "FIELD=HOW, like --cast amount=decimal-comma"),
+        drop=tuple(drop or ()),
         payload=payload,
-        dry_run=dry_run,
-        wait=wait,
-        as_json=as_json,
     )
+    which = Filter(id or [], group or [], reason or [], source)
+    full = replaying.read_edit(edit, given)
+    replaying.replay_letters(replaying.Options(which, full, why, by, dry_run, wait, as_json))
 
 
 def main() -> None:

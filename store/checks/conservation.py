@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, Subquery, func, literal, select
 
+from store.database.letters import COUNTED, dead_letters
 from store.database.records import record_tables
 from store.database.schema import (
     POSITION_BITS,
     batches,
-    dead_letters,
     lineage_events,
     past_lineage,
     record_lineage,
@@ -228,7 +228,7 @@ def _row_violations(connection: Connection) -> list[str]:
 
 
 def digest(connection: Connection) -> str:
-    """One hash, 64 hex digits, over the target and the open dead letters.
+    """One hash, 64 hex digits, over the target and the dead letters that are open, being replayed or parked.
 
     It depends on the records alone: not on batches, repeats, lineage, the time of processing, or their format.
     """
@@ -238,7 +238,7 @@ def digest(connection: Connection) -> str:
     for source, key, content in connection.execute(rows.execution_options(yield_per=10_000)):
         hasher.update(f"{len(source)},{len(key)}:{source}{key}".encode())
         hasher.update(content)
-    letters = select(dead_letters.c.source, dead_letters.c.content).where(dead_letters.c.status == "open")
+    letters = select(dead_letters.c.source, dead_letters.c.content).where(dead_letters.c.status.in_(COUNTED))
     columns = (dead_letters.c.source, dead_letters.c.content)
     for source, content in connection.execute(letters.distinct().order_by(*columns)):
         hasher.update(f"!{len(source)}:{source}{content}".encode())

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
 
 from store import database, timestamps
-from store.database.schema import UNPUBLISHED, UNREMOVED, dead_letters
+from store.database.letters import UNPUBLISHED, UNREMOVED, dead_letters, letter_events
 from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
 
 IDS_AT_ONCE = 500
@@ -28,7 +28,7 @@ class Standing(NamedTuple):
     published_at: str | None
     event_id: int
     occurrences: int
-    changed_at: str | None  # when it was rejected or resolved last
+    changed_at: str | None  # when it was rejected last, or left the open ones
 
     @property
     def waits(self) -> bool:
@@ -39,12 +39,17 @@ class Standing(NamedTuple):
         return self.waits and self.changed_at is not None and self.changed_at < now
 
 
+LEFT_AT = (
+    select(func.max(letter_events.c.at))
+    .where(letter_events.c.letter_id == dead_letters.c.id, letter_events.c.before != letter_events.c.after)
+    .scalar_subquery()
+)
 STANDING: list[ColumnElement[Any]] = [
     OPEN.label("is_open"),
     dead_letters.c.published_at,
     dead_letters.c.event_id,
     dead_letters.c.occurrences,
-    case((OPEN, dead_letters.c.last_seen_at), else_=dead_letters.c.resolved_at).label("changed_at"),
+    case((OPEN, dead_letters.c.last_seen_at), else_=LEFT_AT).label("changed_at"),
 ]
 
 

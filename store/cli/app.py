@@ -1,16 +1,15 @@
-"""The command `store`: `report`, `batches`, `runs`, `dead-letters`, `check`, `digest`, `init`, and the registered ones.
+"""The command `store`: `report`, `batches`, `runs`, `check`, `digest`, `init`, and the registered ones.
 
 The database libraries are slow to import, so each command imports them itself and `--help` is fast.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from store.cli import copies, lineage, reconcile, timing, watermarks
+from store.cli import copies, letters, lineage, reconcile, timing, watermarks
 from store.cli.command import Json, examples, opened, program, reading, run, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
@@ -19,17 +18,7 @@ from store.text import printable
 app = program("store", "Show, check and repair what is stored.")
 
 
-LETTERS_IN_TABLE = 20
-
 Limit = Annotated[int, typer.Option(help="How many, newest first.", min=1)]
-
-
-class Status(StrEnum):
-    """Which dead letters."""
-
-    OPEN = "open"
-    RESOLVED = "resolved"
-    ALL = "all"
 
 
 @app.command(epilog=examples("store init", "DATABASE_URL=sqlite:////data/sluice.db store init --json"))
@@ -95,51 +84,6 @@ def runs(
 
 
 @app.command(
-    epilog=examples(
-        "store dead-letters",
-        "store dead-letters --reason invalid_value --reason missing_key --source shop",
-        "store dead-letters --id 3f2a91c0",
-        "store dead-letters --status all --json",
-    )
-)
-def dead_letters(
-    reason: Annotated[list[str] | None, typer.Option(help="Only with this reason; may be repeated.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
-    status: Annotated[Status, typer.Option(help="Open, resolved or all dead letters.")] = Status.OPEN,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="How many, oldest first.", min=1, show_default="20; all with --json"),
-    ] = None,
-    id: Annotated[
-        str | None, typer.Option(help="One in full, by its id or the first digits of its id.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """List rejected records, or show one. Each with its reason, error, file, line and payload."""
-    if id is not None and (reason or source or limit):
-        raise UsageError("--id selects one letter: do not combine it with --reason, --source or --limit")
-    from store.cli.render import elements, summary
-    from store.reports import answers
-    from store.tables import batches as inbox
-    from store.tables import dead_letters as letters
-
-    with reading() as connection:
-        if id is not None:
-            show(answers.letter(connection, id), as_json, summary.dead_letter)
-            return
-        which, reasons = (None if status is Status.ALL else status.value), reason or []
-        most = limit if limit or as_json else LETTERS_IN_TABLE
-        found = answers.letters(connection, which, reasons, source, most)
-        matching = letters.count(connection, status=which, reasons=reasons, source=source)
-        is_empty = inbox.count(connection) == 0
-    show(
-        found,
-        as_json,
-        lambda found: [elements.EMPTY] if is_empty else summary.dead_letters(found, matching, status.value),
-    )
-
-
-@app.command(
     epilog=examples("store check", "store check --lineage", "store check --repair", "store check --json")
 )
 def check(
@@ -182,6 +126,8 @@ def digest(as_json: Json = False) -> None:
 
 app.command(epilog=copies.BACKUP_EXAMPLES)(copies.backup)
 app.command(epilog=copies.RESTORE_EXAMPLES)(copies.restore)
+app.add_typer(letters.app)
+app.add_typer(letters.app, name="dead-letters", hidden=True)
 app.add_typer(watermarks.app)
 app.command(epilog=lineage.LINEAGE_EXAMPLES)(lineage.lineage)
 app.command(epilog=lineage.EXPLAIN_EXAMPLES)(lineage.explain)

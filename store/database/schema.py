@@ -132,48 +132,6 @@ batches = Table(
     sqlite_autoincrement=True,
 )
 
-UNPUBLISHED = text("status = 'open' AND published_at IS NULL")
-UNREMOVED = text("status = 'resolved' AND published_at IS NOT NULL")
-
-dead_letters = Table(
-    "dead_letters",
-    metadata,
-    Column("id", Name, primary_key=True),  # hash of source and payload: the same payload is the same letter
-    Column("source", Name, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("errors", Text, nullable=False),  # JSON: [{reason, field, message}]
-    Column("payload", Text, nullable=False),
-    Column("encoding", Text, nullable=False),
-    Column("size", BigInteger, nullable=False),  # of the whole record, in bytes
-    Column("payload_digest", Text),  # of the whole record, where only its head is kept
-    Column("format", Text, nullable=False),
-    Column("header", Text),  # JSON: the CSV file's columns and dialect
-    Column("content", Name, nullable=False),  # what it says whatever the format: see `digest`
-    Column("record_key", Name),
-    Column("file", Text, nullable=False),
-    Column("line", BigInteger, nullable=False),
-    Column("batch_seq", Serial, ForeignKey("batches.seq"), nullable=False),  # the batch that saw it last
-    Column("version", BigInteger, nullable=False),  # the greatest of its occurrences: see `Versions`
-    Column("event_id", BigInteger, nullable=False),  # its latest `reject` entry
-    Column("occurrences", Integer, nullable=False),
-    Column("replays", Integer, nullable=False),
-    Column("first_seen_at", Text, nullable=False),
-    Column("last_seen_at", Text, nullable=False),
-    Column("resolved_at", Text),
-    Column("published_at", Text),  # when the Redis DLQ got it; null: not there
-    # open -> resolved: a replay was accepted; resolved -> open: the same payload was rejected in a later record
-    CheckConstraint("status IN ('open', 'resolved')", name="dead_letters_status"),
-    CheckConstraint("encoding IN ('utf-8', 'base64')", name="dead_letters_encoding"),
-    CheckConstraint("format IN ('json', 'csv')", name="dead_letters_format"),
-    Index("dead_letters_by_status", "status", "source", "reason"),
-    # The outbox: what the Redis DLQ is to get, and what it is to lose.
-    *(
-        Index(f"dead_letters_{name}", "status", "published_at", sqlite_where=where)
-        for name, where in (("unpublished", UNPUBLISHED), ("unremoved", UNREMOVED))
-    ),
-)
-
 lineage_events = Table(
     "lineage_events",
     metadata,

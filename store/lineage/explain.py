@@ -9,8 +9,9 @@ from sqlalchemy import Connection, select, text
 
 from store import database, timestamps
 from store.database import install
+from store.database.letters import dead_letters
 from store.database.records import CARRIED, record_tables
-from store.database.schema import dead_letters, lineage_events, source_priorities
+from store.database.schema import lineage_events, source_priorities
 from store.errors import SluiceError
 from store.lineage import conflicts, trace
 from store.tables import batches

@@ -5,7 +5,7 @@ Timestamps are ISO 8601, with a fraction only where it is not zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import entry_points
@@ -15,15 +15,16 @@ from sqlalchemy import Connection
 
 from store import timestamps
 from store.checks import conservation, contents
+from store.checks import letters as letter_checks
 from store.checks import lineage as lineage_checks
-from store.errors import SluiceError, UsageError
+from store.errors import SluiceError
 from store.lineage import trace
 from store.reports import summary
-from store.tables import dead_letters, lineage
+from store.tables import lineage
 
 UNKNOWN = (
     "{} is unknown. Give files and keys the names under which they were sent: `store batches` lists the files, "
-    "`store dead-letters` the rejected records"
+    "`store letters list` the rejected records"
 )
 
 
@@ -69,40 +70,13 @@ def _entry(entry: lineage.Entry) -> dict[str, Any]:
     return _with_iso({names.get(name, name): value for name, value in asdict(entry).items()}, "at")
 
 
-def letters(
-    connection: Connection,
-    status: str | None,
-    reasons: Sequence[str],
-    source: str | None,
-    limit: int | None,
-) -> list[dict[str, Any]]:
-    """Dead letters that match every given condition, in the order in which they were first seen."""
-    found = dead_letters.select_letters(
-        connection, status=status, reasons=reasons, source=source, limit=limit
-    )
-    return [_letter(letter) for letter in found]
-
-
-def letter(connection: Connection, prefix: str) -> dict[str, Any]:
-    """One dead letter by its id or the first digits of its id. Raises SluiceError, UsageError."""
-    ids = dead_letters.ids_that_begin(connection, prefix)
-    if not ids:
-        raise SluiceError(f"no dead letter's id begins with {prefix!r}: `store dead-letters` lists them")
-    if len(ids) > 1:
-        raise UsageError(f"several ids begin with --id {prefix!r} ({', '.join(ids)}): give more digits")
-    return _letter(dead_letters.select_letters(connection, status=None, ids=ids)[0])
-
-
-def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:
-    return _with_iso(asdict(letter), "first_seen_at", "last_seen_at", "resolved_at")
-
-
 def check(connection: Connection, repair: bool, with_lineage: bool = False) -> dict[str, Any]:
     """The laws of the store and those that other packages registered, each with its violations."""
     chains = lineage_checks.laws(connection) if with_lineage else []
     laws = [
         *conservation.laws(connection),
         contents.law(connection),
+        letter_checks.law(connection),
         *chains,
         *(law(repair) for law in registered_checks()),
     ]

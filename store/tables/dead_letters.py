@@ -1,6 +1,6 @@
 """`dead_letters`: rejected payloads, one row for each distinct one per source, with its reasons.
 
-    rejected --> open --(replay accepted)--> resolved --(rejected again, in a later record)--> open
+Their states change in `store.dead_letters.states` alone.
 
 The table is the truth; the Redis DLQ mirrors its open rows. `published_at` tells whether the mirror has
 this one, so what a crash left undone is found here.
@@ -8,15 +8,15 @@ this one, so what a crash left undone is found here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select, update
 
 from store import database
-from store.database.schema import UNPUBLISHED, UNREMOVED, dead_letters
+from store.database.letters import UNPUBLISHED, UNREMOVED, dead_letters
 from store.payload import Encoding, to_bytes
 
 
@@ -26,9 +26,10 @@ class DeadLetter:
 
     id: str
     source: str
-    status: Literal["open", "resolved"]
-    reason: str  # the primary one
-    errors: list[dict[str, str]]  # all of them: reason, field, message
+    status: Literal["open", "replaying", "parked", "resolved", "discarded"]
+    reason: str  # the primary one of its first rejection
+    errors: list[dict[str, str]]  # all of them: reason, field, rule, message, shape of the value
+    group_id: str
     payload: str  # as received, in `encoding`; its first 4 KiB where it was too large to keep
     encoding: Encoding
     size: int  # bytes of the whole record
@@ -39,6 +40,7 @@ class DeadLetter:
     file: str
     line: int
     event_id: int
+    action_seq: int | None  # the action that sends it back
     occurrences: int
     replays: int
     first_seen_at: str
@@ -58,6 +60,8 @@ class Rejected(NamedTuple):
     source: str
     reason: str
     errors: str
+    group_id: str
+    fingerprint: str  # of the contract and mapping; the group has it
     payload: str
     encoding: str
     size: int
@@ -74,59 +78,7 @@ class Rejected(NamedTuple):
     seen_at: str
 
 
-# Rejected once more; what the mirror has is out of date.
-AGAIN = (
-    update(dead_letters)
-    .where(dead_letters.c.id == bindparam("letter"))
-    .values(occurrences=dead_letters.c.occurrences + 1, published_at=None)
-)
-# From a file, and not sent back: its latest version counts, and reopens a resolved letter. One that is not later was
-# resolved with the others: the same delivery in other batches changes nothing.
-IS_LATER = dead_letters.c.version < bindparam("seen_version")
-AGAIN_FROM_FILE = AGAIN.values(
-    version=case((IS_LATER, bindparam("seen_version")), else_=dead_letters.c.version),
-    status=case((IS_LATER, "open"), else_=dead_letters.c.status),
-    resolved_at=case((IS_LATER, None), else_=dead_letters.c.resolved_at),
-    published_at=case(
-        (or_(IS_LATER, dead_letters.c.status == "open"), None), else_=dead_letters.c.published_at
-    ),
-)
-
 COLUMNS = [dead_letters.c[name] for name in DeadLetter.__dataclass_fields__]
-
-
-def keep(connection: Connection, rejected: Sequence[Rejected]) -> list[Rejected]:
-    """Adds rejections; the same payload again raises `occurrences`, and reopens a resolved letter if it is a later one.
-
-    Returns those that were seen for the first time, and once: what the table holds of them.
-
-    The known ones are told apart first: for an upsert SQLite would keep a copy of every page it touches, row
-    by row, and rejecting would cost several times what it does.
-    """
-    new: dict[str, Rejected] = {}
-    again: list[Rejected] = []
-    known = _known(connection, [row.id for row in rejected])
-    for row in rejected:
-        if row.id in known or row.id in new:
-            again.append(row)
-        else:
-            new[row.id] = row
-    names = [name for name in Rejected._fields if name != "seen_at"]
-    columns = [*names, "first_seen_at", "last_seen_at", "status", "occurrences", "replays"]
-    rows = [(*row, row.seen_at, "open", 1, 0) for row in new.values()]
-    database.insert_tuples(connection, dead_letters, columns, rows)
-    if again:
-        connection.execute(AGAIN_FROM_FILE, [_as_again(row) | {"seen_version": row.version} for row in again])
-    repeated = {row.id for row in again}
-    return [row for row in new.values() if row.id not in repeated]
-
-
-def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that have a letter."""
-    if not ids:
-        return set()
-    condition = database.member_of(connection, dead_letters.c.id, ids)
-    return set(connection.execute(select(dead_letters.c.id).where(condition)).scalars())
 
 
 def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -136,75 +88,51 @@ def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
     return {id: version for id, version in rows}
 
 
-def replayed(connection: Connection, ids: Iterable[str]) -> None:
-    """Counts one more replay of each of these letters."""
-    condition = database.member_of(connection, dead_letters.c.id, list(ids))
-    connection.execute(update(dead_letters).where(condition).values(replays=dead_letters.c.replays + 1))
-
-
-def reject_again(connection: Connection, rows: Sequence[Rejected]) -> None:
-    """Replays of these letters were rejected: they stay open, with what is wrong now."""
-    if rows:
-        connection.execute(AGAIN, [_as_again(row) for row in rows])
-
-
-def _as_again(row: Rejected) -> dict[str, Any]:
-    """What another rejection of a letter changes in it."""
-    return {
-        "letter": row.id,
-        "reason": row.reason,
-        "errors": row.errors,
-        "batch_seq": row.batch_seq,
-        "event_id": row.event_id,
-        "last_seen_at": row.seen_at,
-    }
-
-
-def resolve(connection: Connection, ids: Iterable[str], at: str) -> None:
-    """Closes letters whose replay was accepted."""
-    condition = database.member_of(connection, dead_letters.c.id, list(ids))
-    connection.execute(update(dead_letters).where(condition).values(status="resolved", resolved_at=at))
-
-
 def select_letters(
     connection: Connection,
     *,
     status: str | None = "open",
     ids: Sequence[str] = (),
+    groups: Sequence[str] = (),
     reasons: Sequence[str] = (),
     source: str | None = None,
     limit: int | None = None,
 ) -> list[DeadLetter]:
     """Letters that match all that is given, in the order they were first seen."""
-    matching = _matching(connection, status, ids, reasons, source)
+    matching = conditions(connection, status=status, ids=ids, groups=groups, reasons=reasons, source=source)
+    return select_matching(connection, matching, limit)
+
+
+def select_matching(
+    connection: Connection, matching: Sequence[ColumnElement[bool]], limit: int | None = None
+) -> list[DeadLetter]:
+    """Letters that meet these conditions, in the order they were first seen."""
     statement = select(*COLUMNS).where(*matching).order_by(dead_letters.c.first_seen_at, dead_letters.c.id)
     return [letter_of(row) for row in connection.execute(statement.limit(limit)).mappings()]
 
 
-def count(
-    connection: Connection,
-    *,
-    status: str | None = "open",
-    reasons: Sequence[str] = (),
-    source: str | None = None,
-) -> int:
-    """How many letters match all that is given."""
-    matching = _matching(connection, status, (), reasons, source)
+def count(connection: Connection, matching: Sequence[ColumnElement[bool]]) -> int:
+    """How many letters meet these conditions."""
     return connection.execute(select(func.count()).select_from(dead_letters).where(*matching)).scalar_one()
 
 
-def _matching(
+def conditions(
     connection: Connection,
-    status: str | None,
-    ids: Sequence[str],
-    reasons: Sequence[str],
-    source: str | None,
+    *,
+    status: str | None = None,
+    ids: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    reasons: Sequence[str] = (),
+    source: str | None = None,
 ) -> list[ColumnElement[bool]]:
+    """What letters must meet that match all that is given."""
     matching: list[ColumnElement[bool]] = []
     if status:
         matching.append(dead_letters.c.status == status)
     if ids:
         matching.append(database.member_of(connection, dead_letters.c.id, ids))
+    if groups:
+        matching.append(database.member_of(connection, dead_letters.c.group_id, groups))
     if reasons:
         matching.append(database.member_of(connection, dead_letters.c.reason, reasons))
     if source:
@@ -220,7 +148,8 @@ def ids_that_begin(connection: Connection, prefix: str, limit: int = 10) -> list
 
 
 def letter_of(row: Any) -> DeadLetter:
-    values = dict(row)
+    """A letter from a row with these `COLUMNS`."""
+    values = {name: row[name] for name in DeadLetter.__dataclass_fields__}
     values["errors"] = orjson.loads(row["errors"])
     values["header"] = orjson.loads(row["header"]) if row["header"] else None
     return DeadLetter(**values)
@@ -237,14 +166,14 @@ def unpublished(connection: Connection, limit: int, characters: int = -1) -> lis
 
 
 def unremoved(connection: Connection, limit: int) -> list[str]:
-    """Ids of resolved letters that the Redis DLQ still has."""
+    """Ids of letters that are not open and that the Redis DLQ may still have."""
     return list(connection.execute(select(dead_letters.c.id).where(UNREMOVED).limit(limit)).scalars())
 
 
 def record_published(connection: Connection, ids: Sequence[str], events: Sequence[int], at: str) -> None:
     """The Redis DLQ has these letters since `at`, each as its `reject` entry among `events` left it.
 
-    One that was rejected again meanwhile stays to be published; one that was resolved is to be removed.
+    One that was rejected again meanwhile stays to be published; one that is not open any more is to be removed.
     """
     moved_on = and_(
         dead_letters.c.status == "open", not_(database.member_of(connection, dead_letters.c.event_id, events))

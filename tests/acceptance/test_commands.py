@@ -40,8 +40,8 @@ def test_each_command_tells_its_version_and_python(box: Sandbox, name: str) -> N
     [
         ("producer ", ["enqueue", "replay"]),
         ("store rep", ["report"]),
-        ("store dead-letters --re", ["--reason"]),
-        ("store dead-letters --status ", ["open", "resolved", "all"]),
+        ("store letters list --re", ["--reason"]),
+        ("store letters list --status ", ["open", "replaying", "parked", "resolved", "discarded", "all"]),
         ("worker flags ", ["list", "set"]),
     ],
 )

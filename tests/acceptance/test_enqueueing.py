@@ -262,7 +262,7 @@ def test_arguments_that_are_not_utf_8_are_names_or_errors(box: Sandbox) -> None:
     for words in (
         ("store", "lineage", odd),
         ("store", "explain", odd),
-        ("store", "dead-letters", "--source", odd),
+        ("store", "letters", "list", "--source", odd),
         ("producer", "replay", "--reason", odd),
         ("producer", "replay", "--id", odd),
     ):

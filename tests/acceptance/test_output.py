@@ -24,7 +24,11 @@ def paths(app: typer.Typer, name: str) -> Iterator[tuple[str, ...]]:
     while todo:
         path, command = todo.pop()
         yield path
-        todo += [((*path, name), each) for name, each in getattr(command, "commands", {}).items()]
+        todo += [
+            ((*path, name), each)
+            for name, each in getattr(command, "commands", {}).items()
+            if not each.hidden
+        ]
 
 
 COMMANDS = sorted(path for name, app in APPS.items() for path in paths(app, name))
@@ -34,7 +38,9 @@ QUESTIONS = [
     ("store", "runs"),
     ("store", "lineage", "sensor-1"),
     ("store", "lineage", "--by-step"),
-    ("store", "dead-letters"),
+    ("store", "letters"),
+    ("store", "letters", "list"),
+    ("store", "letters", "actions"),
     ("store", "watermark"),
     ("store", "watermark", "repair"),
     ("store", "check"),

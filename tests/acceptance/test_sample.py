@@ -68,7 +68,7 @@ def test_sent_again_it_changes_nothing(loaded: Sandbox) -> None:
 
 
 def test_each_dead_letter_names_its_reason_file_and_line_and_keeps_its_payload(loaded: Sandbox) -> None:
-    letters = loaded.ok_here("store", "dead-letters", "--json").json
+    letters = loaded.ok_here("store", "letters", "list", "--json").json
 
     assert [(letter["reason"], letter["file"], letter["line"]) for letter in letters] == [
         ("invalid_value", SAMPLE, 6),
@@ -84,24 +84,22 @@ def test_mended_letters_are_replayed_until_none_is_open(box: Sandbox) -> None:
     box.ok("worker", "up", "--burst")
 
     tried = box.ok_here("producer", "replay", "--dry-run", "--json").json
-    assert (tried["would_accept"], sorted(tried["letters"].values())) == (
-        0,
-        ["invalid_value", "missing_timestamp"],
-    )
+    reasons = sorted(each["reason"] for each in tried["failures"])
+    assert (tried["would_accept"], reasons) == (0, ["invalid_value", "missing_timestamp"])
     tried = box.ok_here("producer", "replay", "--dry-run", "--set", "value=3.5", "--json").json
-    assert sorted(map(str, tried["letters"].values())) == ["None", "missing_timestamp"]
+    assert (tried["would_load"], [each["reason"] for each in tried["failures"]]) == (1, ["missing_timestamp"])
     assert box.queued() == 0
 
     sent = box.ok("producer", "replay", "--reason", "invalid_value", "--set", "value=3.5", "--json").json
     assert (sent["letters"], sent["sent_batches"]) == (1, 1)
-    id = next(id for id, verdict in tried["letters"].items() if verdict)
+    (id,) = (each["sample"] for each in tried["failures"])
     box.ok_here("producer", "replay", "--id", id[:12], "--set", "ts=2025-01-15T11:30:00Z")
     box.ok("worker", "up", "--burst")
 
     report = box.report()
     assert (report["dead_letters"], report["reasons"], report["target_rows"]) == (0, {}, 7)
-    assert box.ok_here("store", "dead-letters", "--json").json == []
-    assert len(box.ok_here("store", "dead-letters", "--status", "resolved", "--json").json) == 2
+    assert box.ok_here("store", "letters", "list", "--json").json == []
+    assert len(box.ok_here("store", "letters", "list", "--status", "resolved", "--json").json) == 2
     assert box.select("SELECT value FROM target WHERE key = 'sensor-6'") == [(3.5,)]
     assert chain(box.ok_here("store", "lineage", "sensor-6", "--json").json) == [
         "reject",

@@ -19,7 +19,7 @@ import orjson
 from store.csv_reader import Dialect
 from store.errors import MessageError
 from store.tables.deliveries import Delivery
-from worker.batch import receive
+from worker.batch import rejections
 from worker.contract import Contract, Record, load_contract
 from worker.judge import stages
 from worker.judge.faults import Rejection
@@ -93,7 +93,7 @@ def outcomes(message: Message, source: str) -> list[bytes]:
         assert valid.position not in stored
         stored[valid.position] = record.encode()
     for bad in judged.bad:
-        row = receive._rejected(message, bad, 1, BATCH)
+        row = rejections.of(message, [bad], 1, BATCH)[0]
         assert_storable([row.reason, row.errors, row.content, row.record_key, row.payload, row.id])
         assert bad.position not in stored
         stored[bad.position] = (

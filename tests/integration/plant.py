@@ -25,15 +25,19 @@ from producer import feed as feeds
 from producer.settings import ProducerSettings
 from store import database
 from store.checks import conservation, contents
+from store.checks import letters as letters_check
 from store.database import install
+from store.dead_letters import actions
+from store.dead_letters.actions import Order
+from store.dead_letters.edits import Edit
 from store.lineage import trace
 from store.reports import summary
 from store.settings import StoreSettings
 from store.tables import dead_letters, deliveries, lineage
 from store.tables.dead_letters import DeadLetter
 from worker.contract import load_contract
-from worker.dead_letters import mirror, replay
-from worker.dead_letters.replay import Edit
+from worker.dead_letters import mirror
+from worker.dead_letters.replay import Cut, Sending
 from worker.queue import send
 from worker.queue.client import Broker
 from worker.queue.message import Message
@@ -168,17 +172,22 @@ class Plant:
 
     def replay(self, edit: Edit | None = None, **chosen: Any) -> tuple[send.Sent, list[str]]:
         """`producer replay`: what was sent, and why what was not."""
-        edit = edit or Edit({}, None)
-        with database.reading(self.engine) as connection:
-            letters = dead_letters.select_letters(connection, **chosen)
-        ready, refused = replay.prepare(letters, edit)
-        worker = self.settings
-        messages = list(replay.messages(ready, load_contract(worker), worker, 5000))
+        sending = self.action(edit, **chosen)
+        if sending is None:
+            return send.Sent(), []
+        sent = self.send_messages(list(sending.messages()))
+        return sent, [why for _, why in sending.refused]
+
+    def action(self, edit: Edit | None = None, most: int = 5000, **chosen: Any) -> Sending | None:
+        """A replay of the open letters that match, none of them sent yet; None where none match."""
         with database.transaction(self.engine) as connection:
-            for message in messages:
-                deliveries.begin(connection, message.delivery)
-        sent = self.send_messages(messages)
-        return sent, [why for _, why in refused]
+            conditions = dead_letters.conditions(connection, **chosen)
+            order = Order("replay", {}, "", "ann@host", (edit or Edit()).to_text())
+            action = actions.begin(connection, order, conditions)
+        if action is None:
+            return None
+        worker = self.settings
+        return Sending(self.engine, action, load_contract(worker), worker, Cut(most, 4 << 20), [])
 
     # --- looking ---
 
@@ -205,6 +214,7 @@ class Plant:
             held = contents.law(connection)
             return (
                 conservation.violations(connection)
+                + letters_check.law(connection).violations
                 + held.violations
                 + [held.unchecked] * bool(held.unchecked)
             )

@@ -10,10 +10,11 @@ from producer.cli.app import app
 from producer.cli.command import Resources
 from producer.settings import ProducerSettings
 from store import database
+from store.dead_letters.edits import Edit
 from store.reports import receipts
 from worker.contract import load_contract
-from worker.dead_letters import mirror, replay
-from worker.dead_letters.replay import Edit
+from worker.dead_letters import mirror
+from worker.dead_letters import proof as proving
 
 from .plant import Plant, ndjson, row
 
@@ -87,11 +88,11 @@ def test_replaying_twice_before_it_is_processed_has_one_effect(plant: Plant) -> 
     plant.run(ndjson(TEMP), source="s")
     plant.configure(FIX)
     first, _ = plant.replay()
-    second, _ = plant.replay()
-    assert first.ids == second.ids
-    assert (first.sent_batches, second.sent_batches, second.known_batches) == (1, 0, 1)
+    second, _ = plant.replay()  # the letter is in an action already
+    assert (first.sent_batches, second.ids) == (1, [])
     plant.work()
     plant.load()
+    assert plant.mirrored() == set()
     assert plant.report()["replayed"] == 1
     assert [letter.replays for letter in plant.letters(None)] == [1]
     assert plant.violations() == []
@@ -99,8 +100,8 @@ def test_replaying_twice_before_it_is_processed_has_one_effect(plant: Plant) -> 
 
 def test_a_replay_edited_while_another_is_on_its_way_stages_no_record_twice(plant: Plant) -> None:
     plant.run(ndjson(row(value="x")))
-    plant.replay(Edit({"value": 1}, None))
-    plant.replay(Edit({"value": 1, "name": "pump"}, None))
+    plant.replay(Edit(set={"value": 1}))
+    plant.replay(Edit(set={"value": 1, "name": "pump"}))
     plant.work()
     plant.load()
     assert plant.letters() == []
@@ -122,7 +123,7 @@ def test_only_the_chosen_reason_is_replayed(plant: Plant) -> None:
 def test_only_the_chosen_letter_is_replayed(plant: Plant) -> None:
     plant.run(ndjson(row("a", value="x"), row("b", value="x")))
     chosen = plant.letters()[0]
-    sent, _ = plant.replay(Edit({"value": 1}, None), ids=[chosen.id])
+    sent, _ = plant.replay(Edit(set={"value": 1}), ids=[chosen.id])
     plant.work()
     assert sent.records == 1
     assert chosen.id not in {letter.id for letter in plant.letters()}
@@ -131,7 +132,7 @@ def test_only_the_chosen_letter_is_replayed(plant: Plant) -> None:
 
 def test_an_edit_sets_fields_and_removes_others(plant: Plant) -> None:
     plant.run(ndjson(row("a", value="x", wrong=1)))
-    plant.replay(Edit({"value": 2.5, "wrong": None, "note": "by hand"}, None))
+    plant.replay(Edit(set={"value": 2.5, "wrong": None, "note": "by hand"}))
     plant.work()
     plant.load()
     (loaded,) = plant.rows()
@@ -142,7 +143,7 @@ def test_an_edit_sets_fields_and_removes_others(plant: Plant) -> None:
 
 def test_a_csv_row_is_edited_under_its_column_names(plant: Plant) -> None:
     plant.run(b"key,name,value,ts\na,n,x,2025-01-15\n", "rows.csv")
-    plant.replay(Edit({"value": 3}, None))
+    plant.replay(Edit(set={"value": 3}))
     plant.work()
     plant.load()
     assert [(each["key"], each["name"], each["value"]) for each in plant.rows()] == [("a", "n", 3.0)]
@@ -161,7 +162,7 @@ def test_a_csv_row_is_replayed_under_its_own_header_and_delimiter(plant: Plant) 
 
 def test_an_edit_can_replace_the_whole_payload(plant: Plant) -> None:
     plant.run(b'{"key": "a"')
-    plant.replay(Edit({}, orjson.dumps(row("a")).decode()))
+    plant.replay(Edit(payload=orjson.dumps(row("a")).decode()))
     plant.work()
     plant.load()
     assert plant.letters() == []
@@ -172,7 +173,7 @@ def test_an_edit_can_replace_the_whole_payload(plant: Plant) -> None:
 @pytest.mark.parametrize("payload", [b"nonsense", b"[1]", b'{"key":"\xff"}', b'"a"'])
 def test_a_field_cannot_be_set_in_a_payload_that_is_not_an_object(plant: Plant, payload: bytes) -> None:
     plant.run(payload)
-    sent, refused = plant.replay(Edit({"key": "a"}, None))
+    sent, refused = plant.replay(Edit(set={"key": "a"}))
     assert sent.records == 0
     assert "--payload" in refused[0]
 
@@ -193,7 +194,7 @@ def test_a_truncated_payload_is_refused_unless_it_is_replaced(plant: Plant) -> N
     sent, refused = plant.replay()
     assert sent.ids == []
     assert "max_record_bytes" in refused[0]
-    plant.replay(Edit({}, orjson.dumps(row()).decode()))
+    plant.replay(Edit(payload=orjson.dumps(row()).decode()))
     plant.work()
     assert plant.letters() == []
 
@@ -201,7 +202,7 @@ def test_a_truncated_payload_is_refused_unless_it_is_replaced(plant: Plant) -> N
 def test_a_resolved_payload_that_is_rejected_again_reopens_its_letter(plant: Plant) -> None:
     path = plant.file(ndjson(TEMP))
     plant.run(path, source="s")
-    plant.replay(Edit({"value": 1}, None))
+    plant.replay(Edit(set={"value": 1}))
     plant.work()
     plant.load()
     assert plant.letters() == []
@@ -217,7 +218,7 @@ def test_the_same_delivery_in_other_batches_does_not_reopen_a_resolved_letter(pl
     path = plant.file(ndjson(TEMP, row("b")))
     in_other_batches = plant.messages(path, source="s", batch_records=1)
     plant.run(path, source="s")
-    plant.replay(Edit({"value": 1}, None))
+    plant.replay(Edit(set={"value": 1}))
     plant.work()
     plant.load()
     digest = plant.digest()
@@ -237,7 +238,7 @@ def test_a_resolved_letter_leaves_the_dlq_although_other_batches_of_its_delivery
     path = plant.file(ndjson(TEMP, row("b")))
     in_other_batches = plant.messages(path, source="s", batch_records=1)
     plant.run(path, source="s")
-    plant.replay(Edit({"value": 1}, None))
+    plant.replay(Edit(set={"value": 1}))
     with monkeypatch.context() as patched:
         patched.setattr(
             mirror, "flush_outbox", lambda *_: None
@@ -270,16 +271,20 @@ def test_letters_of_several_sources_and_files_are_not_mixed_in_a_batch(plant: Pl
     assert len(sent.ids) == 3
 
 
-def test_a_dry_run_gives_a_verdict_for_each_letter_and_sends_nothing(plant: Plant) -> None:
-    plant.run(ndjson(TEMP, TEMP | {"key": "b", "ts": "never"}), source="s")
+def test_a_dry_run_says_what_would_become_of_the_letters_and_sends_nothing(plant: Plant) -> None:
+    plant.run(ndjson(TEMP, TEMP | {"key": "b", "ts": "never"}, TEMP | {"key": "c"}), source="s")
+    plant.run(ndjson(row("c", "2026-01-01")), source="s")
     plant.configure(FIX)
-    ready, _ = replay.prepare(plant.letters(), Edit({}, None))
     contract = load_contract(plant.settings)
-    found = replay.dry_run(
-        list(replay.messages(ready, contract, plant.settings, 10)), contract, plant.settings
-    )
+    with database.reading(plant.engine) as connection:
+        proof = proving.prove(connection, proving.open_ones([]), Edit(), contract, plant.settings, {})
+    counts = (proof.letters, proof.would_load, proof.superseded, proof.rejected, proof.refused)
+    assert counts == (3, 1, 1, 1, 0)
     ids = {letter.record_key: letter.id for letter in plant.letters()}
-    assert found == {ids["a"]: None, ids["b"]: "invalid_timestamp"}
+    (failure,) = proof.failures
+    assert (failure.reason, failure.sample) == ("invalid_timestamp", ids["b"])
+    assert failure.faults == [{"field": "ts", "rule": "time", "shape": "a+"}]
+    assert {each["id"] for each in proof.samples} == {ids["a"], ids["c"]}
     assert plant.broker.waiting() == 0
 
 
@@ -292,7 +297,7 @@ def test_a_replay_records_one_row_for_each_source(plant: Plant, monkeypatch: pyt
     monkeypatch.setattr(Resources, "open", lambda: resources)
     done = CliRunner().invoke(app, ["replay", "--json"], catch_exceptions=False)
     assert orjson.loads(done.stdout) == {
-        "letters": 3, "batches": 2, "sent_batches": 2, "known_batches": 0, "refused": 0
+        "action": 1, "letters": 3, "batches": 2, "sent_batches": 2, "known_batches": 0, "refused": 0
     }  # fmt: skip
     with database.reading(plant.engine) as connection:
         newest, oldest, *_ = receipts.recent(connection, 10)["deliveries"]

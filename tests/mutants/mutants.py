@@ -230,7 +230,7 @@ MUTANTS = (
     mutant(
         "dead letters: the same payload makes a second letter",
         (
-            "worker/batch/receive.py",
+            "worker/batch/rejections.py",
             "parts = [message.source, message.format, message.header, payload, digest]",
             "parts = [message.source, message.format, message.header, payload, digest, message.id]",
         ),
@@ -238,17 +238,41 @@ MUTANTS = (
     mutant(
         "dead letters: the same delivery in other batches reopens a letter",
         (
-            "store/tables/dead_letters.py",
-            'status=case((IS_LATER, "open"), else_=dead_letters.c.status)',
-            'status="open"',
+            "store/dead_letters/states.py",
+            "REOPENS = and_(IS_LATER, dead_letters.c.status == RESOLVED)",
+            "REOPENS = dead_letters.c.status == RESOLVED",
         ),
     ),
     mutant(
         "dead letters: a later record reopens no letter",
         (
-            "store/tables/dead_letters.py",
-            'status=case((IS_LATER, "open"), else_=dead_letters.c.status)',
-            "status=dead_letters.c.status",
+            "store/dead_letters/states.py",
+            "        status=case((REOPENS, OPEN), else_=dead_letters.c.status),\n",
+            "",
+        ),
+    ),
+    mutant(
+        "letters: groups do not count letters that move",
+        ("store/dead_letters/groups.py", "        change[before] -= number\n", ""),
+    ),
+    mutant(
+        "letters: a batch of a replay need not be registered",
+        ("worker/batch/claims.py", "if not _is_registered(message,", "if False and (message,"),
+    ),
+    mutant(
+        "letters: the edited payload of a replay is not kept",
+        ("worker/batch/rejections.py", "[0] if letter.edited else None,", "[0] if False else None,"),
+    ),
+    mutant(
+        "letters: a letter replayed too often is not parked",
+        ("store/dead_letters/states.py", "PARKED if replays + 1 >= max_replays else OPEN", "OPEN"),
+    ),
+    mutant(
+        "letters: one that leaves the open ones before it is known to be published stays on the DLQ",
+        (
+            "store/dead_letters/states.py",
+            'return {"published_at": func.coalesce(dead_letters.c.published_at, at)}',
+            'return {"published_at": dead_letters.c.published_at}',
         ),
     ),
     mutant(

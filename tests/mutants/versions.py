@@ -175,7 +175,7 @@ VERSIONS = (
     mutant(
         "replay: a letter has the version of its first record",
         (
-            "store/tables/dead_letters.py",
+            "store/dead_letters/states.py",
             'version=case((IS_LATER, bindparam("seen_version")), else_=dead_letters.c.version)',
             "version=dead_letters.c.version",
         ),

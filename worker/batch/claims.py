@@ -1,20 +1,25 @@
 """What a replay says of the dead letters it carries, held against the store: the queue is not trusted with them.
 
 A letter that is accepted is resolved. So a message from a stranger must not be able to name a letter and carry
-another payload: that letter would be closed, and its record would not be loaded.
+another payload: that letter would be closed, and its record would not be loaded. The action that sends letters back
+registers the id of each batch before it is sent, and an id is that of its content: edited payloads included.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import orjson
 from sqlalchemy import Connection, Engine
 
 from store import database
+from store.dead_letters import actions
 from store.errors import ForgedMessage
 from store.tables import dead_letters, deliveries
 from store.tables.dead_letters import DeadLetter
-from worker.batch.receive import csv_header
+from worker.batch.rejections import csv_header
 from worker.judge.undecoded import record_of
+from worker.queue.identity import halves
 from worker.queue.message import Message, RawRecord
 
 
@@ -33,11 +38,19 @@ def check(engine: Engine, message: Message) -> None:
 
 def _objection(connection: Connection, message: Message) -> str | None:
     """Why the store does not know this replay; None where it does."""
-    if deliveries.number(connection, message.delivery.id) is None:
-        return "its delivery was never begun here"
     ids = [letter.id for letter in message.letters]
+    action = actions.number_of(connection, str(message.delivery.content))
+    if action is None or deliveries.number(connection, message.delivery.id) is None:
+        return "its action or delivery was never begun here"
     if len(set(ids)) != len(ids):
         return "it names a letter twice"
+    if not _is_registered(message, actions.batches_of(connection, action, ids)):
+        return f"its letters are not, or not any more, in this batch of action {action}"
+    return _objection_to_letters(connection, message)
+
+
+def _objection_to_letters(connection: Connection, message: Message) -> str | None:
+    ids = [letter.id for letter in message.letters]
     found = {each.id: each for each in dead_letters.select_letters(connection, status=None, ids=ids)}
     header = csv_header(message)
     expected = (message.source, message.format, orjson.loads(header) if header else None)
@@ -48,6 +61,22 @@ def _objection(connection: Connection, message: Message) -> str | None:
         if not letter.edited and not _is_unchanged(stored, record, expected):
             return f"letter {letter.id} has another payload"
     return None
+
+
+def _is_registered(message: Message, batches: dict[str, str | None]) -> bool:
+    """Whether the action sends the letters in this batch, or in the parts that this batch was cut into."""
+    if all(batches.get(letter.id) == message.id for letter in message.letters):
+        return True
+    return len(message.letters) > 1 and all(_is_registered(part, batches) for part in halves(message))
+
+
+def register_parts(engine: Engine, parts: Sequence[Message]) -> None:
+    """The parts of a batch that is cut are batches of the same action; before they are sent."""
+    with database.transaction(engine) as connection:
+        for part in parts:
+            action = actions.number_of(connection, str(part.delivery.content))
+            if action is not None:
+                actions.register(connection, action, part.id, [letter.id for letter in part.letters])
 
 
 def _is_unchanged(stored: DeadLetter, record: RawRecord, expected: tuple[str, str, object]) -> bool:

@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, Engine
 
-from store import database, hashing, timestamps
+from store import database, timestamps
 from store.crash_points import reach
-from store.database.schema import RECORD_BITS, event_id, staged_id
+from store.database.schema import event_id, staged_id
+from store.dead_letters import states
 from store.tables import batches, dead_letters, deliveries, flags, lineage, staging, watermarks
 from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
-from worker.judge import stages
+from worker.batch import rejections
 from worker.judge.records import Records, Valid
 from worker.judge.stages import Bad, Judge, Judged
 from worker.queue.message import Message
+
+MAX_REPLAYS = 10  # rejected again so often, a letter is parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,13 @@ class Stored:
     letters: list[Rejected]
 
 
-def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> Stored | None:
+def store(
+    engine: Engine, message: Message, judge: Judge, verdict: Verdict, max_replays: int = MAX_REPLAYS
+) -> Stored | None:
     """Stores what became of each record, in one transaction; None where it was processed before.
 
-    Records are validated outside, so the write lock is held for the writing alone.
+    Records are validated outside, so the write lock is held for the writing alone. Raises ForgedMessage where letters
+    that are sent back are not to be any more.
     """
     judged = verdict.judged
     rows = StagedRows.of(message, judge, judged.valid) if judged.valid else None
@@ -79,7 +84,7 @@ def store(engine: Engine, message: Message, judge: Judge, verdict: Verdict) -> S
         if number is None:
             return None
         reach("batch.recorded")
-        letters = _write(connection, message, judged, rows, number, batch)
+        letters = _write(connection, message, judged, rows, number, batch, max_replays)
         reach("batch.written")
     reach("batch.committed")
     return Stored(batch, letters)
@@ -144,6 +149,7 @@ def _write(
     rows: StagedRows | None,
     number: int,
     batch: Batch,
+    max_replays: int,
 ) -> list[Rejected]:
     """Staged rows, dead letters and lineage of a batch whose row was just written; the letters that are new."""
     replaying = message.kind == "replay"
@@ -151,19 +157,16 @@ def _write(
     versions: dict[int, int] = {}
     if replaying:
         versions = _versions_of_letters(connection, message)
-        _write_replays(connection, message, number)
-        accepted = [*judged.valid.positions, *judged.skipped.positions]
-        letters = [message.letters[position].id for position in accepted]
-        dead_letters.resolve(connection, letters, batch.processed_at)
+        rejections.write_replays(connection, message, number)
     if rows:
         rows.add(connection, number, parents, versions)
     reach("batch.staged")
-    rejected = [_rejected(message, bad, number, batch) for bad in judged.bad]
+    rejected = rejections.of(message, judged.bad, number, batch)
     new: list[Rejected] = []
     if replaying:
-        dead_letters.reject_again(connection, rejected)
+        rejections.end_replay(connection, message, rejected, number, batch, max_replays)
     else:
-        new = dead_letters.keep(connection, rejected)
+        new = states.reject(connection, rejected)
     reach("batch.dead_letters")
     events = [
         _reject_event(row, bad, number, parents.get(bad.position))
@@ -228,67 +231,6 @@ class StagedRows:
             names += ("version",)
             columns.append([0 if self.by_hash else versions.get(position) for position in self.positions])
         staging.add(connection, names, list(zip(*columns, strict=True)))
-
-
-def _rejected(message: Message, bad: Bad, number: int, batch: Batch) -> Rejected:
-    payload, encoding, size, digest = stages.payload_of(message.records[bad.position])
-    primary = bad.faults[0].reason
-    errors = [{"reason": f.reason, "field": f.field or "", "message": f.message} for f in bad.faults]
-    letter = message.letters[bad.position].id if message.letters else letter_id(message, payload, digest)
-    return Rejected(
-        id=letter,
-        source=message.source,
-        reason=primary,
-        errors=orjson.dumps(errors).decode(),
-        payload=payload,
-        encoding=encoding,
-        size=size,
-        payload_digest=digest,
-        format=message.format,
-        header=csv_header(message),
-        content=bad.content,
-        record_key=bad.record_key,
-        file=message.file,
-        line=message.lines[bad.position],
-        batch_seq=number,
-        version=batch.delivery_seq << RECORD_BITS | (batch.first_record + bad.position),
-        event_id=event_id(number, bad.position, "reject"),
-        seen_at=batch.processed_at,
-    )
-
-
-def csv_header(message: Message) -> str | None:
-    """What it takes to read a CSV row without its file."""
-    if message.format != "csv":
-        return None
-    return orjson.dumps({"columns": message.header, **message.dialect.to_wire()}).decode()
-
-
-def letter_id(message: Message, payload: str, digest: str | None) -> str:
-    """A letter's id, 32 hex digits: the same payload of the same source is the same letter."""
-    parts = [message.source, message.format, message.header, payload, digest]
-    return hashing.hexdigest(orjson.dumps(parts))
-
-
-def _write_replays(connection: Connection, message: Message, number: int) -> None:
-    dead_letters.replayed(connection, [letter.id for letter in message.letters])
-    lineage.add_events(
-        connection,
-        [
-            (
-                event_id(number, position, "replay"),
-                "replay",
-                message.source,
-                None,
-                letter.id,
-                "edited and sent back" if letter.edited else "sent back",
-                number,
-                message.lines[position],
-                letter.event_id,
-            )
-            for position, letter in enumerate(message.letters)
-        ],
-    )
 
 
 def _reject_event(row: Rejected, bad: Bad, number: int, parent: int | None) -> tuple[Any, ...]:

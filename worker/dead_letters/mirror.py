@@ -33,7 +33,9 @@ INDEX_KEY = "sluice:dlq"
 LETTERS_KEY = "sluice:dlq:letters"
 ENVELOPE_PAYLOAD = 16 * 1024  # characters; the table has all of it
 ENVELOPE_FIELDS = [
-    name for name in DeadLetter.__dataclass_fields__ if name not in ("status", "resolved_at", "event_id")
+    name
+    for name in DeadLetter.__dataclass_fields__
+    if name not in ("status", "action_seq", "resolved_at", "event_id")
 ]
 PAGE = 500
 
@@ -154,6 +156,19 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
         reach("outbox.published")
         _record(engine, new, gone)
         done += len(new) + len(gone)
+
+
+def refresh() -> None:
+    """For `store letters`: brings the DLQ up to date where Redis runs; else the next batch or load does it."""
+    store, settings = StoreSettings.load(), WorkerSettings.load()
+    if settings.redis_url is None and not private_server.is_running(store.home):
+        return
+    engine = database.existing(store)
+    try:
+        with tolerated():
+            flush_outbox(connect(settings, store.home), engine)
+    finally:
+        engine.dispose()
 
 
 def _record(engine: Engine, new: Sequence[Published | Rejected], gone: Sequence[str] = ()) -> None:

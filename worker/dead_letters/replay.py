@@ -1,149 +1,137 @@
-"""Dead letters -> messages: sent back through the queue, unchanged or edited."""
+"""Dead letters -> messages: sent back through the queue by an action, unchanged or edited.
+
+action --(its letters, in their order)--> batches, each registered with the action --> queue
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+from sqlalchemy import Engine
 
-from store import hashing, timestamps
+from store import database
 from store.csv_reader import Dialect
+from store.dead_letters import actions
+from store.dead_letters.actions import Action
+from store.dead_letters.edits import Edit, json_body
 from store.errors import InputError
+from store.tables import batches, deliveries
 from store.tables.dead_letters import DeadLetter
 from store.tables.deliveries import Delivery
 from worker.contract import Contract
 from worker.judge.faults import Rejection
 from worker.judge.parse import parse_csv
-from worker.judge.stages import judge_batch, judge_for
 from worker.judge.undecoded import is_undecoded, record_of
+from worker.queue.client import Broker
 from worker.queue.identity import identified
 from worker.queue.message import Letter, Message, RawRecord
 from worker.settings import WorkerSettings
 
-
-@dataclass(frozen=True)
-class Edit:
-    """What to change in a payload before it is validated again."""
-
-    fields: dict[str, Any]  # new values; None removes the field
-    payload: str | None  # replaces the whole payload
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.fields and self.payload is None
+PAGE = 2_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Replayable:
     """A letter as it is sent back."""
 
+    position: int  # in its action
     letter: DeadLetter
     record: RawRecord
     format: str
     header: dict[str, Any] | None
+    dialect: Dialect
     edited: bool
 
 
-def prepare(
-    letters: Sequence[DeadLetter], edit: Edit
-) -> tuple[list[Replayable], list[tuple[DeadLetter, str]]]:
-    """(letters that can be sent back, letters that cannot, each with the reason)."""
-    ready: list[Replayable] = []
-    refused: list[tuple[DeadLetter, str]] = []
-    for letter in letters:
-        try:
-            ready.append(_prepared(letter, edit))
-        except InputError as error:
-            refused.append((letter, str(error)))
-    return ready, refused
+class Cut(NamedTuple):
+    """How large a batch may be."""
+
+    records: int
+    bytes: int
 
 
-def _prepared(letter: DeadLetter, edit: Edit) -> Replayable:
+def prepared(letter: DeadLetter, edit: Edit, position: int = 0) -> Replayable:
+    """A letter as it is sent back. Raises InputError where it cannot be."""
     if edit.payload is not None:
-        return Replayable(letter, edit.payload, "json", None, edited=True)
+        return Replayable(position, letter, edit.payload, "json", None, Dialect(), edited=True)
     if letter.payload_digest:
         raise InputError(
             "only its payload's first 4 KiB are stored: raise max_record_bytes and send the file again"
         )
-    if edit.fields:
-        body = {**_body(letter), **edit.fields}
-        text = orjson.dumps({name: value for name, value in body.items() if value is not None}).decode()
-        return Replayable(letter, text, "json", None, edited=True)
-    return Replayable(letter, record_of(letter), letter.format, letter.header, edited=False)
-
-
-def _body(letter: DeadLetter) -> dict[str, Any]:
-    if is_undecoded(letter):
-        raise InputError(
-            "its payload does not decode, so no field can be set: give the whole payload with --payload"
+    if edit.is_empty:
+        record = record_of(letter)
+        return Replayable(
+            position, letter, record, letter.format, letter.header, dialect_of(letter), edited=False
         )
     try:
-        if letter.format == "csv" and letter.header:
-            return parse_csv(letter.raw.decode(), letter.header["columns"], Dialect.from_wire(letter.header))
-        body = orjson.loads(letter.raw)
-    except (orjson.JSONDecodeError, UnicodeDecodeError, Rejection) as error:
+        text = edit.apply(body_of(letter)).decode()
+    except InputError as error:
         raise InputError(
-            "its payload cannot be read, so no field can be set: give the whole payload with --payload"
+            f"{error}, so no field can be changed: give the whole payload with --payload"
         ) from error
-    if not isinstance(body, dict):
-        raise InputError(
-            "its payload is not an object, so no field can be set: give the whole payload with --payload"
-        )
-    return body
+    # What is not edited is written as in its file: `1.234` may be a number with thousands.
+    return Replayable(position, letter, text, "json", None, dialect_of(letter), edited=True)
 
 
-def messages(
-    ready: Sequence[Replayable], contract: Contract, settings: WorkerSettings, most: int
-) -> Iterator[Message]:
-    """The letters as batches, each of one source, format, header and file.
-
-    A letter that is replayed twice before a worker processes it gives the same ids; processing it raises
-    `replays`, so that a later replay gives new ones.
-    """
-    ordered = sorted(ready, key=_batch_key)
-    for source, of_source in groupby(ordered, key=lambda each: each.letter.source):
-        letters = list(of_source)
-        delivery = _delivery(source, letters, contract.fingerprint(settings.source(source)))
-        first = 0
-        for _, members in groupby(letters, key=_batch_key):
-            group = list(members)
-            for start in range(0, len(group), most):
-                message = _message(group[start : start + most], delivery, first)
-                first += len(message.records)
-                yield message
+def dialect_of(letter: DeadLetter) -> Dialect:
+    """How the file of a CSV row is written."""
+    return Dialect.from_wire(letter.header) if letter.header else Dialect()
 
 
-def _delivery(source: str, letters: Sequence[Replayable], fingerprint: str) -> Delivery:
-    """Letters that are sent back together are one delivery, until a worker processes them."""
-    content = [[each.letter.id, each.letter.replays, _text(each.record)] for each in letters]
-    hashed = hashing.hexdigest(orjson.dumps(content))
-    return Delivery.of("replay", source, "dead_letters", hashed, fingerprint)
+def body_of(letter: DeadLetter) -> dict[str, Any]:
+    """The fields of a letter's payload. Raises InputError where they cannot be read."""
+    if is_undecoded(letter):
+        raise InputError("its payload does not decode")
+    try:
+        text = letter.raw.decode()
+        if letter.format == "csv" and letter.header:
+            return parse_csv(text, letter.header["columns"], dialect_of(letter))
+    except (UnicodeDecodeError, Rejection) as error:
+        raise InputError("its payload cannot be read") from error
+    return json_body(text)
 
 
-def _text(record: RawRecord) -> str:
-    return record if isinstance(record, str) else record.content.hex()
+def batches_of(ready: Iterable[Replayable], cut: Cut) -> Iterator[list[Replayable]]:
+    """Letters, in their order, as batches: each of one source, format, header and file."""
+    for _, members in groupby(ready, key=_batch_key):
+        group: list[Replayable] = []
+        size = 0
+        for each in members:
+            if group and (len(group) >= cut.records or size + len(each.record) > cut.bytes):
+                yield group
+                group, size = [], 0
+            group.append(each)
+            size += len(each.record)
+        yield group
 
 
-def _batch_key(each: Replayable) -> tuple[str, str, bytes, str]:
-    return each.letter.source, each.format, orjson.dumps(each.header), each.letter.file
+def _batch_key(each: Replayable) -> tuple[str, str, bytes, Dialect, str]:
+    return each.letter.source, each.format, orjson.dumps(each.header), each.dialect, each.letter.file
 
 
-def _message(group: list[Replayable], delivery: Delivery, number: int) -> Message:
+def delivery_of(token: str, source: str, fingerprint: str) -> Delivery:
+    """The letters of a source that an action sends back."""
+    return Delivery.of("replay", source, "dead_letters", token, fingerprint)
+
+
+def message_of(group: Sequence[Replayable], delivery: Delivery) -> Message:
+    """A batch of letters."""
     first = group[0]
     records = [each.record for each in group]
     message = Message(
         id="",
         kind="replay",
         delivery=delivery,
-        first=number,
+        first=first.position,
         source=delivery.source,
         file=first.letter.file,
         format="csv" if first.format == "csv" else "json",
         header=first.header["columns"] if first.header else None,
-        dialect=Dialect.from_wire(first.header) if first.header else Dialect(),
+        dialect=first.dialect,
         records=records,
         lines=[each.letter.line for each in group],
         fingerprint=delivery.fingerprint,
@@ -153,12 +141,64 @@ def _message(group: list[Replayable], delivery: Delivery, number: int) -> Messag
     return identified(message)
 
 
-def dry_run(sent: Sequence[Message], contract: Contract, settings: WorkerSettings) -> dict[str, str | None]:
-    """letter id -> the reason for which it would be rejected now; None if it would be accepted."""
-    verdicts: dict[str, str | None] = {}
-    for message in sent:
-        judge = judge_for(contract, settings.source(message.source), settings.max_future_skew)
-        judged = judge_batch(message, judge, None, timestamps.now())
-        verdicts |= {letter.id: None for letter in message.letters}
-        verdicts |= {message.letters[bad.position].id: bad.faults[0].reason for bad in judged.bad}
-    return verdicts
+@dataclass
+class Sending:
+    """The letters of one action on their way to the queue."""
+
+    engine: Engine
+    action: Action
+    contract: Contract
+    settings: WorkerSettings
+    cut: Cut
+    refused: list[tuple[DeadLetter, str]]  # which cannot be sent, and why; they are open again
+
+    def messages(self) -> Iterator[Message]:
+        """Its letters as batches, each registered before it is given out."""
+        for chosen in batches_of(self._ready(), self.cut):
+            source = chosen[0].letter.source
+            fingerprint = self.contract.fingerprint(self.settings.source(source))
+            delivery = delivery_of(self.action.token, source, fingerprint)
+            with database.transaction(self.engine) as connection:
+                ids = [each.letter.id for each in chosen]
+                held = actions.batches_of(connection, self.action.seq, ids)
+                # The action may be stopped meanwhile.
+                group = [each for each in chosen if each.letter.id in held]
+                if not group:
+                    continue
+                message = message_of(group, delivery)
+                deliveries.begin(connection, delivery)
+                actions.register(connection, self.action.seq, message.id, list(held))
+            yield message
+
+    def _ready(self) -> Iterator[Replayable]:
+        edit = Edit.from_text(self.action.edit)
+        after = -1
+        while True:
+            with database.reading(self.engine) as connection:
+                page = actions.unsent(connection, self.action.seq, after, PAGE)
+            if not page:
+                return
+            after = page[-1][0]
+            refused: list[str] = []
+            for position, letter in page:
+                try:
+                    yield prepared(letter, edit, position)
+                except InputError as error:
+                    self.refused.append((letter, str(error)))
+                    refused.append(letter.id)
+            if refused:
+                with database.transaction(self.engine) as connection:
+                    actions.give_back(connection, self.action.seq, refused, "refused")
+
+
+def forget_lost_batches(engine: Engine, broker: Broker, action: int) -> None:
+    """Batches of an action that Redis has lost: their letters are as those that were never sent."""
+    with database.reading(engine) as connection:
+        ids = actions.registered_batches(connection, action)
+        unknown = set(ids) - batches.known(connection, ids)
+    lost = unknown - broker.on_their_way(sorted(unknown))
+    if not lost:
+        return
+    with database.transaction(engine) as connection:  # one may have been processed meanwhile
+        lost -= batches.known(connection, sorted(lost))
+        actions.forget_batches(connection, action, sorted(lost))

@@ -106,7 +106,7 @@ def refuse_unusable(raw: dict[str, Any], names: Iterable[str]) -> None:
         value = raw.get(name)
         kind = type(value)
         if (kind is Unusable or kind is dict or kind is list) and (why := unusable_within(value)):
-            raise Rejection(invalid(storable_name(name), why))
+            raise Rejection(invalid(storable_name(name), why, "unusable", value))
 
 
 def holds_decimal(value: Any) -> bool:
@@ -182,12 +182,13 @@ def getter(expression: str, field: str, notation: Notation | None = None) -> Get
 
         def search(raw: dict[str, Any]) -> Any:
             if any(holds_decimal(raw.get(name)) for name in read):
-                raise Rejection(invalid(field, "an expression cannot read a number of so many digits"))
+                why = "an expression cannot read a number of so many digits"
+                raise Rejection(invalid(field, why, "expression"))
             try:
                 return compiled.search(raw, options=options)
             except (JMESPathError, ArithmeticError, LookupError, TypeError, ValueError) as error:
                 why = f"the source's expression for it cannot be evaluated: {type(error).__name__}"
-                raise Rejection(invalid(field, why)) from None
+                raise Rejection(invalid(field, why, "expression")) from None
 
         return search
     names = expression.split(".")
@@ -212,10 +213,11 @@ def sequence_reader(expression: str, notation: Notation | None = None) -> Callab
     def read(raw: dict[str, Any]) -> int:
         value = get(raw)
         if value is None or (type(value) is str and not value.strip()):
-            raise Rejection(missing("sequence"))
+            raise Rejection(missing("sequence", value))
         number = integer_of(value)
         if number is None or not -INT64 <= number < INT64:
-            raise Rejection(invalid("sequence", "should be an integer of at most 64 bits"))
+            why = "should be an integer of at most 64 bits"
+            raise Rejection(invalid("sequence", why, "int64", value))
         return number
 
     return read

@@ -42,7 +42,7 @@ def is_true(value: Any) -> bool:
     text = value.strip().lower() if type(value) is str else str(value) if type(value) is int else "?"
     if text in YES or text in NO or not text:
         return text in YES
-    raise Rejection(invalid("deleted", "should be true or false"))
+    raise Rejection(invalid("deleted", "should be true or false", "boolean", value))
 
 
 TOO_LONG = "the integer does not fit into 64 bits"
@@ -123,13 +123,13 @@ def fitting(name: str, value: Any, kind: str) -> Any:
         return None
     if kind in READERS and isinstance(value, str):
         if kind != "decimal" and is_long_integer(value):
-            raise Rejection(invalid(name, TOO_LONG))
+            raise Rejection(invalid(name, TOO_LONG, "int64", value))
         try:
             if is_odd_number(value):
                 raise ValueError
             value = READERS[kind](value)
         except (ValueError, ArithmeticError):
-            raise Rejection(invalid(name, "should be a number")) from None
+            raise Rejection(invalid(name, "should be a number", "number", value)) from None
     expected: Any = {
         "real": (int, float),
         "integer": int,
@@ -138,7 +138,7 @@ def fitting(name: str, value: Any, kind: str) -> Any:
         "text": str,
     }.get(kind, object)
     if not isinstance(value, expected) or (isinstance(value, bool) and kind in READERS):
-        raise Rejection(invalid(name, f"should be {kind}"))
+        raise Rejection(invalid(name, f"should be {kind}", f"{kind}_type", value))
     if kind == "decimal":
         return Decimal(str(value))
     return float(value) if kind == "real" else value
@@ -156,7 +156,7 @@ def decimal_columns(name: str, value: Any) -> tuple[float | None, str | None]:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise Rejection(invalid(name, "should be a finite number below 1.8e308"))
+        raise Rejection(invalid(name, "should be a finite number below 1.8e308", "finite_number", value))
     return number, None if Decimal(repr(number)) == value else plain_digits(value)
 
 
@@ -165,15 +165,15 @@ def stored(name: str, value: Any, kind: str) -> Any:
     python_type = type(value)
     if python_type is str:
         if why := bad_text(value):
-            raise Rejection(invalid(name, why))
+            raise Rejection(invalid(name, why, "text", value))
     elif python_type is float:
         if not math.isfinite(value):
-            raise Rejection(invalid(name, "should be a finite number"))
+            raise Rejection(invalid(name, "should be a finite number", "finite_number", value))
         if kind != "json":
             value += 0.0  # -0.0 is 0.0, as SQLite holds it
     elif python_type is int:
         if not INT64_MIN <= value <= INT64_MAX:
-            raise Rejection(invalid(name, TOO_LONG))
+            raise Rejection(invalid(name, TOO_LONG, "int64", value))
     elif value is None or python_type is bool:
         pass
     else:
@@ -191,7 +191,8 @@ def stored_structure(name: str, value: Any, kind: str) -> Any:
     try:
         text = canonical(value).decode()
     except orjson.JSONEncodeError as error:
-        raise Rejection(invalid(name, f"cannot be stored: {error.__cause__ or error}")) from None
+        why = f"cannot be stored: {error.__cause__ or error}"
+        raise Rejection(invalid(name, why, "storable", value)) from None
     bare = orjson.loads(text)
     check_extra(name, bare)
     if kind == "json" or isinstance(bare, dict | list):

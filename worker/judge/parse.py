@@ -223,14 +223,14 @@ def repeated(names: list[str]) -> str:
 def check_extra(name: str, value: Any, level: int = 1) -> None:
     """Raises Rejection where a field beyond the contract holds what no column can."""
     if isinstance(value, Unusable):
-        raise Rejection(invalid(name, value.why))
+        raise Rejection(invalid(name, value.why, "unusable", value))
     if isinstance(value, str):
         if why := bad_text(value):
-            raise Rejection(invalid(name, why))
+            raise Rejection(invalid(name, why, "text", value))
     elif isinstance(value, float) and not math.isfinite(value):  # a mapping may compute one
-        raise Rejection(invalid(name, "the number is infinite or none"))
+        raise Rejection(invalid(name, "the number is infinite or none", "finite_number", value))
     elif isinstance(value, int) and not INT64_MIN <= value <= INT64_MAX:
-        raise Rejection(invalid(name, "the integer does not fit into 64 bits"))
+        raise Rejection(invalid(name, "the integer does not fit into 64 bits", "int64", value))
     elif isinstance(value, dict | list):
         if level >= MAX_DEPTH:
             raise Rejection(Fault("too_deep", name, f"nested more than {MAX_DEPTH} deep"))

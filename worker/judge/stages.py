@@ -49,7 +49,9 @@ class Judge:
 
     def of(self, message: Message) -> Judge:
         """The judge of the same records, with numbers as the file of a message writes them."""
-        notation = Notation.of(message.dialect) if message.format == "csv" else None
+        # An edited row of a CSV file is sent back as JSON, with numbers as the file writes them.
+        is_of_csv = message.format == "csv" or message.kind == "replay"
+        notation = Notation.of(message.dialect) if is_of_csv else None
         if notation == self.notation:
             return self
         if notation not in self.others:

@@ -39,14 +39,14 @@ class Tombstones:
         """A raw record's key and time, with nothing else. Raises Rejection."""
         adapted = self._adapter.adapt(raw)
         given = {name: adapted.get(name) for name in self._inputs}
-        faults = [missing(self._inputs[name]) for name, value in given.items() if is_blank(value)]
+        faults = [missing(self._inputs[name], value) for name, value in given.items() if is_blank(value)]
         sequence, ts_text = 0, given[self._ts]
         if not is_blank(given[self._ts]):
             sequence = self._validator.below_microseconds(given[self._ts])
             try:
                 given[self._ts] = self._validator.read_time(given[self._ts])
             except ValueError as error:
-                faults.append(invalid("ts", str(error)))
+                faults.append(invalid("ts", str(error), "time", given[self._ts]))
         if faults:
             raise Rejection(*faults)
         fields = self._validated(given)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from store import hashing, timestamps
 from store.text import error_message, storable_name
@@ -27,7 +27,7 @@ from worker.judge.columns import (
     stored,
     text_numbers,
 )
-from worker.judge.faults import NOT_DATA, Fault, Rejection, invalid, missing
+from worker.judge.faults import ABSENT, NOT_DATA, Fault, Rejection, invalid, missing
 from worker.judge.notation import Notation
 from worker.judge.parse import UNSTORABLE, Unusable, bad_text, check_extra
 from worker.judge.records import Accepted
@@ -107,16 +107,16 @@ class Validator:
         if self.notation and (faults := self._read_numbers(raw, self.notation)):
             raise Rejection(*faults)
         given = {field: raw.get(name) for name, field in self._inputs.items()}
-        faults = [missing(field) for field in IDENTITY if is_blank(given[field])]
+        faults = [missing(field, given[field]) for field in IDENTITY if is_blank(given[field])]
         if not faults and not isinstance(given["key"], str):
-            faults = [invalid("key", "should be text")]
+            faults = [invalid("key", "should be text", "string_type", given["key"])]
         if faults:
             raise Rejection(*faults)
         sequence = self.below_microseconds(given["ts"])
         try:
             given["ts"] = self.read_time(given["ts"])
         except ValueError as error:
-            raise Rejection(invalid("ts", str(error))) from None
+            raise Rejection(invalid("ts", str(error), "time", given["ts"])) from None
         for field, kind in self._columns:
             given[field] = fitting(field, given[field], kind)
         return self.flagged(self._accept(given, self.extras(raw), sequence), raw[self._ts_input])
@@ -129,7 +129,7 @@ class Validator:
                 strictly = (name, kind) in self._text_numbers
                 given[name] = value = notation.read(given[name], strictly=strictly)
                 if type(value) is Unusable:
-                    faults.append(invalid(self._inputs[name], value.why))
+                    faults.append(invalid(self._inputs[name], value.why, "number", value))
         return faults
 
     def _rejection(self, raw: dict[str, Any], first: Exception) -> Rejection:
@@ -155,10 +155,12 @@ class Validator:
         faults = self._read_numbers(given, self.notation) if self.notation else []
         unread = {fault.field for fault in faults}
         faults += [
-            missing(self._inputs[name]) for name in self._contract.required if is_blank(given.get(name))
+            missing(self._inputs[name], given.get(name, ABSENT))
+            for name in self._contract.required
+            if is_blank(given.get(name))
         ]
         faults += [
-            invalid(self._inputs[name], why)
+            invalid(self._inputs[name], why, "number", given.get(name))
             for name, kind in self._numbers
             if (why := is_no_number(given.get(name), kind)) and self._inputs[name] not in unread
         ]
@@ -166,7 +168,7 @@ class Validator:
             try:
                 given[self._ts_input] = self.read_time(given[self._ts_input])
             except ValueError as error:
-                faults.append(invalid("ts", str(error)))
+                faults.append(invalid("ts", str(error), "time", given[self._ts_input]))
         try:
             self._validate(given)
         except ValidationError as error:
@@ -177,7 +179,7 @@ class Validator:
             first = error
         known = {fault.field for fault in faults}
         faults += [
-            invalid(self._inputs[name], why)
+            invalid(self._inputs[name], why, "number", given.get(name))
             for name, kind in self._text_numbers
             if (why := is_no_text_number(given.get(name), kind)) and self._inputs[name] not in known
         ]
@@ -212,13 +214,11 @@ class Validator:
     def faults(self, error: ValidationError, known: set[str | None]) -> list[Fault]:
         """pydantic's errors in our words, one a field; its messages tell the rule and not the value."""
         found: dict[str, Fault] = {}
-        for each in error.errors(include_url=False, include_context=False, include_input=False):
+        for each in error.errors(include_url=False, include_context=False):
             given = str(each["loc"][0]) if each["loc"] else "record"
             field = self._contract.inputs.get(given, given)
             if field not in known:
-                found.setdefault(
-                    field, missing(field) if each["type"] == "missing" else invalid(field, each["msg"])
-                )
+                found.setdefault(field, _fault(field, each))
         return list(found.values())
 
     def _field_order(self, fault: Fault) -> tuple[bool, int]:
@@ -250,11 +250,18 @@ class Validator:
         )
 
 
+def _fault(field: str, error: ErrorDetails) -> Fault:
+    """One of pydantic's errors. The value of a missing field is what stands around it: it has none."""
+    if error["type"] == "missing":
+        return missing(field)
+    return invalid(field, error["msg"], error["type"], error["input"])
+
+
 def key_text(key: Any) -> str:
     """A key as its column holds it: a contract may have numbers or UUIDs for keys. Raises Rejection."""
     text = key if type(key) is str else str(to_jsonable_python(key))
     if why := bad_text(text):
-        raise Rejection(invalid("key", why))
+        raise Rejection(invalid("key", why, "text", text))
     return text
 
 

@@ -1,4 +1,4 @@
-"""What `store report`, `batches`, `runs`, `dead-letters` and `check` print for people.
+"""What `store report`, `batches`, `runs` and `check` print for people.
 
 The data comes from `store.reports`. Text from records is printed without markup and without control characters.
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-from rich.table import Table
-from rich.text import Text
 
 from store.cli.render.elements import (
     EMPTY,
@@ -21,8 +18,7 @@ from store.cli.render.elements import (
     span,
     table,
 )
-from store.payload import to_bytes
-from store.text import MAX_CELL, printable, shortened
+from store.text import printable
 
 MAX_PAYLOAD = 4096
 COUNTERS = ("received", "staged", "rejected", "skipped", "duplicates", "superseded")
@@ -122,72 +118,6 @@ def runs(found: list[dict[str, Any]]) -> list[Any]:
     )
     errors = [printable(f"run {each['id']}: {each['error']}") for each in found if each["error"]]
     return [table("Loader runs, newest first", columns, rows), *errors]
-
-
-def dead_letters(found: list[dict[str, Any]], matching: int, status: str) -> list[Any]:
-    """Dead letters, a row each."""
-    if not found:
-        which = "" if status == "all" else status + " "
-        return [f"No {which}dead letters that match: `store report` counts them."]
-    columns: dict[str, Kind] = {"id": "fixed", "source": "text", "reason": "text", "error": "text",
-                                "file:line": "text", "payload": "text", "times": "number"}  # fmt: skip
-    rows = (
-        [
-            each["id"][:8],
-            each["source"],
-            each["reason"] + (" (resolved)" if each["status"] == "resolved" else ""),
-            first_error(each),
-            file_and_lines(each["file"], each["line"]),
-            payload(each, MAX_CELL),
-            each["occurrences"],
-        ]
-        for each in found
-    )
-    things: list[Any] = [table("Dead letters", columns, rows)]
-    if matching > len(found):
-        things.append(f"\n{len(found):,} of {matching:,} shown: --limit {matching} shows all.")
-    things.append("\nOne in full: `store dead-letters --id ID`. After a fix: `producer replay`.")
-    return things
-
-
-def dead_letter(found: dict[str, Any]) -> list[Any]:
-    """One dead letter in full."""
-    made = Table(box=None, show_header=False, pad_edge=False)
-    made.add_column("name", no_wrap=True)
-    made.add_column("value", overflow="fold")
-    rows: dict[str, str] = {
-        "id": found["id"],
-        "status": found["status"]
-        + (f" since {second(found['resolved_at'])}" if found["resolved_at"] else ""),
-        "source": found["source"],
-        "file:line": f"{found['file']}:{found['line']}",
-        "key": found["record_key"] or "",
-        "seen": f"{found['occurrences']:,} times, {second(found['first_seen_at'])} to "
-        f"{second(found['last_seen_at'])}",
-        "replays": f"{found['replays']:,}",
-        "payload": f"{found['size']:,} bytes, {found['format']}",
-    }
-    for number, error in enumerate(found["errors"], 1):
-        rows[f"error {number}"] = error_text(error)
-    for name, value in rows.items():
-        made.add_row(Text(name, style="bold"), Text(printable(value)))
-    lineage = f"store lineage --file {found['file']} --line {found['line']}"
-    return [made, "", Text(payload(found, MAX_PAYLOAD)), "", printable(f"What became of it: `{lineage}`")]
-
-
-def first_error(letter: dict[str, Any]) -> str:
-    """The first error of the record."""
-    return error_text(letter["errors"][0]) if letter["errors"] else ""
-
-
-def error_text(error: dict[str, str]) -> str:
-    return f"{error['field']}: {error['message']}" if error.get("field") else error.get("message", "")
-
-
-def payload(letter: dict[str, Any], most: int) -> str:
-    """The first `most` characters of a payload, printable."""
-    head = to_bytes(letter["payload"][: 4 * most], letter["encoding"])  # 4 characters of base64 are 3 bytes
-    return shortened(head.decode("utf-8", "backslashreplace"), most)
 
 
 def check(found: dict[str, Any]) -> list[Any]:

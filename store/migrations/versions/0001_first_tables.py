@@ -326,12 +326,71 @@ def upgrade() -> None:
     )
     op.create_index("watermark_history_by_source", "watermark_history", ["source", "id"], unique=False)
     op.create_table(
+        "letter_groups",
+        sa.Column("id", NAME, nullable=False),
+        sa.Column("source", NAME, nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("faults", sa.Text(), nullable=False),
+        sa.Column("open", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("replaying", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("parked", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("resolved", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("discarded", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("pruned", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("occurrences", sa.BigInteger(), nullable=False),
+        sa.Column("first_seen_at", sa.Text(), nullable=False),
+        sa.Column("last_seen_at", sa.Text(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("line", sa.BigInteger(), nullable=False),
+        sa.Column("sample", NAME, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("letter_groups_by_source", "letter_groups", ["source", "reason"], unique=False)
+    op.create_table(
+        "actions",
+        sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
+        sa.Column("token", NAME, nullable=False),
+        sa.Column("verb", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("filter", sa.Text(), nullable=False),
+        sa.Column("edit", sa.Text(), nullable=True),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("letters", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.Text(), nullable=False),
+        sa.Column("finished_at", sa.Text(), nullable=True),
+        sa.CheckConstraint("verb IN ('replay', 'discard', 'park', 'unpark', 'undo')", name="actions_verb"),
+        sa.CheckConstraint("status IN ('running', 'finished', 'stopped')", name="actions_status"),
+        sa.UniqueConstraint("token"),
+        sa.PrimaryKeyConstraint("seq"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "action_letters",
+        sa.Column("action_seq", SERIAL, autoincrement=False, nullable=False),
+        sa.Column("letter_id", NAME, nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("before", sa.Text(), nullable=False),
+        sa.Column("batch_id", NAME, nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "outcome IN ('resolved', 'rejected', 'refused', 'withdrawn', 'done')",
+            name="action_letters_outcome",
+        ),
+        sa.ForeignKeyConstraint(["action_seq"], ["actions.seq"]),
+        sa.PrimaryKeyConstraint("action_seq", "letter_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("action_letters_by_position", "action_letters", ["action_seq", "position"], unique=True)
+    op.create_table(
         "dead_letters",
         sa.Column("id", NAME, nullable=False),
         sa.Column("source", NAME, nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("errors", sa.Text(), nullable=False),
+        sa.Column("group_id", NAME, nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("encoding", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -345,21 +404,24 @@ def upgrade() -> None:
         sa.Column("batch_seq", SERIAL, nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("event_id", sa.BigInteger(), nullable=False),
+        sa.Column("action_seq", SERIAL, nullable=True),
         sa.Column("occurrences", sa.Integer(), nullable=False),
         sa.Column("replays", sa.Integer(), nullable=False),
         sa.Column("first_seen_at", sa.Text(), nullable=False),
         sa.Column("last_seen_at", sa.Text(), nullable=False),
         sa.Column("resolved_at", sa.Text(), nullable=True),
         sa.Column("published_at", sa.Text(), nullable=True),
+        sa.CheckConstraint("(status = 'replaying') = (action_seq IS NOT NULL)", name="dead_letters_action"),
         sa.CheckConstraint("encoding IN ('utf-8', 'base64')", name="dead_letters_encoding"),
         sa.CheckConstraint("format IN ('json', 'csv')", name="dead_letters_format"),
-        sa.CheckConstraint("status IN ('open', 'resolved')", name="dead_letters_status"),
-        sa.ForeignKeyConstraint(
-            ["batch_seq"],
-            ["batches.seq"],
+        sa.CheckConstraint(
+            "status IN ('open', 'replaying', 'parked', 'resolved', 'discarded')", name="dead_letters_status"
         ),
+        sa.ForeignKeyConstraint(["action_seq"], ["actions.seq"]),
+        sa.ForeignKeyConstraint(["batch_seq"], ["batches.seq"]),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("dead_letters_by_group", "dead_letters", ["group_id", "status"], unique=False)
     op.create_index("dead_letters_by_status", "dead_letters", ["status", "source", "reason"], unique=False)
     op.create_index(
         "dead_letters_unpublished",
@@ -374,9 +436,26 @@ def upgrade() -> None:
         "dead_letters",
         ["status", "published_at"],
         unique=False,
-        sqlite_where=sa.text("status = 'resolved' AND published_at IS NOT NULL"),
-        postgresql_where=sa.text("status = 'resolved' AND published_at IS NOT NULL"),
+        sqlite_where=sa.text("status <> 'open' AND published_at IS NOT NULL"),
+        postgresql_where=sa.text("status <> 'open' AND published_at IS NOT NULL"),
     )
+    op.create_table(
+        "letter_events",
+        sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
+        sa.Column("letter_id", NAME, nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.Column("verb", sa.Text(), nullable=False),
+        sa.Column("before", sa.Text(), nullable=False),
+        sa.Column("after", sa.Text(), nullable=False),
+        sa.Column("action_seq", SERIAL, nullable=True),
+        sa.Column("batch_seq", SERIAL, nullable=True),
+        sa.Column("errors", sa.Text(), nullable=True),
+        sa.Column("payload", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["batch_seq"], ["batches.seq"]),
+        sa.ForeignKeyConstraint(["action_seq"], ["actions.seq"]),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    op.create_index("letter_events_by_letter", "letter_events", ["letter_id", "seq"], unique=False)
     op.create_table(
         "lineage_events",
         sa.Column("id", SERIAL, autoincrement=False, nullable=False),

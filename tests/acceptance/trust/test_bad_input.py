@@ -80,7 +80,7 @@ def test_enqueue_refuses(site: Sandbox, words: list[str], patterns: list[str]) -
         (["--set", "value"], ["'value'", "FIELD=VALUE"]),
         (["--set", "=4"], ["'=4'", "FIELD=VALUE"]),
         (["--payload", "{}"], ["--payload", "--id"]),
-        (["--id", "ffff"], ["'ffff'", "`store dead-letters`"]),
+        (["--id", "ffff"], ["'ffff'", "`store letters list`"]),
     ],
     ids=" ".join,
 )

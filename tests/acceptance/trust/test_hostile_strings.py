@@ -61,7 +61,7 @@ def hostile_bytes(text: str) -> set[str]:
 
 QUESTIONS = [
     ("store", "report"),
-    ("store", "dead-letters"),
+    ("store", "letters", "list"),
     ("store", "lineage", HOSTILE[5]),
     ("store", "lineage", HOSTILE[0]),
     ("store", "watermark"),
@@ -99,7 +99,7 @@ def test_every_payload_of_a_dead_letter_is_the_line_that_was_sent(filled: Sandbo
 
 
 def test_json_output_holds_the_very_text(filled: Sandbox) -> None:
-    found = filled.ok_here("store", "dead-letters", "--json", "--limit", "100")
+    found = filled.ok_here("store", "letters", "list", "--json", "--limit", "100")
     text = json.dumps(found.json, ensure_ascii=False)
     assert all(
         json.dumps(json.dumps(each, ensure_ascii=False), ensure_ascii=False)[3:-3] in text for each in HOSTILE
@@ -146,7 +146,7 @@ def test_a_contracts_field_may_have_any_name(box: Sandbox) -> None:
         found = connection.execute("SELECT * FROM target")
         row = dict(zip([each[0] for each in found.description], found.fetchone(), strict=True))
     assert {name: row[name] for name in NAMES} == {name: name for name in NAMES}
-    assert hostile_bytes(box.ok_here("store", "dead-letters").out) == set()
+    assert hostile_bytes(box.ok_here("store", "letters", "list").out) == set()
     assert box.count("dead_letters") == 1
     box.check()
 

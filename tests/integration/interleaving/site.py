@@ -22,6 +22,9 @@ from producer.feed import Feed
 from producer.settings import ProducerSettings
 from store import database
 from store.database import generation, install
+from store.dead_letters import actions
+from store.dead_letters.actions import Order
+from store.dead_letters.edits import Edit
 from store.errors import StoreUnavailable
 from store.load import merge
 from store.tables import dead_letters, deliveries
@@ -31,8 +34,7 @@ from tests.integration.plant import Plant
 from worker import jobs, loader
 from worker.batch import poison, receive
 from worker.contract import Event
-from worker.dead_letters import replay as replaying
-from worker.dead_letters.replay import Edit
+from worker.dead_letters.replay import Cut, Sending
 from worker.queue.message import Message
 from worker.queue.names import RECORDS_QUEUE
 from worker.workplace import Database, Workplace
@@ -163,11 +165,13 @@ class Site:
     def replay(self, source: str, letters: list[str], fields: dict[str, Any], cut: int) -> list[Parcel]:
         """`producer replay` of the letters with these ids, in their order, with these fields set."""
         here = self.workplace(self.rules)
-        with database.reading(self.plant.engine) as connection:
+        with database.transaction(self.plant.engine) as connection:
             chosen = dead_letters.select_letters(connection, source=source, ids=letters)
-        chosen.sort(key=lambda each: letters.index(each.id))
-        ready, _ = replaying.prepare(chosen, Edit(fields, None))
-        messages = list(replaying.messages(ready, here.judges.contract, here.worker, cut))
+            order = Order("replay", {}, "", "ann@host", Edit(set=fields).to_text())
+            action = actions.begin(connection, order, dead_letters.conditions(connection, ids=letters))
+        assert action is not None
+        sending = Sending(self.plant.engine, action, here.judges.contract, here.worker, Cut(cut, 4 << 20), [])
+        messages = list(sending.messages())
         payloads = {each.id: each.payload for each in chosen}
         records = [
             Raw(edited(payloads[each.id], fields), payloads[each.id])
@@ -248,7 +252,7 @@ class Site:
 
 OUTCOMES = AT_LOAD[:4]
 HELD = "SELECT source, key, ts, content_hash, value, deleted FROM target"
-LETTERS = "SELECT source, payload FROM dead_letters WHERE status = 'open'"
+LETTERS = "SELECT source, payload FROM dead_letters WHERE status IN ('open', 'replaying', 'parked')"
 COUNTS = f"SELECT {', '.join(f'coalesce(sum({each}), 0)' for each in ('staged', *OUTCOMES))} FROM batches"  # noqa: S608
 # As batches, runs and the list of conflicts count them.
 CONFLICTS = (
@@ -262,7 +266,7 @@ class Seen(NamedTuple):
     """What the model says something of."""
 
     held: dict[Key, tuple[Any, ...]]  # by the target
-    letters: set[tuple[str, str]]  # source and payload of the open ones
+    letters: set[tuple[str, str]]  # source and payload of those that count
     staged: int
     outcomes: dict[str, int]  # at load
     conflicts: list[dict[str, int]]  # by source, as several tables count them

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from store import database
+from store.dead_letters import actions
+from store.dead_letters.edits import Edit
 from store.tables import deliveries
 from store.tables.deliveries import Delivery
-from worker.dead_letters import replay
-from worker.dead_letters.replay import Edit
 from worker.queue import packing
 from worker.queue.client import Broker
 from worker.queue.identity import halves, identified
@@ -112,14 +112,19 @@ def test_the_message_of_another_batch_in_the_job_of_a_true_one_is_refused(
 
 
 def letters_as_messages(plant: Plant, edit: Edit | None = None) -> list[Message]:
-    """What `producer replay` would send, not sent, and its delivery not begun."""
-    ready, _ = replay.prepare(plant.letters(), edit or Edit({}, None))
-    return list(replay.messages(ready, workplace().judges.contract, plant.settings, 5000))
+    """What `producer replay` would send, registered and not sent."""
+    sending = plant.action(edit)
+    assert sending is not None
+    return list(sending.messages())
 
 
 def begun(plant: Plant, message: Message) -> Message:
+    """Registered, as a stranger cannot do it."""
     with database.transaction(plant.engine) as connection:
         deliveries.begin(connection, message.delivery)
+        action = actions.number_of(connection, str(message.delivery.content))
+        assert action is not None
+        actions.register(connection, action, message.id, [letter.id for letter in message.letters])
     return message
 
 
@@ -132,7 +137,7 @@ CLAIMS: dict[str, tuple[Callable[[Message], Message], str]] = {
     "another payload": (other_payloads, "has another payload"),
     "no letter of the store": (
         lambda true: identified(replace(true, letters=[replace(true.letters[0], id="0" * 32)])),
-        "has no letter",
+        "not any more, in this batch",
     ),
     "a letter of another source": (
         lambda true: with_source(true, "other"),
@@ -168,24 +173,59 @@ def test_a_replay_that_the_store_does_not_know_closes_no_letter(
 
     assert why in caplog.text
     assert_refused(plant, forged.id, caplog)
-    assert [letter.replays for letter in plant.letters()] == [0]
+    assert [letter.replays for letter in plant.letters("replaying")] == [0]
     assert plant.rows() == []
     assert len(plant.rows("batches", "seq")) == 1
 
 
-@pytest.mark.parametrize("edit", [Edit({}, None), Edit({"value": 4}, None)], ids=["unchanged", "edited"])
-def test_a_replay_whose_delivery_was_not_begun_in_the_store_is_refused(
+@pytest.mark.parametrize("edit", [Edit(), Edit(set={"value": 4})], ids=["unchanged", "edited"])
+def test_a_replay_of_an_action_that_is_not_known_is_refused(
     plant: Plant, caplog: pytest.LogCaptureFixture, edit: Edit
 ) -> None:
     plant.run(ndjson(row(value="x")))
-    [forged] = letters_as_messages(plant, edit)
+    [true] = letters_as_messages(plant, edit)
+    old = true.delivery
+    forged = identified(
+        replace(true, delivery=Delivery.of("replay", old.source, old.file, "0" * 32, old.fingerprint))
+    )
 
     deliver(plant, forged)
 
     assert_refused(plant, forged.id, caplog)
-    assert len(plant.letters()) == 1
-    deliver(plant, begun(plant, forged))  # as `producer replay` does
-    assert len(plant.letters()) == (0 if edit.fields else 1)
+    assert len(plant.letters("replaying")) == 1
+    deliver(plant, true)
+    assert len(plant.letters("open" if edit.is_empty else "resolved")) == 1
+
+
+def test_an_edited_payload_that_was_exchanged_in_redis_closes_no_letter(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant.run(ndjson(row(value="x")))
+    [true] = letters_as_messages(plant, Edit(set={"value": 4}))
+    forged = other_payloads(true)
+
+    deliver(plant, forged)
+    plant.load()
+
+    assert "not any more, in this batch" in caplog.text
+    assert_refused(plant, forged.id, caplog)
+    assert plant.rows() == []
+    deliver(plant, true)
+    assert len(plant.letters("resolved")) == 1
+
+
+def test_a_replay_that_is_delivered_after_its_letters_were_withdrawn_closes_none(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant.run(ndjson(row(value="x")))
+    [late] = letters_as_messages(plant, Edit(set={"value": 4}))
+    with database.transaction(plant.engine) as connection:
+        actions.give_back(connection, 1, [letter.id for letter in late.letters], "withdrawn")
+
+    deliver(plant, late)
+
+    assert_refused(plant, late.id, caplog)
+    assert [letter.replays for letter in plant.letters()] == [0]
 
 
 def test_letters_of_every_kind_are_known_again_when_they_are_replayed(plant: Plant) -> None:

@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import text
 
 from store import database
+from store.dead_letters.edits import Edit
 from store.errors import QueueUnavailable
 from worker.dead_letters import mirror, mirror_check
 from worker.dead_letters.mirror import INDEX_KEY, LETTERS_KEY
 from worker.dead_letters.mirror_check import Agreement, Wrong
-from worker.dead_letters.replay import Edit
 
 from ..plant import Plant, ndjson, row
 
 BAD = ndjson(row("a", value="x"), row("b", value="x"))
 STRANGE = "f" * 32
-GOOD_VALUE = Edit({"value": 1}, None)
+GOOD_VALUE = Edit(set={"value": 1})
 
 
 def at_once(_: float) -> None:

@@ -110,7 +110,7 @@ def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_half_written(
 
     module, name = {
         "staging": (staging, "add"),
-        "dead letters": (receive.dead_letters, "keep"),
+        "dead letters": (receive.states, "reject"),
         "lineage": (receive.lineage, "add_events"),
     }[step]
     sent = plant.send(MIXED)

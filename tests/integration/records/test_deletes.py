@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from store import database
+from store.dead_letters.edits import Edit
 from store.lineage import explain
-from worker.dead_letters.replay import Edit
 from worker.judge.columns import is_true
 from worker.judge.faults import Rejection
 
@@ -100,7 +100,7 @@ def test_a_tombstone_needs_a_key_and_a_time_and_can_be_mended(plant: Plant) -> N
     plant.run(ndjson(row("a", at(8)), {"ts": at(9), "op": "D"}, {"key": "b", "ts": "never", "op": "D"}))
     assert plant.reasons() == ["missing_key", "invalid_timestamp"]
 
-    plant.replay(Edit({"key": "a"}, None), reasons=["missing_key"])
+    plant.replay(Edit(set={"key": "a"}), reasons=["missing_key"])
     plant.work()
     plant.load()
     assert plant.reasons() == ["invalid_timestamp"]

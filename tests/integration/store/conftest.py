@@ -19,6 +19,9 @@ from store.checks import conservation
 from store.database import install, records, schema
 from store.database.records import ContractColumn, Kind
 from store.database.schema import event_id, staged_id
+from store.dead_letters import actions, groups, states
+from store.dead_letters.actions import Order
+from store.dead_letters.states import Attempt
 from store.load import chunk, merge
 from store.settings import StoreSettings
 from store.tables import batches, dead_letters, deliveries, lineage, load_runs, staging, watermarks
@@ -26,6 +29,7 @@ from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
 from store.tables.deliveries import Delivery
 
+AT = "2025-01-15T12:00:00.000000Z"
 FIELDS: dict[str, Kind] = {"key": "text", "ts": "text", "name": "text", "value": "real"}
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
 
@@ -167,13 +171,25 @@ class Ledger:
                 rejected(each, source, number, position, file, first_line + position, batch.processed_at)
                 for position, each in bad
             ]
-            dead_letters.keep(connection, rows)
+            states.reject(connection, rows)
             events = [
                 (row.event_id, "reject", source, row.record_key, row.id, row.reason, number, row.line, None)
                 for row in rows
             ]
             lineage.add_events(connection, events)
         return number
+
+    def replay(self, *ids: str, again: Sequence[Rejected] = (), at: str = AT, max_replays: int = 9) -> int:
+        """An action over these open letters that is done: accepted, but for those rejected again; its number."""
+        bad = {row.id: row for row in again}
+        with database.transaction(self.engine) as connection:
+            order = Order("replay", {}, "", "ann@host")
+            action = actions.begin(connection, order, dead_letters.conditions(connection, ids=ids))
+            assert action is not None
+            attempts = [Attempt(id, None, bad.get(id)) for id in ids]
+            (batch,) = connection.exec_driver_sql("SELECT MAX(seq) FROM batches").one()
+            assert actions.end_attempts(connection, action.seq, attempts, batch, at, max_replays)
+        return action.seq
 
     def load(self, size: int = 1000, dedupe: float = 1.0) -> int:
         """One run of the loader, in chunks of `size`; its number."""
@@ -236,7 +252,11 @@ def rejected(
         id=hashing.hexdigest(orjson.dumps([source, bad.payload])),
         source=source,
         reason=bad.reason,
-        errors=orjson.dumps([{"reason": bad.reason, "field": "", "message": "it is wrong"}]).decode(),
+        errors=orjson.dumps(
+            [{"reason": bad.reason, "field": "", "rule": bad.reason, "message": "it is wrong", "shape": ""}]
+        ).decode(),
+        group_id=groups.group_id(source, "f", [("", bad.reason, "")]),
+        fingerprint="f",
         payload=bad.payload,
         encoding="utf-8",
         size=len(bad.payload.encode()),

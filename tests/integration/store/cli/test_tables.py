@@ -16,8 +16,9 @@ from tests.integration.store.timing.timeline import Command
 RENDER = Path(elements.__file__).parent
 LONG = "a-supplier-with-a-name-of-sixty-characters-{}-of-the-northern-region"
 COMMANDS = (
-    "report", "batches", "runs", "lineage --by-step", "dead-letters", "conflicts", "watermark", "watermark history",
-    "freshness", "lateness", "reconcile --keep", "reconcile --history",
+    "report", "batches", "runs", "lineage --by-step", "letters", "letters list", "letters park --all --why because",
+    "letters actions", "conflicts", "watermark", "watermark history", "freshness", "lateness", "reconcile --keep",
+    "reconcile --history",
 )  # fmt: skip
 
 

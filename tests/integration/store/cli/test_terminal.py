@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from store import database
 from store.database import install
+from store.dead_letters import actions
+from store.dead_letters.actions import Order
 from store.settings import StoreSettings
 from tests.integration.store.conftest import Bad, Ledger, Record
 from tests.integration.store.timing.timeline import Command
@@ -36,6 +39,9 @@ def hostile(ledger: Ledger) -> Ledger:
     letter = Bad(HOSTILE, reason=f"invalid_{HOSTILE}", key=HOSTILE)
     ledger.receive([Record(HOSTILE, "2025-01-01"), letter], source=HOSTILE, file=HOSTILE, id=HOSTILE)
     ledger.load()
+    with database.transaction(ledger.engine) as connection:
+        for verb in ("park", "unpark"):
+            actions.begin(connection, Order(verb, {}, HOSTILE, HOSTILE), [])
     ledger.tamper("UPDATE run_log SET status = 'failed', error = :error", error=HOSTILE)
     ledger.tamper("UPDATE watermarks SET value = :value", value=HOSTILE)
     ledger.tamper("UPDATE batches SET received = 9")
@@ -51,8 +57,10 @@ def hostile(ledger: Ledger) -> Ledger:
         ("lineage", HOSTILE),
         ("lineage", "--file", HOSTILE, "--line", "2"),
         ("lineage", HOSTILE, "--source", "x" + HOSTILE),
-        ("dead-letters",),
-        ("dead-letters", "--id", "LETTER"),
+        ("letters",),
+        ("letters", "list"),
+        ("letters", "show", "LETTER"),
+        ("letters", "actions"),
         ("watermark",),
         ("watermark", "repair"),
         ("watermark", "history"),
@@ -82,18 +90,18 @@ def test_text_from_outside_cannot_take_over_the_terminal(
 
 def test_a_payload_of_megabytes_is_shortened_in_the_table(ledger: Ledger, store: Command) -> None:
     ledger.receive([Bad("x" * 2_000_000)])
-    table = store("dead-letters").out
+    table = store("letters", "list").out
     assert "…" in table
     assert len(table) < 2000
-    letter = store("dead-letters", "--json").json[0]
+    letter = store("letters", "list", "--json").json[0]
     assert len(letter["payload"]) == 2_000_000
-    assert len(store("dead-letters", "--id", letter["id"]).out) < 6000
+    assert len(store("letters", "show", letter["id"]).out) < 6000
 
 
 def test_a_payload_that_is_no_text_is_shown_byte_for_byte(ledger: Ledger, store: Command) -> None:
     ledger.receive([Bad("AP/+", "undecodable")])
     ledger.tamper("UPDATE dead_letters SET encoding = 'base64'")
-    assert r"\x00\xff\xfe" in store("dead-letters").out
+    assert r"\x00\xff\xfe" in store("letters", "list").out
 
 
 # --- as a process --------------------------------------------------------------------------------------
@@ -116,7 +124,7 @@ def test_a_reader_that_goes_away_is_no_error(own_process: None) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_that_is_not_utf_8_is_no_error(sample: Ledger, encoding: str) -> None:
-    for arguments in (("lineage", "e"), ("report",), ("dead-letters", "--json")):
+    for arguments in (("lineage", "e"), ("report",), ("letters", "list", "--json")):
         with process(*arguments, env={**os.environ, "PYTHONIOENCODING": encoding}) as command:
             output, error = command.communicate(timeout=300)
         assert (command.returncode, error) == (0, b"")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from store import database
 from store.database.schema import event_id, staged_id
 from store.lineage import trace
-from store.tables import dead_letters, lineage
+from store.tables import lineage
 from store.tables.lineage import Entry
 from tests.integration.store.conftest import Bad, Ledger, Record
 
@@ -34,7 +34,7 @@ def replay(ledger: Ledger, letter_batch: int, position: int, record: Record) -> 
         row = (parent, "replay", "shop", None, letter, "sent back", number, 7,
                event_id(letter_batch, position, "reject"))  # fmt: skip
         lineage.add_events(connection, [row])
-        dead_letters.resolve(connection, [letter], "2025-01-15T12:00:00.000000Z")
+    ledger.replay(letter)
     return ledger.receive([record], parents=[parent], kind="replay", first_line=7)
 
 

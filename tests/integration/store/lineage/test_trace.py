@@ -8,7 +8,7 @@ from store import database
 from store.database.schema import event_id, staged_id
 from store.errors import UsageError
 from store.lineage import trace
-from store.tables import dead_letters, lineage
+from store.tables import lineage
 from store.tables.lineage import Entry
 from tests.integration.store.conftest import Bad, Ledger, Record
 
@@ -47,8 +47,8 @@ def send_back(ledger: Ledger, record: Record | Bad, file: str = "a.json", line: 
     with database.transaction(ledger.engine) as connection:
         row = (above, "replay", "shop", None, id, "edited and sent back", number, line, after)
         lineage.add_events(connection, [row])
-        if isinstance(record, Record):
-            dead_letters.resolve(connection, [id], "2025-01-15T12:00:00.000000Z")
+    if isinstance(record, Record):
+        ledger.replay(id)
     if isinstance(record, Bad):
         ledger.tamper("UPDATE lineage_events SET parent_id = :above WHERE id = :id",
                       above=above, id=event_id(number, 0, "reject"))  # fmt: skip

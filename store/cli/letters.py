@@ -1,0 +1,257 @@
+"""`store letters`, long name `dead-letters`: groups, `list`, `show`, and the actions over letters but for replay."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from store.cli.command import Json, changing, examples, group, reading, show
+from store.errors import UsageError
+
+if TYPE_CHECKING:
+    from store.reports.letters import Filter
+
+app = group(
+    "letters",
+    "Show dead letters by group, list, park and discard them.",
+    examples(
+        "store letters",
+        "store letters list --reason invalid_value --source shop",
+        "store letters show 3f2a91c0",
+        'store letters discard --group 9c01 --why "test orders"',
+        "store letters undo 7",
+    ),
+)
+IN_TABLE = 20
+
+
+class Status(StrEnum):
+    """Which dead letters."""
+
+    OPEN = "open"
+    REPLAYING = "replaying"
+    PARKED = "parked"
+    RESOLVED = "resolved"
+    DISCARDED = "discarded"
+    ALL = "all"
+
+    @property
+    def state(self) -> str | None:
+        """None for all."""
+        return None if self is Status.ALL else self.value
+
+
+Ids = Annotated[
+    list[str] | None, typer.Option("--id", help="Only this letter: its id, or the first digits of it.")
+]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", help="Only of this group: its id, or the first digits of it.")
+]
+Reasons = Annotated[
+    list[str] | None, typer.Option("--reason", help="Only with this reason; may be repeated.")
+]
+Source = Annotated[str | None, typer.Option(help="Only of this source.")]
+Which = Annotated[Status, typer.Option("--status", help="Letters in this state, or all.")]
+Limit = Annotated[int | None, typer.Option(help="How many.", min=1, show_default="20; all with --json")]
+Why = Annotated[str, typer.Option(help="The reason; it is stored with the action.", show_default=False)]
+By = Annotated[str | None, typer.Option(help="Who decides it.", show_default="user@host")]
+All = Annotated[bool, typer.Option("--all", help="Every letter; without it, choose some.")]
+MayWhy = Annotated[str, typer.Option(help="The reason; it is stored with the action.")]
+
+
+@app.callback(invoke_without_command=True, no_args_is_help=False)
+def letters(
+    context: typer.Context,
+    reason: Reasons = None,
+    source: Source = None,
+    status: Which = Status.OPEN,
+    newest: Annotated[
+        bool, typer.Option("--newest", help="The groups that were seen last come first.")
+    ] = False,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Show dead letters by group, the largest first. A group is one source, contract, field, rule and shape of value.
+
+    `d+,d+` is the shape of `12,50`: digits, a mark, digits.
+    """
+    if context.invoked_subcommand:
+        return
+    from store.cli.render import letters as tables
+    from store.reports import letters as answers
+    from store.tables import batches
+
+    most = limit if limit or as_json else IN_TABLE
+    with reading() as connection:
+        found = answers.grouped(connection, status.state, reason or [], source, most, newest_first=newest)
+        is_empty = batches.count(connection) == 0
+    show(found, as_json, lambda found: tables.groups(found, status.value, is_empty=is_empty, limit=most))
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        "store letters list",
+        "store letters list --reason invalid_value --reason missing_key --source shop",
+        "store letters list --group 9c01 --status all --json",
+    ),
+)
+def list_letters(
+    group: Groups = None,
+    reason: Reasons = None,
+    source: Source = None,
+    status: Which = Status.OPEN,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """List rejected records, oldest first. Each with its reason, error, file, line and payload."""
+    from store.cli.render import letters as tables
+    from store.reports import letters as answers
+    from store.tables import batches, dead_letters
+
+    which = answers.Filter((), group or [], reason or [], source, status.state)
+    most = limit if limit or as_json else IN_TABLE
+    with reading() as connection:
+        found = answers.listed(connection, which, most)
+        matching = dead_letters.count(connection, which.conditions(connection))
+        is_empty = batches.count(connection) == 0
+    show(found, as_json, lambda found: tables.listed(found, matching, status.value, is_empty=is_empty))
+
+
+@app.command("show", epilog=examples("store letters show 3f2a91c0", "store letters show 3f2a91c0 --json"))
+def show_letter(
+    id: Annotated[str, typer.Argument(help="Its id, or the first digits of it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show one dead letter in full. Its payload, every fault, and what happened to it."""
+    from store.cli.render import letters as tables
+    from store.reports import letters as answers
+
+    with reading() as connection:
+        found = answers.letter(connection, id)
+    show(found, as_json, tables.letter)
+
+
+@app.command(epilog=examples("store letters actions", "store letters actions --limit 5 --json"))
+def actions(
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20, as_json: Json = False
+) -> None:
+    """List the latest actions over letters. Who decided what and why, and what became of the letters."""
+    from store.cli.render import letters as tables
+    from store.reports import letters as answers
+
+    with reading() as connection:
+        found = answers.acted(connection, limit)
+    show(found, as_json, tables.actions)
+
+
+@app.command(
+    epilog=examples(
+        'store letters discard --group 9c01 --why "test orders"',
+        'store letters discard --reason stale --source shop --why "older than the shop" --by ann',
+    )
+)
+def discard(
+    why: Why,
+    id: Ids = None,
+    group: Groups = None,
+    reason: Reasons = None,
+    source: Source = None,
+    every: All = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Close open or parked letters that nobody wants. They stay in the table; `undo` opens them again."""
+    _act("discard", _chosen(id, group, reason, source, every), why, by, as_json)
+
+
+@app.command(epilog=examples('store letters park --reason late --why "until the supplier answers"'))
+def park(
+    why: Why,
+    id: Ids = None,
+    group: Groups = None,
+    reason: Reasons = None,
+    source: Source = None,
+    every: All = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Take open letters off the Redis DLQ until somebody unparks them. A replay leaves them alone."""
+    _act("park", _chosen(id, group, reason, source, every), why, by, as_json)
+
+
+@app.command(epilog=examples("store letters unpark --source shop"))
+def unpark(
+    id: Ids = None,
+    group: Groups = None,
+    reason: Reasons = None,
+    source: Source = None,
+    every: All = False,
+    why: MayWhy = "",
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Open parked letters again."""
+    _act("unpark", _chosen(id, group, reason, source, every), why, by, as_json, needs_why=False)
+
+
+@app.command(epilog=examples("store letters undo 7", 'store letters undo 7 --why "wrong group"'))
+def undo(
+    action: Annotated[
+        int, typer.Argument(help="The number of a discard or park: see `actions`.", show_default=False)
+    ],
+    why: MayWhy = "",
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Undo a discard or a park. Letters that have moved on since stay as they are."""
+    from store.cli.render import letters as tables
+    from store.dead_letters import actions as acting
+    from store.load.watermark_moves import who
+    from store.reports import letters as answers
+
+    order = acting.Order("undo", {"action": action}, why.strip(), by or who())
+    with changing() as connection:
+        done = acting.undo(connection, action, order)
+        outcomes = acting.outcomes(connection, done.seq) if done else {}
+    answers.refresh_mirrors()
+    show(answers.action_report(done, outcomes) if done else {"letters": 0}, as_json, tables.acted)
+
+
+def _chosen(
+    ids: list[str] | None,
+    groups: list[str] | None,
+    reasons: list[str] | None,
+    source: str | None,
+    every: bool,
+) -> Filter:
+    """Raises UsageError where nothing chooses the letters, or `--all` stands beside what does."""
+    from store.reports.letters import Filter
+
+    which = Filter(ids or [], groups or [], reasons or [], source)
+    if which.is_empty != every:
+        raise UsageError(
+            "choose letters with --group, --id, --reason or --source; --all alone takes every letter"
+        )
+    return which
+
+
+def _act(
+    verb: str, which: Filter, why: str, by: str | None, as_json: bool, *, needs_why: bool = True
+) -> None:
+    from store.cli.render import letters as tables
+    from store.dead_letters import actions as acting
+    from store.load.watermark_moves import who
+    from store.reports import letters as answers
+
+    if needs_why and not why.strip():
+        raise UsageError("--why is blank: give the reason; it is stored with the action")
+    order = acting.Order(verb, which.to_json(), why.strip(), by or who())
+    with changing() as connection:
+        done = acting.begin(connection, order, which.conditions(connection))
+        outcomes = acting.outcomes(connection, done.seq) if done else {}
+    answers.refresh_mirrors()
+    found: dict[str, Any] = answers.action_report(done, outcomes) if done else {"letters": 0}
+    show(found, as_json, tables.acted)

@@ -1,0 +1,189 @@
+"""What `store letters` prints for people: groups, letters, one letter, actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from store.cli.render.elements import EMPTY, Kind, file_and_lines, second, table
+from store.payload import to_bytes
+from store.text import MAX_CELL, printable, shortened
+
+MAX_PAYLOAD = 4096
+DONE = {
+    "discard": "discarded",
+    "park": "parked",
+    "unpark": "open again",
+    "undo": "as they were before",
+    "replay": "sent back",
+}
+
+
+def groups(found: list[dict[str, Any]], status: str, *, is_empty: bool, limit: int | None) -> list[Any]:
+    """Groups of dead letters, a row each."""
+    if is_empty:
+        return [EMPTY]
+    if not found:
+        which = "" if status == "all" else status + " "
+        return [f"No {which}dead letters that match: `store report` counts them."]
+    columns: dict[str, Kind] = {"group": "fixed", "letters": "number", "source": "text", "reason": "text",
+                                "field, rule, shape": "text", "began with": "text", "last seen": "fixed"}  # fmt: skip
+    rows = (
+        [
+            each["id"][:8],
+            each["letters"],
+            each["source"],
+            each["reason"],
+            "; ".join(map(fault_text, each["faults"])),
+            file_and_lines(each["file"], each["line"]),
+            second(each["last_seen_at"]),
+        ]
+        for each in found
+    )
+    things: list[Any] = [table("Dead letters by group", columns, rows)]
+    if limit and len(found) == limit:
+        things.append(f"\nThe first {limit:,} groups: --limit shows more.")
+    things.append(
+        "\nOne group: `store letters list --group ID`. After a fix: `producer replay --group ID --dry-run`."
+    )
+    return things
+
+
+def fault_text(fault: dict[str, str]) -> str:
+    """A fault as groups have it, without the value."""
+    return " ".join(part for part in (fault.get("field"), fault.get("rule"), fault.get("shape")) if part)
+
+
+def listed(found: list[dict[str, Any]], matching: int, status: str, *, is_empty: bool) -> list[Any]:
+    """Dead letters, a row each."""
+    if is_empty:
+        return [EMPTY]
+    if not found:
+        which = "" if status == "all" else status + " "
+        return [f"No {which}dead letters that match: `store report` counts them."]
+    columns: dict[str, Kind] = {"id": "fixed", "source": "text", "reason": "text", "error": "text",
+                                "file:line": "text", "payload": "text", "times": "number"}  # fmt: skip
+    rows = (
+        [
+            each["id"][:8],
+            each["source"],
+            each["reason"] + ("" if each["status"] == "open" else f" ({each['status']})"),
+            first_error(each),
+            file_and_lines(each["file"], each["line"]),
+            payload(each, MAX_CELL),
+            each["occurrences"],
+        ]
+        for each in found
+    )
+    things: list[Any] = [table("Dead letters", columns, rows)]
+    if matching > len(found):
+        things.append(f"\n{len(found):,} of {matching:,} shown: --limit {matching} shows all.")
+    things.append("\nOne in full: `store letters show ID`. After a fix: `producer replay`.")
+    return things
+
+
+def letter(found: dict[str, Any]) -> list[Any]:
+    """One dead letter in full."""
+    rows: dict[str, str] = {
+        "id": found["id"],
+        "status": found["status"]
+        + (f" since {second(found['resolved_at'])}" if found["resolved_at"] else "")
+        + (f", in action {found['action_seq']}" if found["action_seq"] else ""),
+        "group": found["group_id"],
+        "source": found["source"],
+        "file:line": f"{found['file']}:{found['line']}",
+        "key": found["record_key"] or "",
+        "target": held_text(found["held"]),
+        "seen": f"{found['occurrences']:,} times, {second(found['first_seen_at'])} to "
+        f"{second(found['last_seen_at'])}",
+        "replays": f"{found['replays']:,}",
+        "payload": f"{found['size']:,} bytes, {found['format']}",
+    }
+    for number, error in enumerate(found["errors"], 1):
+        shape = f" ({error['shape']})" if error.get("shape") else ""
+        rows[f"error {number}"] = error_text(error) + shape
+    for number, event in enumerate(found["history"], 1):
+        rows[f"event {number}"] = event_text(event)
+    lineage = f"store lineage --file {found['file']} --line {found['line']}"
+    shown = Text(payload(found, MAX_PAYLOAD))
+    return [_facts(rows), "", shown, "", printable(f"What became of it: `{lineage}`")]
+
+
+def _facts(rows: dict[str, str]) -> Table:
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column("name", no_wrap=True)
+    made.add_column("value", overflow="fold")
+    for name, value in rows.items():
+        if value:
+            made.add_row(Text(name, style="bold"), Text(printable(value)))
+    return made
+
+
+def held_text(held: dict[str, Any] | None) -> str:
+    """What the target holds for the letter's key."""
+    return f"holds this key, of {held['ts']}" if held else ""
+
+
+def event_text(event: dict[str, Any]) -> str:
+    """One change of a letter's state."""
+    action = f", action {event['action_seq']}" if event["action_seq"] else ""
+    by = f" by {event['by']}" if event["by"] else ""
+    why = f": {event['why']}" if event["why"] else ""
+    errors = "; ".join(error_text(each) for each in event["errors"] or [])
+    sent = f"; sent as {shortened(event['payload'], 200)}" if event["payload"] else ""
+    return (
+        f"{second(event['at'])} {event['verb']}, {event['before']} -> {event['after']}{action}{by}{why}"
+        + (f"; {errors}" if errors else "")
+        + sent
+    )
+
+
+def actions(found: list[dict[str, Any]]) -> list[Any]:
+    """Actions, a row each."""
+    if not found:
+        return [
+            "No action over dead letters yet: `producer replay`, `store letters discard` and `park` make one."
+        ]
+    columns: dict[str, Kind] = {"action": "number", "verb": "fixed", "letters": "number", "status": "fixed",
+                                "outcomes": "text", "why": "text", "by": "text", "started": "fixed"}  # fmt: skip
+    rows = (
+        [
+            each["seq"],
+            each["verb"],
+            each["letters"],
+            each["status"],
+            ", ".join(f"{number:,} {name}" for name, number in sorted(each["outcomes"].items())),
+            each["why"],
+            each["by"],
+            second(each["started_at"]),
+        ]
+        for each in found
+    )
+    return [table("Actions over dead letters, newest first", columns, rows)]
+
+
+def acted(found: dict[str, Any]) -> list[Any]:
+    """What an action did."""
+    if not found["letters"]:
+        return ["No letters match that are in a state for it: nothing was done."]
+    letters = "1 letter is" if found["letters"] == 1 else f"{found['letters']:,} letters are"
+    undo = f"; `store letters undo {found['seq']}` undoes it" if found["verb"] in ("discard", "park") else ""
+    return [f"{letters} {DONE[found['verb']]} (action {found['seq']}){undo}."]
+
+
+def first_error(letter: dict[str, Any]) -> str:
+    """The first error of the record."""
+    return error_text(letter["errors"][0]) if letter["errors"] else ""
+
+
+def error_text(error: dict[str, str]) -> str:
+    """A fault with its field."""
+    return f"{error['field']}: {error['message']}" if error.get("field") else error.get("message", "")
+
+
+def payload(letter: dict[str, Any], most: int) -> str:
+    """The first `most` characters of a payload, printable."""
+    head = to_bytes(letter["payload"][: 4 * most], letter["encoding"])  # 4 characters of base64 are 3 bytes
+    return shortened(head.decode("utf-8", "backslashreplace"), most)

@@ -1,0 +1,151 @@
+"""The tables of dead letters: letters, their groups, what changed them, and the actions over many of them.
+
+open --claim--> replaying --accept--> resolved --reopen--> open
+replaying --reject again, withdraw--> open (parked, where it was replayed too often)
+open <--park, unpark--> parked        open, parked --discard--> discarded --undo--> open
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, Table, Text, text
+
+from store.database.schema import Name, Serial, metadata
+
+OPEN, REPLAYING, PARKED, RESOLVED, DISCARDED = STATES = (
+    "open",
+    "replaying",
+    "parked",
+    "resolved",
+    "discarded",
+)
+COUNTED = (OPEN, REPLAYING, PARKED)  # the digest has these
+VERBS = ("replay", "discard", "park", "unpark", "undo")
+
+UNPUBLISHED = text("status = 'open' AND published_at IS NULL")
+UNREMOVED = text("status <> 'open' AND published_at IS NOT NULL")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+# Letters of one source, contract, and the same faults: fields, rules and shapes of the values.
+letter_groups = Table(
+    "letter_groups",
+    metadata,
+    Column("id", Name, primary_key=True),  # hash of source, contract and faults
+    Column("source", Name, nullable=False),
+    Column("fingerprint", Text, nullable=False),  # of the contract and mapping that rejected them
+    Column("reason", Text, nullable=False),  # the primary one
+    Column(
+        "faults", Text, nullable=False
+    ),  # JSON: [{reason, field, rule, message, shape}], of its first letter
+    *(Column(state, BigInteger, nullable=False, server_default="0") for state in STATES),
+    Column("pruned", BigInteger, nullable=False, server_default="0"),
+    Column("occurrences", BigInteger, nullable=False),
+    Column("first_seen_at", Text, nullable=False),
+    Column("last_seen_at", Text, nullable=False),
+    Column("file", Text, nullable=False),  # it began with this record
+    Column("line", BigInteger, nullable=False),
+    Column("sample", Name, nullable=False),  # id of its first letter
+    Index("letter_groups_by_source", "source", "reason"),
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("token", Name, nullable=False, unique=True),  # the content of its deliveries, 32 hex digits
+    Column("verb", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("filter", Text, nullable=False),  # JSON: how its letters were chosen
+    Column("edit", Text),  # JSON: what a replay changes; null: nothing
+    Column("why", Text, nullable=False),
+    Column("by", Text, nullable=False),  # user@host
+    Column("letters", BigInteger, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("finished_at", Text),
+    CheckConstraint(_one_of("verb", VERBS), name="actions_verb"),
+    # running -> finished: each of its letters has an outcome; running -> stopped, by hand
+    CheckConstraint(_one_of("status", ("running", "finished", "stopped")), name="actions_status"),
+    sqlite_autoincrement=True,
+)
+
+# The letters of an action, as they were when it was made.
+action_letters = Table(
+    "action_letters",
+    metadata,
+    Column("action_seq", Serial, ForeignKey("actions.seq"), primary_key=True, autoincrement=False),
+    Column("letter_id", Name, primary_key=True),
+    Column("position", BigInteger, nullable=False),  # from 0: by source, format, file and line
+    Column("before", Text, nullable=False),  # its state until then
+    Column("batch_id", Name),  # of a replay: the batch that it is sent in
+    # resolved, rejected (again), refused (cannot be sent), withdrawn; of other verbs: done. Null: not yet
+    Column("outcome", Text),
+    CheckConstraint(
+        _one_of("outcome", ("resolved", "rejected", "refused", "withdrawn", "done")),
+        name="action_letters_outcome",
+    ),
+    Index("action_letters_by_position", "action_seq", "position", unique=True),
+    sqlite_with_rowid=False,
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Name, primary_key=True),  # hash of source and payload: the same payload is the same letter
+    Column("source", Name, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # as the errors: those of the first rejection, for ever
+    Column("errors", Text, nullable=False),  # JSON: [{reason, field, rule, message, shape}]
+    Column("group_id", Name, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("encoding", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # of the whole record, in bytes
+    Column("payload_digest", Text),  # of the whole record, where only its head is kept
+    Column("format", Text, nullable=False),
+    Column("header", Text),  # JSON: the CSV file's columns and dialect
+    Column("content", Name, nullable=False),  # what it says whatever the format: see `digest`
+    Column("record_key", Name),
+    Column("file", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("batch_seq", Serial, ForeignKey("batches.seq"), nullable=False),  # the batch that saw it last
+    Column("version", BigInteger, nullable=False),  # the greatest of its occurrences: see `Versions`
+    Column("event_id", BigInteger, nullable=False),  # its latest `reject` entry
+    Column("action_seq", Serial, ForeignKey("actions.seq")),  # the action that it is in
+    Column("occurrences", Integer, nullable=False),
+    Column("replays", Integer, nullable=False),
+    Column("first_seen_at", Text, nullable=False),
+    Column("last_seen_at", Text, nullable=False),
+    Column("resolved_at", Text),
+    Column("published_at", Text),  # when the Redis DLQ got it; null: not there
+    CheckConstraint(_one_of("status", STATES), name="dead_letters_status"),
+    # A letter is in an action while it is being replayed, and then alone.
+    CheckConstraint("(status = 'replaying') = (action_seq IS NOT NULL)", name="dead_letters_action"),
+    CheckConstraint("encoding IN ('utf-8', 'base64')", name="dead_letters_encoding"),
+    CheckConstraint("format IN ('json', 'csv')", name="dead_letters_format"),
+    Index("dead_letters_by_status", "status", "source", "reason"),
+    Index("dead_letters_by_group", "group_id", "status"),
+    # The outbox: what the Redis DLQ is to get, and what it is to lose.
+    *(
+        Index(f"dead_letters_{name}", "status", "published_at", sqlite_where=where)
+        for name, where in (("unpublished", UNPUBLISHED), ("unremoved", UNREMOVED))
+    ),
+)
+
+# Each change of a letter's state since its first rejection.
+letter_events = Table(
+    "letter_events",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("letter_id", Name, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("action_seq", Serial, ForeignKey("actions.seq")),  # who and why
+    Column("batch_seq", Serial, ForeignKey("batches.seq")),  # the batch that accepted or rejected it
+    Column("errors", Text),  # JSON: of this attempt
+    Column("payload", Text),  # as it was sent, where that was edited
+    Index("letter_events_by_letter", "letter_id", "seq"),
+)

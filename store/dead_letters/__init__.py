@@ -1,0 +1,1 @@
+"""What happens to dead letters: their states, their groups, and the actions over many of them."""

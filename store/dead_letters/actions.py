@@ -1,0 +1,321 @@
+"""Actions: replay, discard, park, unpark and undo, over a set of letters that is fixed when the action is made.
+
+    begin --> running --(each letter has an outcome)--> finished
+                     `--(stop)--> stopped: the letters that were not sent are open again
+
+A letter is in at most one action at a time. A replay registers each batch before it is sent: a worker takes letters
+from no other batch, so that a message of a stranger cannot close a letter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
+
+from store import database, timestamps
+from store.database.letters import (
+    DISCARDED,
+    OPEN,
+    PARKED,
+    STATES,
+    action_letters,
+    actions,
+    dead_letters,
+    letter_events,
+)
+from store.dead_letters import states
+from store.errors import UsageError
+from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
+
+TAKES = {"replay": (OPEN,), "discard": (OPEN, PARKED), "park": (OPEN,), "unpark": (PARKED,)}
+UNDONE = {"discard": DISCARDED, "park": PARKED}  # verb -> the state that it leaves
+DO = {"replay": states.claim, "discard": states.discard, "park": states.park, "unpark": states.unpark}
+
+_mine = action_letters.c
+_letter = dead_letters.c
+# Letters that can be sent in one batch stand together; of one file, in the order of its lines.
+ORDER = (_letter.source, _letter.format, _letter.header, _letter.file, _letter.line, _letter.id)
+POSITION = func.row_number().over(order_by=ORDER) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One decision over many letters."""
+
+    seq: int
+    token: str  # 32 hex digits
+    verb: str
+    status: str
+    filter: dict[str, Any]
+    edit: str | None  # JSON: see `Edit`
+    why: str
+    by: str
+    letters: int
+    started_at: str
+    finished_at: str | None
+
+
+class Order(NamedTuple):
+    """What is asked for."""
+
+    verb: str
+    filter: dict[str, Any]
+    why: str
+    by: str
+    edit: str | None = None
+
+
+def begin(connection: Connection, order: Order, chosen: Sequence[ColumnElement[bool]]) -> Action | None:
+    """An action over the chosen letters that are in a state that it takes; None where there is none.
+
+    All but a replay are finished at once.
+    """
+    at = timestamps.now_text()
+    action = _insert(connection, order, at)
+    allowed = _letter.status.in_(TAKES[order.verb])
+    rows = select(literal(action), _letter.id, POSITION, _letter.status).where(*chosen, allowed)
+    return _begun(connection, order.verb, action, at, rows)
+
+
+def undo(connection: Connection, seq: int, order: Order) -> Action | None:
+    """Gives the letters of a discard or park the state they had, where they have not moved on since.
+
+    Raises UsageError for an action that is unknown or cannot be undone.
+    """
+    undone = find(connection, seq)
+    if undone.verb not in UNDONE:
+        reasons = {
+            "replay": "what was loaded cannot be taken back: send a correction",
+            "unpark": "`store letters park` parks them again",
+        }
+        raise UsageError(f"action {seq} is a {undone.verb}: {reasons.get(undone.verb, 'repeat the action')}")
+    at = timestamps.now_text()
+    action = _insert(connection, order, at)
+    event = letter_events.c
+    last_move = (
+        select(event.action_seq)
+        .where(event.letter_id == _letter.id, event.before != event.after)
+        .order_by(event.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = (
+        select(literal(action), dead_letters.c.id, POSITION, dead_letters.c.status)
+        .join(action_letters, _mine.letter_id == dead_letters.c.id)
+        .where(_mine.action_seq == seq, _letter.status == UNDONE[undone.verb], last_move == seq)
+    )
+    return _begun(connection, "undo", action, at, rows, undone)
+
+
+def _insert(connection: Connection, order: Order, at: str) -> int:
+    values = {
+        "token": os.urandom(16).hex(),
+        "verb": order.verb,
+        "status": "running",
+        "filter": orjson.dumps(order.filter).decode(),
+        "edit": order.edit,
+        "why": order.why,
+        "by": order.by,
+        "letters": 0,
+        "started_at": at,
+    }
+    return int(connection.execute(actions.insert().values(values).returning(actions.c.seq)).scalar_one())
+
+
+def _begun(
+    connection: Connection, verb: str, action: int, at: str, rows: Any, undone: Action | None = None
+) -> Action | None:
+    connection.execute(
+        action_letters.insert().from_select(["action_seq", "letter_id", "position", "before"], rows)
+    )
+    number = connection.execute(
+        select(func.count()).select_from(action_letters).where(_mine.action_seq == action)
+    ).scalar_one()
+    if not number:
+        connection.execute(delete(actions).where(actions.c.seq == action))
+        return None
+    connection.execute(update(actions).where(actions.c.seq == action).values(letters=number))
+    if undone:
+        _undo_letters(connection, undone, action, at)
+    else:
+        DO[verb](connection, letters_of(action), action, at)
+    if verb != "replay":
+        connection.execute(update(action_letters).where(_mine.action_seq == action).values(outcome="done"))
+        _finish(connection, action, "finished", at)
+    return find(connection, action)
+
+
+def _undo_letters(connection: Connection, undone: Action, action: int, at: str) -> None:
+    for state in STATES:
+        had = select(_mine.letter_id).where(_mine.action_seq == undone.seq, _mine.before == state)
+        chosen = and_(letters_of(action), dead_letters.c.id.in_(had))
+        states.undo(connection, chosen, UNDONE[undone.verb], state, action, at)
+
+
+def letters_of(action: int) -> ColumnElement[bool]:
+    """The letters of an action."""
+    return dead_letters.c.id.in_(select(_mine.letter_id).where(_mine.action_seq == action))
+
+
+def find(connection: Connection, seq: int) -> Action:
+    """An action by its number. Raises UsageError for an unknown one."""
+    row = connection.execute(select(actions).where(actions.c.seq == seq)).mappings().one_or_none()
+    if row is None:
+        raise UsageError(f"there is no action {seq}: `store letters actions` lists them")
+    return _action(row)
+
+
+def number_of(connection: Connection, token: str) -> int | None:
+    """The number of the action with this token; None where there is none."""
+    return connection.execute(select(actions.c.seq).where(actions.c.token == token)).scalar()
+
+
+def recent(connection: Connection, limit: int) -> list[tuple[Action, dict[str, int]]]:
+    """The latest actions, newest first, each with outcome -> letters; `waiting` are those without one."""
+    rows = connection.execute(select(actions).order_by(actions.c.seq.desc()).limit(limit)).mappings()
+    return [(_action(row), outcomes(connection, row["seq"])) for row in rows]
+
+
+def outcomes(connection: Connection, seq: int) -> dict[str, int]:
+    """outcome -> letters of an action; `waiting` are those without one."""
+    outcome = func.coalesce(_mine.outcome, "waiting")
+    counted = connection.execute(
+        select(outcome, func.count()).where(_mine.action_seq == seq).group_by(outcome)
+    )
+    return {name: number for name, number in counted}
+
+
+def _action(row: Any) -> Action:
+    values = database.as_dict(row)
+    values["filter"] = orjson.loads(row["filter"])
+    return Action(**values)
+
+
+# --- what a replay does with its letters ---
+
+
+def unsent(connection: Connection, action: int, after: int, page: int) -> list[tuple[int, DeadLetter]]:
+    """(position, letter) of those that no batch is registered for, from the position `after` on."""
+    statement = (
+        select(_mine.position, *COLUMNS)
+        .join(action_letters, _mine.letter_id == _letter.id)
+        .where(_mine.action_seq == action, _letter.action_seq == action, _mine.position > after)
+        .where(_mine.outcome.is_(None), _mine.batch_id.is_(None))
+        .order_by(_mine.position)
+        .limit(page)
+    )
+    return [(row["position"], letter_of(row)) for row in connection.execute(statement).mappings()]
+
+
+def registered_batches(connection: Connection, action: int) -> list[str]:
+    """The batches that hold letters without an outcome."""
+    statement = select(_mine.batch_id).where(_mine.action_seq == action, _mine.outcome.is_(None))
+    return list(connection.execute(statement.where(_mine.batch_id.is_not(None)).distinct()).scalars())
+
+
+def forget_batches(connection: Connection, action: int, batches: Sequence[str]) -> None:
+    """These batches are lost: their letters are to be sent in others."""
+    chosen = database.member_of(connection, _mine.batch_id, batches)
+    lost = and_(_mine.action_seq == action, _mine.outcome.is_(None), chosen)
+    connection.execute(update(action_letters).where(lost).values(batch_id=None))
+
+
+def withdraw_unsent(connection: Connection, action: int) -> int:
+    """The letters that no batch is registered for are open again; how many."""
+    ids = select(_mine.letter_id).where(
+        _mine.action_seq == action, _mine.outcome.is_(None), _mine.batch_id.is_(None)
+    )
+    number = states.withdraw(connection, _letter.id.in_(ids), action, timestamps.now_text(), "withdrawn")
+    unsent = and_(_mine.action_seq == action, _mine.outcome.is_(None), _mine.batch_id.is_(None))
+    connection.execute(update(action_letters).where(unsent).values(outcome="withdrawn"))
+    return number
+
+
+def register(connection: Connection, action: int, batch: str, letters: Sequence[str]) -> None:
+    """These letters are sent in this batch, and in no other."""
+    chosen = database.member_of(connection, _mine.letter_id, letters)
+    connection.execute(
+        update(action_letters).where(_mine.action_seq == action, chosen).values(batch_id=batch)
+    )
+
+
+def batches_of(connection: Connection, action: int, letters: Sequence[str]) -> dict[str, str | None]:
+    """letter -> the batch that was registered for it, of those that the action still sends back."""
+    chosen = database.member_of(connection, dead_letters.c.id, letters)
+    rows = connection.execute(
+        select(dead_letters.c.id, _mine.batch_id)
+        .join(action_letters, _mine.letter_id == dead_letters.c.id)
+        .where(chosen, dead_letters.c.action_seq == action, _mine.action_seq == action)
+    )
+    return {id: batch for id, batch in rows}
+
+
+def give_back(connection: Connection, action: int, letters: Sequence[str], outcome: str) -> int:
+    """Letters that cannot be sent (`refused`), or are not to be (`withdrawn`), are open again; how many."""
+    at = timestamps.now_text()
+    chosen = database.member_of(connection, dead_letters.c.id, letters)
+    number = states.withdraw(connection, chosen, action, at, outcome)
+    mine = database.member_of(connection, _mine.letter_id, letters)
+    connection.execute(
+        update(action_letters)
+        .where(_mine.action_seq == action, mine, _mine.outcome.is_(None))
+        .values(outcome=outcome)
+    )
+    finish_if_done(connection, action, at)
+    return number
+
+
+def end_attempts(
+    connection: Connection,
+    action: int,
+    attempts: Sequence[states.Attempt],
+    batch: int,
+    at: str,
+    max_replays: int,
+) -> bool:
+    """What a batch has done to its letters; whether the action held all of them."""
+    number = states.end_replay(connection, action, attempts, batch, at, max_replays)
+    rows = [
+        {"action": action, "letter": each.id, "became": "rejected" if each.row else "resolved"}
+        for each in attempts
+    ]
+    connection.execute(
+        update(action_letters)
+        .where(_mine.action_seq == bindparam("action"), _mine.letter_id == bindparam("letter"))
+        .values(outcome=bindparam("became")),
+        rows,
+    )
+    finish_if_done(connection, action, at)
+    return number == len(attempts)
+
+
+def finish_if_done(connection: Connection, action: int, at: str) -> None:
+    """An action each of whose letters has an outcome is finished."""
+    waits = select(literal(1)).where(_mine.action_seq == action, _mine.outcome.is_(None)).exists()
+    if not connection.execute(select(waits)).scalar():
+        _finish(connection, action, "finished", at)
+
+
+def stop(connection: Connection, action: int) -> None:
+    """No more of an action's letters are sent."""
+    _finish(connection, action, "stopped", timestamps.now_text())
+
+
+def _finish(connection: Connection, action: int, status: str, at: str) -> None:
+    running = and_(actions.c.seq == action, actions.c.status == "running")
+    connection.execute(update(actions).where(running).values(status=status, finished_at=at))

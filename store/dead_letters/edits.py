@@ -1,0 +1,197 @@
+"""What a replay changes in the payloads that it sends back: one edit an action, stored with it.
+
+An edit names raw fields, those of the payload. It is applied in this order: rename, drop, cast, default, set. The
+digits of numbers that it does not change stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import orjson
+
+from store.errors import InputError, UsageError
+
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+DECIMAL_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:[. '\u00a0\u202f]\d{3})+|\d+)(?:,(\d+))?")
+THOUSANDS = re.compile(r"([+-]?)(\d{1,3}(?:[, '\u00a0\u202f]\d{3})+|\d+)(?:\.(\d+))?")
+CURRENCY = re.compile(r"^\s*(?:[A-Z]{3}|[$€£¥])\s*|\s*(?:[A-Z]{3}|[$€£¥])\s*$")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What to change in a payload before it is validated again."""
+
+    set: dict[str, Any] = field(default_factory=dict)  # new values; None removes the field
+    default: dict[str, Any] = field(default_factory=dict)  # values where the field is absent, null or blank
+    rename: dict[str, str] = field(default_factory=dict)  # old name -> new name
+    cast: dict[str, str] = field(default_factory=dict)  # field -> how its text is read: see `CASTS`
+    drop: tuple[str, ...] = ()
+    payload: str | None = None  # replaces the whole payload
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether letters are sent back as they are."""
+        return self == Edit()
+
+    @property
+    def names(self) -> list[str]:
+        """The fields that must be there for it to do anything."""
+        return [*self.rename, *self.drop, *self.cast, *self.default, *self.set]
+
+    def to_text(self) -> str | None:
+        """As JSON, for the action; None where nothing is changed."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        text = orjson.dumps({name: value for name, value in given.items() if value}).decode()
+        return None if self.is_empty else text
+
+    @classmethod
+    def from_text(cls, stored: str | None) -> Self:
+        """The inverse of `to_text`."""
+        return cls.of(json_body(stored)) if stored else cls()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The edit of a file. Raises UsageError for what is none."""
+        parts = {each.name: each for each in fields(cls)}
+        for name, value in given.items():
+            if name not in parts:
+                raise UsageError(f"an edit has no {name!r}: it has {', '.join(parts)}")
+            wanted: Any = list | tuple if name == "drop" else str if name == "payload" else Mapping
+            if not isinstance(value, wanted):
+                raise UsageError(f"an edit's {name!r} is not a {type(value).__name__}")
+        edit = cls(**{**given, "drop": tuple(given.get("drop", ()))})
+        edit.check()
+        return edit
+
+    def check(self) -> None:
+        """Raises UsageError for a cast that there is not, and names that are none."""
+        if not all(
+            isinstance(each, str) for each in (*self.rename.values(), *self.cast.values(), *self.drop)
+        ):
+            raise UsageError("an edit's rename, cast and drop have texts")
+        for name, how in self.cast.items():
+            if how not in CASTS and not how.startswith("time:"):
+                raise UsageError(
+                    f"--cast {name}={how}: a cast is one of {', '.join(CASTS)}, or time:FORMAT like time:%d.%m.%Y"
+                )
+
+    def apply(self, body: dict[str, Any]) -> bytes:
+        """The payload as it is sent, JSON. Raises InputError for one that JSON cannot hold."""
+        changed = {self.rename.get(name, name): value for name, value in body.items()}
+        for name in self.drop:
+            changed.pop(name, None)
+        for name, how in self.cast.items():
+            if isinstance(changed.get(name), str):
+                changed[name] = cast(changed[name], how)
+        for name, value in self.default.items():
+            held = changed.get(name)
+            if held is None or (isinstance(held, str) and not held.strip()):
+                changed[name] = value
+        changed |= self.set
+        try:
+            return orjson.dumps({name: value for name, value in changed.items() if value is not None})
+        except TypeError as error:
+            raise InputError(f"the edited payload is no JSON: {error}") from error
+
+
+def cast(text: str, how: str) -> Any:
+    """The text read this way; the text itself where it cannot be."""
+    if how.startswith("time:"):
+        return _time(text, how.removeprefix("time:"))
+    return CASTS[how](text)
+
+
+def _number(text: str) -> Any:
+    plain = text.strip()
+    return digits(plain.removeprefix("+")) if NUMBER.fullmatch(plain) else text
+
+
+def _grouped(pattern: re.Pattern[str]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        found = pattern.fullmatch(text.strip())
+        if not found:
+            return text
+        sign, whole, fraction = found.groups()
+        plain = re.sub(r"\D", "", whole) + (f".{fraction}" if fraction else "")
+        return digits(("-" if sign == "-" else "") + plain)
+
+    return read
+
+
+def _currency(text: str) -> Any:
+    return _number(CURRENCY.sub("", text))
+
+
+def _epoch(divisor: int) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return datetime.fromtimestamp(int(text) / divisor, UTC).isoformat()
+        except (ValueError, OverflowError, OSError):
+            return text
+
+    return read
+
+
+def _time(text: str, format: str) -> str:
+    """The time as ISO 8601, without an offset where the format has none: the source's `assume_tz` reads it."""
+    try:
+        return datetime.strptime(text.strip(), format).isoformat()
+    except ValueError:
+        return text
+
+
+CASTS: dict[str, Callable[[str], Any]] = {
+    "trim": str.strip,
+    "number": _number,
+    "decimal-comma": _grouped(DECIMAL_COMMA),
+    "thousands": _grouped(THOUSANDS),
+    "currency": _currency,
+    "epoch": _epoch(1),
+    "epoch-ms": _epoch(1000),
+}
+
+
+def digits(text: str) -> orjson.Fragment:
+    """A number of JSON with just these digits: no float bends them."""
+    whole, dot, rest = text.partition(".")
+    sign, whole = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
+    whole = whole.lstrip("0") or "0" if whole.isdigit() else whole or "0"
+    rest = f"0{rest}" if dot and not rest[:1].isdigit() else rest
+    return orjson.Fragment(sign + whole + dot + rest)
+
+
+def json_body(text: str) -> dict[str, Any]:
+    """A payload's fields, numbers as they are written.
+
+    Raises InputError for what is no object, or names a field twice.
+    """
+    try:
+        body = json.loads(
+            text,
+            parse_int=orjson.Fragment,
+            parse_float=orjson.Fragment,
+            parse_constant=_no_constant,
+            object_pairs_hook=_once,
+        )
+    except (ValueError, RecursionError) as error:
+        raise InputError("its payload cannot be read") from error
+    if not isinstance(body, dict):
+        raise InputError("its payload is not an object")
+    return body
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise InputError("a field stands twice in its payload")
+    return found
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(text)

@@ -1,0 +1,136 @@
+"""Groups of dead letters: one source, contract, and the same faults, which are fields, rules and shapes of values.
+
+A letter is in exactly one group, that of its first rejection. The counts are brought up to date in the transactions
+that change letters, so that no page has to scan them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+
+from store import database, hashing
+from store.database.letters import OPEN, STATES, letter_groups
+from store.tables.dead_letters import Rejected
+
+Moves = Counter[tuple[str, str, str]]  # (group, state before, state after) -> letters
+
+_table = letter_groups.c
+
+
+def group_id(source: str, fingerprint: str, faults: Sequence[tuple[str, str, str]]) -> str:
+    """The id, 32 hex digits, of the letters with these faults: (field, rule, shape of the value)."""
+    return hashing.hexdigest(orjson.dumps([source, fingerprint, faults]))
+
+
+def add_new(connection: Connection, rejected: Iterable[Rejected]) -> None:
+    """Counts letters that were just added."""
+    first: dict[str, Rejected] = {}
+    numbers: Counter[str] = Counter()
+    for row in rejected:
+        first.setdefault(row.group_id, row)
+        numbers[row.group_id] += 1
+    if not first:
+        return
+    rows = [_new(row, numbers[id]) for id, row in sorted(first.items())]
+    statement = database.insert(connection, letter_groups)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={
+                "open": _table.open + statement.excluded.open,
+                "occurrences": _table.occurrences + statement.excluded.occurrences,
+                "last_seen_at": database.greatest(
+                    connection, [_table.last_seen_at, statement.excluded.last_seen_at]
+                ),
+            },
+        ),
+        rows,
+    )
+
+
+def _new(row: Rejected, number: int) -> dict[str, Any]:
+    """A group as its first letters make it."""
+    return {
+        "id": row.group_id,
+        "source": row.source,
+        "fingerprint": row.fingerprint,
+        "reason": row.reason,
+        "faults": row.errors,
+        "open": number,
+        "occurrences": number,
+        "first_seen_at": row.seen_at,
+        "last_seen_at": row.seen_at,
+        "file": row.file,
+        "line": row.line,
+        "sample": row.id,
+    }
+
+
+def see_again(connection: Connection, seen: Mapping[str, tuple[int, str]]) -> None:
+    """Counts further occurrences of known letters: group -> (how many, the latest time)."""
+    if not seen:
+        return
+    latest = database.greatest(connection, [_table.last_seen_at, bindparam("at")])
+    statement = update(letter_groups).where(_table.id == bindparam("group"))
+    connection.execute(
+        statement.values(occurrences=_table.occurrences + bindparam("number"), last_seen_at=latest),
+        [{"group": id, "number": number, "at": at} for id, (number, at) in sorted(seen.items())],
+    )
+
+
+def move(connection: Connection, moves: Moves) -> None:
+    """Letters of these groups went from one state to another."""
+    changes: dict[str, Counter[str]] = {}
+    for (group, before, after), number in moves.items():
+        change = changes.setdefault(group, Counter())
+        change[before] -= number
+        change[after] += number
+    if changes:
+        values = {state: _table[state] + bindparam(f"more_{state}") for state in STATES}
+        connection.execute(
+            update(letter_groups).where(_table.id == bindparam("group")).values(values),
+            [
+                {"group": id, **{f"more_{state}": change[state] for state in STATES}}
+                for id, change in sorted(changes.items())
+            ],
+        )
+
+
+def select_groups(
+    connection: Connection,
+    *,
+    status: str | None = OPEN,
+    source: str | None = None,
+    reasons: Sequence[str] = (),
+    newest_first: bool = False,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Groups that have letters in this state, the largest first, or those that were seen last."""
+    number: ColumnElement[Any] = (
+        _table[status] if status else sum((_table[each] for each in STATES[1:]), _table.open)
+    )
+    matching = [number > 0]
+    if source:
+        matching.append(_table.source == source)
+    if reasons:
+        matching.append(database.member_of(connection, _table.reason, reasons))
+    order = _table.last_seen_at.desc() if newest_first else number.desc()
+    statement = select(letter_groups).where(*matching).order_by(order, _table.id).limit(limit)
+    return [_group(row) for row in connection.execute(statement).mappings()]
+
+
+def ids_that_begin(connection: Connection, prefix: str, limit: int = 10) -> list[str]:
+    """Ids of groups by their first digits, as tables show them."""
+    statement = select(_table.id).where(_table.id.startswith(prefix, autoescape=True)).order_by(_table.id)
+    return list(connection.execute(statement.limit(limit)).scalars())
+
+
+def _group(row: Any) -> dict[str, Any]:
+    found = database.as_dict(row)
+    found["faults"] = orjson.loads(row["faults"])
+    return found

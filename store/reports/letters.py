@@ -1,0 +1,158 @@
+"""The answers about dead letters, as data for JSON: groups, letters, one letter, actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, select
+
+from store import database, timestamps
+from store.database.letters import STATES
+from store.database.records import record_tables
+from store.dead_letters import actions, groups, states
+from store.dead_letters.actions import Action
+from store.errors import SluiceError, UsageError
+from store.tables import dead_letters
+
+TIMES = ("first_seen_at", "last_seen_at", "resolved_at", "started_at", "finished_at", "at")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which letters: those that match all that is given. Ids may be shortened to a beginning that no other has."""
+
+    ids: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    reasons: Sequence[str] = ()
+    source: str | None = None
+    status: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every letter matches."""
+        return not (self.ids or self.groups or self.reasons or self.source)
+
+    def conditions(self, connection: Connection) -> list[ColumnElement[bool]]:
+        """In SQL. Raises UsageError for an id that no letter or group has, or several have."""
+        return dead_letters.conditions(
+            connection,
+            status=self.status,
+            ids=[letter_id(connection, each) for each in self.ids],
+            groups=[group_id(connection, each) for each in self.groups],
+            reasons=self.reasons,
+            source=self.source,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For an action."""
+        named = {"ids": list(self.ids), "groups": list(self.groups), "reasons": list(self.reasons)}
+        return {name: value for name, value in (named | {"source": self.source}).items() if value}
+
+
+def letter_id(connection: Connection, prefix: str) -> str:
+    """The id that begins so. Raises UsageError where none or several do."""
+    return _the_one(dead_letters.ids_that_begin(connection, prefix), prefix, "--id", "dead letter", "list")
+
+
+def group_id(connection: Connection, prefix: str) -> str:
+    """The id of the group that begins so. Raises UsageError where none or several do."""
+    found = groups.ids_that_begin(connection, prefix)
+    return _the_one(found, prefix, "--group", "group of dead letters", "--json")
+
+
+def _the_one(found: list[str], prefix: str, option: str, noun: str, command: str) -> str:
+    if not found:
+        raise UsageError(
+            f"{option} {prefix!r}: no {noun} has such an id: `store letters {command}` shows them"
+        )
+    if len(found) > 1:
+        raise UsageError(f"several ids begin with {option} {prefix!r} ({', '.join(found)}): give more digits")
+    return found[0]
+
+
+def grouped(
+    connection: Connection,
+    status: str | None,
+    reasons: Sequence[str],
+    source: str | None,
+    limit: int | None,
+    *,
+    newest_first: bool,
+) -> list[dict[str, Any]]:
+    """Groups that have such letters; `letters` counts them."""
+    found = groups.select_groups(
+        connection, status=status, source=source, reasons=reasons, newest_first=newest_first, limit=limit
+    )
+    counted = [status] if status else list(STATES)
+    return [_with_iso({"letters": sum(each[state] for state in counted), **each}) for each in found]
+
+
+def listed(connection: Connection, which: Filter, limit: int | None) -> list[dict[str, Any]]:
+    """Dead letters that match, in the order in which they were first seen."""
+    matching = which.conditions(connection)
+    return [_letter(letter) for letter in dead_letters.select_matching(connection, matching, limit)]
+
+
+def letter(connection: Connection, prefix: str) -> dict[str, Any]:
+    """One dead letter by its id or the first digits of its id, with what happened to it. Raises SluiceError."""
+    ids = dead_letters.ids_that_begin(connection, prefix)
+    if not ids:
+        raise SluiceError(f"no dead letter's id begins with {prefix!r}: `store letters list` lists them")
+    if len(ids) > 1:
+        raise UsageError(f"several ids begin with --id {prefix!r} ({', '.join(ids)}): give more digits")
+    (found,) = dead_letters.select_letters(connection, status=None, ids=ids)
+    history = [_event(connection, each) for each in states.history(connection, found.id)]
+    return {**_letter(found), "history": history, "held": _held(connection, found)}
+
+
+def _event(connection: Connection, event: dict[str, Any]) -> dict[str, Any]:
+    """An event, with the reason and the name that its action gives."""
+    found = {name: value for name, value in event.items() if name not in ("seq", "letter_id")}
+    found["errors"] = orjson.loads(event["errors"]) if event["errors"] else None
+    action = actions.find(connection, event["action_seq"]) if event["action_seq"] else None
+    return _with_iso(found | {"why": action.why if action else None, "by": action.by if action else None})
+
+
+def _held(connection: Connection, letter: dead_letters.DeadLetter) -> dict[str, Any] | None:
+    """What the target holds for the letter's key; None where that is unknown, or nothing."""
+    if letter.record_key is None:
+        return None
+    target = record_tables().target
+    statement = select(target.c.key, target.c.ts, target.c.deleted, target.c.lineage_line).where(
+        target.c.source == letter.source, target.c.key == letter.record_key
+    )
+    row = connection.execute(statement).mappings().first()
+    return {**database.as_dict(row), "ts": timestamps.to_iso(row["ts"])} if row else None
+
+
+def acted(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The latest actions, newest first, with what became of their letters."""
+    return [action_report(action, counts) for action, counts in actions.recent(connection, limit)]
+
+
+def refresh_mirrors() -> None:
+    """What others hold of the open letters, such as the Redis DLQ: the entry points of `sluice.mirrors`."""
+    for entry in sorted(entry_points(group="sluice.mirrors"), key=lambda each: each.name):
+        entry.load()()
+
+
+def action_report(action: Action, outcomes: dict[str, int]) -> dict[str, Any]:
+    """One action."""
+    shown = {name: value for name, value in asdict(action).items() if name != "token"}
+    edit = orjson.Fragment(action.edit) if action.edit else None  # the digits of its numbers as they are
+    return _with_iso(shown | {"edit": edit, "outcomes": outcomes})
+
+
+def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:
+    return _with_iso(asdict(letter))
+
+
+def _with_iso(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: timestamps.to_iso(value) if name in TIMES and value is not None else value
+        for name, value in row.items()
+    }

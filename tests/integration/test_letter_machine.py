@@ -1,0 +1,140 @@
+"""Dead letters under any sequence of rejections, replays, actions and interrupted publications: their laws hold."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from store import database
+from store.checks import letters as check
+from store.database import install
+from store.dead_letters import actions
+from store.dead_letters.actions import Order
+from store.dead_letters.states import Attempt
+from store.settings import StoreSettings
+from store.tables import dead_letters
+from store.tables.dead_letters import DeadLetter
+from tests.examples import examples
+from tests.integration.store.conftest import AT, COLUMNS, Bad, Ledger, rejected
+from worker.dead_letters import mirror
+
+PAYLOADS = [f"{{{number}" for number in range(5)]
+REASONS = ["late", "malformed_json"]
+SOME = st.sets(st.sampled_from(PAYLOADS), min_size=1)
+
+
+class Letters(RuleBasedStateMachine):
+    """What workers, `producer replay` and `store letters` do, in any order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        engine = install.prepare(StoreSettings(home=Path(self.folder.name), synchronous="NORMAL"))
+        install.add_contract_columns(engine, COLUMNS)
+        self.ledger = Ledger(engine)
+        self.redis = fakeredis.FakeRedis()
+        self.first: dict[str, tuple[str, str]] = {}  # payload -> id and errors, as they were at first
+        self.seen: Counter[str] = Counter()
+
+    def teardown(self) -> None:
+        if hasattr(self, "ledger"):
+            self.ledger.engine.dispose()
+            self.folder.cleanup()
+
+    def letters(self, status: str | None = None) -> list[DeadLetter]:
+        with database.reading(self.ledger.engine) as connection:
+            return dead_letters.select_letters(connection, status=status)
+
+    def begin_action(self, verb: str, payloads: set[str]) -> Any:
+        ids = [letter.id for letter in self.letters() if letter.payload in payloads]
+        with database.transaction(self.ledger.engine) as connection:
+            chosen = dead_letters.conditions(connection, ids=ids or ["none"])
+            return actions.begin(connection, Order(verb, {}, "why", "ann"), chosen)
+
+    @rule(payloads=SOME, reason=st.sampled_from(REASONS))
+    def reject(self, payloads: set[str], reason: str) -> None:
+        self.ledger.receive([Bad(each, reason) for each in sorted(payloads)])
+        self.seen.update(payloads)
+        for letter in self.letters():
+            self.first.setdefault(letter.payload, (letter.id, str(letter.errors)))
+
+    @rule(verb=st.sampled_from(["replay", "discard", "park", "unpark"]), payloads=SOME)
+    def act(self, verb: str, payloads: set[str]) -> None:
+        self.begin_action(verb, payloads)
+
+    @rule(number=st.integers(1, 9))
+    def undo(self, number: int) -> None:
+        with database.transaction(self.ledger.engine) as connection:
+            verbs = {action.seq: action.verb for action, _ in actions.recent(connection, 99)}
+            if verbs.get(number) in actions.UNDONE:
+                actions.undo(connection, number, Order("undo", {}, "", "ann"))
+
+    @precondition(lambda self: self.letters("replaying"))
+    @rule(accepted=st.lists(st.booleans(), min_size=5, max_size=5))
+    def process(self, accepted: list[bool]) -> None:
+        """A worker stores the batch of letters of one action."""
+        replaying = self.letters("replaying")
+        action = replaying[0].action_seq
+        assert action is not None
+        mine = [letter for letter in replaying if letter.action_seq == action]
+        number = self.ledger.receive([], kind="replay")
+        attempts = []
+        for position, (letter, is_accepted) in enumerate(zip(mine, accepted, strict=False)):
+            row = rejected(Bad(letter.payload, "stale"), number=number, position=position)
+            attempts.append(Attempt(letter.id, None, None if is_accepted else row._replace(id=letter.id)))
+            self.seen[letter.payload] += not is_accepted
+        with database.transaction(self.ledger.engine) as connection:
+            assert actions.end_attempts(connection, action, attempts, number, AT, 3)
+
+    @precondition(lambda self: self.letters("replaying"))
+    @rule()
+    def stop(self) -> None:
+        action = self.letters("replaying")[0].action_seq
+        assert action is not None
+        with database.transaction(self.ledger.engine) as connection:
+            actions.withdraw_unsent(connection, action)
+            actions.stop(connection, action)
+
+    @rule(stopped_after=st.sampled_from(["reading", "publishing", "nothing"]))
+    def publish(self, stopped_after: str) -> None:
+        """The outbox, by a worker that is killed on its way."""
+        if stopped_after == "nothing":
+            mirror.flush_outbox(self.redis, self.ledger.engine)
+            return
+        with database.reading(self.ledger.engine) as connection:
+            found = [mirror.published(letter) for letter in dead_letters.unpublished(connection, 9)]
+        if stopped_after == "publishing" and found:
+            mirror.publish(self.redis, found)
+
+    @invariant()
+    def groups_and_actions_are_true(self) -> None:
+        if hasattr(self, "ledger"):
+            with database.reading(self.ledger.engine) as connection:
+                assert check.law(connection).violations == []
+
+    @invariant()
+    def no_letter_is_lost_or_changed(self) -> None:
+        if hasattr(self, "ledger"):
+            found = {letter.payload: letter for letter in self.letters()}
+            assert {name: (each.id, str(each.errors)) for name, each in found.items()} == self.first
+            assert {name: each.occurrences for name, each in found.items()} == dict(+self.seen)
+
+    @invariant()
+    def the_dlq_is_the_open_letters_once_the_outbox_is_empty(self) -> None:
+        if hasattr(self, "ledger"):
+            with database.reading(self.ledger.engine) as connection:
+                new = {letter.id for letter in dead_letters.unpublished(connection, 99)}
+                gone = set(dead_letters.unremoved(connection, 99))
+            opened = {letter.id for letter in self.letters("open")}
+            assert (mirror.ids(self.redis) | new) - gone == opened
+
+
+TestLetters = Letters.TestCase
+TestLetters.settings = settings(max_examples=examples(12), stateful_step_count=25, deadline=None)

@@ -1,0 +1,129 @@
+"""Edits: what a replay changes in a payload, and that it bends nothing else."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store.dead_letters.edits import CASTS, Edit, cast, json_body
+from store.errors import InputError, UsageError
+from tests.examples import examples
+
+
+def applied(text: str, edit: Edit) -> dict[str, Any]:
+    """The payload afterwards, with exact numbers."""
+    found: dict[str, Any] = json.loads(edit.apply(json_body(text)), parse_float=Decimal)
+    return found
+
+
+def test_the_parts_of_an_edit_are_applied_in_their_order() -> None:
+    edit = Edit(
+        rename={"amt": "amount"},
+        drop=("junk",),
+        cast={"amount": "decimal-comma"},
+        default={"note": "none", "amount": 1},
+        set={"name": "pump", "old": None},
+    )
+    assert applied('{"amt": "1.234,50", "junk": 1, "note": " ", "old": 2}', edit) == {
+        "amount": Decimal("1234.50"),
+        "note": "none",
+        "name": "pump",
+    }
+
+
+@pytest.mark.parametrize(
+    ("how", "text", "number"),
+    [
+        ("number", " 12.50 ", "12.50"),
+        ("number", "+.5", "0.5"),
+        ("number", "007", "7"),
+        ("decimal-comma", "12,50", "12.50"),
+        ("decimal-comma", "-1.234.567,8", "-1234567.8"),
+        ("decimal-comma", "1 234,5", "1234.5"),
+        ("thousands", "1,234,567.25", "1234567.25"),
+        ("currency", "EUR 12.50", "12.50"),
+        ("currency", "12.50 €", "12.50"),
+    ],
+)
+def test_a_number_is_read_from_its_text_with_its_digits(how: str, text: str, number: str) -> None:
+    found = json.loads(Edit(cast={"v": how}).apply({"v": text}), parse_float=Decimal, parse_int=Decimal)
+    assert (found["v"], str(found["v"])) == (Decimal(number), number)
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        ("number", "12,50"),
+        ("number", "1_000"),
+        ("number", "nan"),
+        ("decimal-comma", "1.23,4"),
+        ("decimal-comma", "12.50"),  # a comma is expected: it may be twelve and a half
+        ("thousands", "12,50"),
+        ("currency", "12.50 apples"),
+        ("epoch", "yesterday"),
+        ("time:%d.%m.%Y", "2025-01-15"),
+    ],
+)
+def test_a_text_that_a_cast_cannot_read_stays_as_it_is(how: str, text: str) -> None:
+    assert cast(text, how) == text
+
+
+def test_times_are_read_by_a_format_or_as_epoch() -> None:
+    assert cast("15.01.2025", "time:%d.%m.%Y") == "2025-01-15T00:00:00"
+    assert cast("1736942400", "epoch") == cast("1736942400000", "epoch-ms") == "2025-01-15T12:00:00+00:00"
+
+
+def test_numbers_that_are_not_edited_keep_their_digits() -> None:
+    text = '{"a": 12345678901234567.89, "b": [1e400, {"c": 123456789012345678901}], "d": "x"}'
+    edited = Edit(set={"d": "y"}).apply(json_body(text)).decode()
+    assert edited == '{"a":12345678901234567.89,"b":[1e400,{"c":123456789012345678901}],"d":"y"}'
+
+
+@pytest.mark.parametrize("text", ["[1]", '"a"', "nonsense", '{"a": 1, "a": 2}', '{"a": NaN}', "[" * 100_000])
+def test_a_payload_whose_fields_are_not_known_for_sure_is_not_edited(text: str) -> None:
+    with pytest.raises(InputError):
+        json_body(text)
+
+
+def test_a_payload_that_json_cannot_hold_is_refused() -> None:
+    with pytest.raises(InputError, match="no JSON"):
+        Edit(set={"a": "b"}).apply({"half": "\ud800"})
+
+
+@pytest.mark.parametrize(
+    "given_edit",
+    [{"sett": {}}, {"set": [1]}, {"drop": "a"}, {"cast": {"a": "decimal"}}, {"rename": {"a": 1}}],
+)
+def test_what_is_no_edit_is_a_usage_error(given_edit: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Edit.of(given_edit)
+
+
+names = st.text(min_size=1, max_size=5)
+values = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=5))
+
+
+@given(
+    st.dictionaries(names, values),
+    st.dictionaries(names, values),
+    st.dictionaries(names, names),
+    st.dictionaries(names, st.sampled_from(sorted(CASTS))),
+    st.lists(names).map(tuple),
+)
+@settings(max_examples=examples(50))
+def test_an_edit_is_stored_and_read_back_as_it_was(
+    sets: dict[str, Any],
+    defaults: dict[str, Any],
+    renames: dict[str, str],
+    casts: dict[str, str],
+    drops: tuple[str, ...],
+) -> None:
+    edit = Edit(sets, defaults, renames, casts, drops)
+    body = {"a": "1,5", "b": None}
+    assert Edit.from_text(edit.to_text()).apply(dict(body)) == edit.apply(dict(body))
+    assert edit.is_empty == (edit.to_text() is None)
