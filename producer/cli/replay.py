@@ -212,7 +212,7 @@ def prove(
 ) -> Proof:
     """What would become of the letters that match."""
     edit = resolved(connection, chosen, edit, resources)
-    reached = watermarks.read_all(connection, resources.worker.max_future_skew)
+    reached = watermarks.read_all(connection, resources.worker.max_future_skew).sound
     open_ones = proving.open_ones(chosen)
     return proving.prove(connection, open_ones, edit, resources.contract, resources.worker, reached)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from store import database, timestamps
+from store import database
 from store.database.letters import dead_letters
 from store.database.records import record_tables
 from store.dead_letters.actions import ORDER
@@ -92,7 +92,7 @@ class _Trial:
         source = group[0].letter.source
         judge = self.judge(source)
         message = message_of(group, delivery_of("0" * 32, source, judge.fingerprint))
-        judged = judge_batch(message, judge, watermarks.get(source), timestamps.now())
+        judged = judge_batch(message, judge, watermarks.get(source), database.now(self.connection))
         proof, valid = self.proof, judged.valid
         newer = self._newer(source, list(zip(valid.keys, valid.times, valid.sequences, strict=True)))
         proof.superseded += newer
