@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from store import database, timestamps
+from store.database import dialect
 from store.errors import LockHeld, LockLost
 from store.tables import leases
 
@@ -77,11 +78,15 @@ def test_a_lock_is_taken_over_that_was_taken_before_the_clock_was_set_back(
         leases.renew(connection, "loader", ELSEWHERE, 60)
 
 
-def test_the_clock_of_a_process_decides_no_lease(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_of_a_host_that_is_known_decides_no_lease(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     take(engine, ELSEWHERE)
+    present = timestamps.now()
     for hours in (-2, 2):
-        moment = timestamps.now() + timedelta(hours=hours)
+        moment = present + timedelta(hours=hours)
         monkeypatch.setattr(timestamps, "now", lambda moment=moment: moment)
+        monkeypatch.setattr(dialect, "_host_is_ahead", hours * 3600.0)  # as Redis' clock has told
         with pytest.raises(LockHeld):
             take(engine, "new-host:2:11")
 
