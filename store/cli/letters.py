@@ -52,6 +52,14 @@ Groups = Annotated[
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Only with this reason; may be repeated.")
 ]
+Fields = Annotated[
+    list[str] | None, typer.Option("--field", help="Only with a fault at this field; may be repeated.")
+]
+Rules = Annotated[list[str] | None, typer.Option("--rule", help="Only with a fault of this rule.")]
+Shapes = Annotated[list[str] | None, typer.Option("--shape", help="Only with a value of this shape.")]
+File = Annotated[str | None, typer.Option(help="Only of this file, as the list shows it.")]
+Since = Annotated[str | None, typer.Option(metavar="TS", help="Only seen at this time or later; ISO 8601.")]
+Until = Annotated[str | None, typer.Option(metavar="TS", help="Only seen before this time.")]
 Source = Annotated[str | None, typer.Option(help="Only of this source.")]
 Which = Annotated[Status, typer.Option("--status", help="Letters in this state, or all.")]
 Limit = Annotated[int | None, typer.Option(help="How many.", min=1, show_default="20; all with --json")]
@@ -101,7 +109,13 @@ def letters(
 def list_letters(
     group: Groups = None,
     reason: Reasons = None,
+    field: Fields = None,
+    rule: Rules = None,
+    shape: Shapes = None,
     source: Source = None,
+    file: File = None,
+    since: Since = None,
+    until: Until = None,
     status: Which = Status.OPEN,
     limit: Limit = None,
     as_json: Json = False,
@@ -111,7 +125,19 @@ def list_letters(
     from store.reports import letters as answers
     from store.tables import batches, dead_letters
 
-    which = answers.Filter((), group or [], reason or [], source, status.state)
+    which = answers.Filter(
+        (),
+        group or [],
+        reason or [],
+        source,
+        status.state,
+        field or [],
+        rule or [],
+        shape or [],
+        file,
+        since,
+        until,
+    )
     most = limit if limit or as_json else IN_TABLE
     with reading() as connection:
         found = answers.listed(connection, which, most)
@@ -149,6 +175,36 @@ def actions(
 
 @app.command(
     epilog=examples(
+        "store letters alarm --max-open 1000",
+        "store letters alarm --max-open 1000 --max-age 2h --max-rate 5% --source shop",
+    )
+)
+def alarm(
+    max_open: Annotated[int | None, typer.Option(help="Open letters, at most.", min=0)] = None,
+    max_age: Annotated[str | None, typer.Option(help="Age of the oldest open letter, like 2h.")] = None,
+    max_rate: Annotated[
+        str | None, typer.Option(help="Rejected records of those received in the last 24 hours, like 5%.")
+    ] = None,
+    source: Source = None,
+    as_json: Json = False,
+) -> None:
+    """Check dead letters as a monitoring system does. One line.
+
+    Ends with 0 where all limits hold, 1 from 80% of one on, 2 beyond one.
+    """
+    from store.cli.render import letters as tables
+    from store.reports import alarms
+
+    limits = alarms.Limits.of(max_open, max_age, max_rate)
+    with reading() as connection:
+        found = alarms.alarm(connection, limits, source)
+    show(found, as_json, tables.alarm)
+    if found["level"]:
+        raise typer.Exit(found["level"])
+
+
+@app.command(
+    epilog=examples(
         'store letters discard --group 9c01 --why "test orders"',
         'store letters discard --reason stale --source shop --why "older than the shop" --by ann',
     )
@@ -158,13 +214,19 @@ def discard(
     id: Ids = None,
     group: Groups = None,
     reason: Reasons = None,
+    field: Fields = None,
+    rule: Rules = None,
+    shape: Shapes = None,
     source: Source = None,
+    file: File = None,
+    since: Since = None,
+    until: Until = None,
     every: All = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
     """Close open or parked letters that nobody wants. They stay in the table; `undo` opens them again."""
-    _act("discard", _chosen(id, group, reason, source, every), why, by, as_json)
+    _act("discard", _chosen(locals(), every), why, by, as_json)
 
 
 @app.command(epilog=examples('store letters park --reason late --why "until the supplier answers"'))
@@ -173,13 +235,19 @@ def park(
     id: Ids = None,
     group: Groups = None,
     reason: Reasons = None,
+    field: Fields = None,
+    rule: Rules = None,
+    shape: Shapes = None,
     source: Source = None,
+    file: File = None,
+    since: Since = None,
+    until: Until = None,
     every: All = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
     """Take open letters off the Redis DLQ until somebody unparks them. A replay leaves them alone."""
-    _act("park", _chosen(id, group, reason, source, every), why, by, as_json)
+    _act("park", _chosen(locals(), every), why, by, as_json)
 
 
 @app.command(epilog=examples("store letters unpark --source shop"))
@@ -187,14 +255,20 @@ def unpark(
     id: Ids = None,
     group: Groups = None,
     reason: Reasons = None,
+    field: Fields = None,
+    rule: Rules = None,
+    shape: Shapes = None,
     source: Source = None,
+    file: File = None,
+    since: Since = None,
+    until: Until = None,
     every: All = False,
     why: MayWhy = "",
     by: By = None,
     as_json: Json = False,
 ) -> None:
     """Open parked letters again."""
-    _act("unpark", _chosen(id, group, reason, source, every), why, by, as_json, needs_why=False)
+    _act("unpark", _chosen(locals(), every), why, by, as_json, needs_why=False)
 
 
 @app.command(epilog=examples("store letters undo 7", 'store letters undo 7 --why "wrong group"'))
@@ -220,20 +294,30 @@ def undo(
     show(answers.action_report(done, outcomes) if done else {"letters": 0}, as_json, tables.acted)
 
 
-def _chosen(
-    ids: list[str] | None,
-    groups: list[str] | None,
-    reasons: list[str] | None,
-    source: str | None,
-    every: bool,
-) -> Filter:
-    """Raises UsageError where nothing chooses the letters, or `--all` stands beside what does."""
+def _chosen(given: dict[str, Any], every: bool) -> Filter:
+    """The letters that the options of a command choose.
+
+    Raises UsageError where nothing chooses them, or `--all` stands beside what does.
+    """
     from store.reports.letters import Filter
 
-    which = Filter(ids or [], groups or [], reasons or [], source)
+    lists = {name: given[name] or [] for name in ("id", "group", "reason", "field", "rule", "shape")}
+    which = Filter(
+        lists["id"],
+        lists["group"],
+        lists["reason"],
+        given["source"],
+        None,
+        lists["field"],
+        lists["rule"],
+        lists["shape"],
+        given["file"],
+        given["since"],
+        given["until"],
+    )
     if which.is_empty != every:
         raise UsageError(
-            "choose letters with --group, --id, --reason or --source; --all alone takes every letter"
+            "choose letters with options such as --group, --id, --reason or --source; --all alone takes every letter"
         )
     return which
 

@@ -124,7 +124,7 @@ dead_letters = Table(
     CheckConstraint("(status = 'replaying') = (action_seq IS NOT NULL)", name="dead_letters_action"),
     CheckConstraint("encoding IN ('utf-8', 'base64')", name="dead_letters_encoding"),
     CheckConstraint("format IN ('json', 'csv')", name="dead_letters_format"),
-    Index("dead_letters_by_status", "status", "source", "reason"),
+    Index("dead_letters_by_age", "status", "first_seen_at", "id"),
     Index("dead_letters_by_group", "group_id", "status"),
     # The outbox: what the Redis DLQ is to get, and what it is to lose.
     *(

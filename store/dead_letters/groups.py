@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
 from store import database, hashing
 from store.database.letters import OPEN, STATES, letter_groups
@@ -122,6 +122,41 @@ def select_groups(
     order = _table.last_seen_at.desc() if newest_first else number.desc()
     statement = select(letter_groups).where(*matching).order_by(order, _table.id).limit(limit)
     return [_group(row) for row in connection.execute(statement).mappings()]
+
+
+def ids_with(
+    connection: Connection, fields: Sequence[str] = (), rules: Sequence[str] = (), shapes: Sequence[str] = ()
+) -> list[str]:
+    """Ids of groups one of whose faults has one of these fields, rules and shapes each, where any are given."""
+    found = []
+    for id, faults in connection.execute(select(_table.id, _table.faults)):
+        for fault in orjson.loads(faults):
+            wanted = ((fields, fault["field"]), (rules, fault["rule"]), (shapes, fault["shape"]))
+            if all(not given or value in given for given, value in wanted):
+                found.append(id)
+                break
+    return found
+
+
+def count_open(connection: Connection) -> int:
+    """How many letters are open."""
+    return int(connection.execute(select(func.coalesce(func.sum(_table.open), 0))).scalar_one())
+
+
+def open_by_reason(connection: Connection) -> dict[str, int]:
+    """reason -> open letters, the most first."""
+    return _open_by(connection, _table.reason)
+
+
+def open_by_source(connection: Connection) -> dict[str, int]:
+    """source -> open letters."""
+    return _open_by(connection, _table.source)
+
+
+def _open_by(connection: Connection, column: ColumnElement[str]) -> dict[str, int]:
+    number = func.sum(_table.open)
+    statement = select(column, number).where(_table.open > 0).group_by(column)
+    return {name: int(n) for name, n in connection.execute(statement.order_by(number.desc(), column))}
 
 
 def ids_that_begin(connection: Connection, prefix: str, limit: int = 10) -> list[str]:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from store import database, timestamps
 from store.database.letters import STATES
+from store.database.letters import dead_letters as letters_table
 from store.database.records import record_tables
 from store.dead_letters import actions, groups, states
 from store.dead_letters.actions import Action
@@ -30,15 +31,21 @@ class Filter:
     reasons: Sequence[str] = ()
     source: str | None = None
     status: str | None = None
+    fields: Sequence[str] = ()
+    rules: Sequence[str] = ()
+    shapes: Sequence[str] = ()
+    file: str | None = None
+    since: str | None = None  # seen then or later
+    until: str | None = None  # seen before
 
     @property
     def is_empty(self) -> bool:
         """Whether every letter matches."""
-        return not (self.ids or self.groups or self.reasons or self.source)
+        return not self.to_json()
 
     def conditions(self, connection: Connection) -> list[ColumnElement[bool]]:
-        """In SQL. Raises UsageError for an id that no letter or group has, or several have."""
-        return dead_letters.conditions(
+        """In SQL. Raises UsageError for an id that no letter or group has, or several have; and for no time."""
+        matching = dead_letters.conditions(
             connection,
             status=self.status,
             ids=[letter_id(connection, each) for each in self.ids],
@@ -46,11 +53,31 @@ class Filter:
             reasons=self.reasons,
             source=self.source,
         )
+        if self.fields or self.rules or self.shapes:
+            faulty = groups.ids_with(connection, self.fields, self.rules, self.shapes)
+            matching.append(database.member_of(connection, letters_table.c.group_id, faulty))
+        if self.file:
+            matching.append(letters_table.c.file == self.file)
+        if self.since:
+            matching.append(letters_table.c.last_seen_at >= _moment("--since", self.since))
+        if self.until:
+            matching.append(letters_table.c.last_seen_at < _moment("--until", self.until))
+        return matching
 
     def to_json(self) -> dict[str, Any]:
         """For an action."""
-        named = {"ids": list(self.ids), "groups": list(self.groups), "reasons": list(self.reasons)}
-        return {name: value for name, value in (named | {"source": self.source}).items() if value}
+        given = {name: value for name, value in asdict(self).items() if name != "status" and value}
+        return {name: value if isinstance(value, str) else list(value) for name, value in given.items()}
+
+
+def _moment(option: str, text: str) -> str:
+    """A time as it is stored. Raises UsageError."""
+    try:
+        return timestamps.to_text(timestamps.from_iso(text))
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text!r} is not an ISO 8601 time: write it like 2025-01-15T12:00:00Z"
+        ) from error
 
 
 def letter_id(connection: Connection, prefix: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from store.checks import conservation
-from store.tables import dead_letters, lineage, load_runs, staging, target, watermarks
+from store.dead_letters import groups
+from store.tables import lineage, load_runs, staging, target, watermarks
 
 
 def report(connection: Connection, idle_after: timedelta | None = None) -> dict[str, Any]:
@@ -38,12 +39,12 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
         "pending": staging.count(connection),
         "target_rows": target.count(connection),
         "deleted_rows": target.count_deleted(connection),
-        "dead_letters": dead_letters.count_open(connection),
+        "dead_letters": groups.count_open(connection),
         "replayed": steps["replay"],
         "lineage_entries": sum(steps.values()),
         "watermark": watermarks.pipeline(stored, watermarks.idle_sources(connection, idle_after)),
         "watermarks": stored,
-        "reasons": dead_letters.counts_by_reason(connection),
+        "reasons": groups.open_by_reason(connection),
         "by_source": by_source(connection),
         "dedupe": {
             "hits": hits,
@@ -55,7 +56,7 @@ def report(connection: Connection, idle_after: timedelta | None = None) -> dict[
 
 def by_source(connection: Connection) -> dict[str, dict[str, Any]]:
     """source -> its counters, rows in the target, open dead letters and watermark."""
-    rows, letters = target.counts_by_source(connection), dead_letters.counts_by_source(connection)
+    rows, letters = target.counts_by_source(connection), groups.open_by_source(connection)
     stored = watermarks.stored(connection)
     return {
         source: {

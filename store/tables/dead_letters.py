@@ -195,22 +195,9 @@ def open_ids(connection: Connection) -> set[str]:
     return set(connection.execute(select(dead_letters.c.id).where(dead_letters.c.status == "open")).scalars())
 
 
-def count_open(connection: Connection) -> int:
-    """How many letters are open."""
-    statement = select(func.count()).select_from(dead_letters).where(dead_letters.c.status == "open")
-    return connection.execute(statement).scalar_one()
-
-
-def counts_by_reason(connection: Connection) -> dict[str, int]:
-    """reason -> open letters."""
-    statement = select(dead_letters.c.reason, func.count()).where(dead_letters.c.status == "open")
-    rows = connection.execute(statement.group_by(dead_letters.c.reason).order_by(func.count().desc()))
-    return {reason: number for reason, number in rows}
-
-
-def counts_by_source(connection: Connection) -> dict[str, int]:
-    """source -> open letters."""
-    statement = select(dead_letters.c.source, func.count()).where(dead_letters.c.status == "open")
-    return {
-        source: number for source, number in connection.execute(statement.group_by(dead_letters.c.source))
-    }
+def oldest_open(connection: Connection, source: str | None = None) -> str | None:
+    """When the open letter that has waited longest was first seen; None where none is open."""
+    first = select(dead_letters.c.first_seen_at).where(dead_letters.c.status == "open")
+    if source:
+        first = first.where(dead_letters.c.source == source)
+    return connection.execute(first.order_by(dead_letters.c.first_seen_at).limit(1)).scalar()

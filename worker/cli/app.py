@@ -149,8 +149,9 @@ def overview() -> dict[str, Any]:
     """The state of the queue and of the store."""
     from store import database
     from store.database import install
+    from store.dead_letters import groups
     from store.settings import StoreSettings
-    from store.tables import dead_letters, leases, staging
+    from store.tables import leases, staging
     from worker import loader
     from worker.dead_letters import mirror
     from worker.queue import client, lost, quarantine
@@ -174,7 +175,7 @@ def overview() -> dict[str, Any]:
             "loaders": queue.workers(LOADER_QUEUE),
             "loading_now": leases.holder_of(connection, loader.LOCK),
             "staged": staging.count(connection),
-            "dead_letters": dead_letters.count_open(connection),
+            "dead_letters": groups.count_open(connection),
             "dead_letter_queue": mirror.count(redis),
         }
     engine.dispose()

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from store.cli.render.elements import EMPTY, Kind, file_and_lines, second, table
+from store.cli.render.elements import EMPTY, Kind, file_and_lines, second, span, table
 from store.payload import to_bytes
 from store.text import MAX_CELL, printable, shortened
 
@@ -171,6 +171,24 @@ def acted(found: dict[str, Any]) -> list[Any]:
     letters = "1 letter is" if found["letters"] == 1 else f"{found['letters']:,} letters are"
     undo = f"; `store letters undo {found['seq']}` undoes it" if found["verb"] in ("discard", "park") else ""
     return [f"{letters} {DONE[found['verb']]} (action {found['seq']}){undo}."]
+
+
+def alarm(found: dict[str, Any]) -> list[Any]:
+    """One line for a monitoring system."""
+    limits = found["limits"]
+    parts = [_measured(f"{found['open']:,} open", limits["open"], "{:,}")]
+    if found["age_seconds"] is not None:
+        parts.append(
+            _measured(f"the oldest {span(found['age_seconds'])}", limits["age_seconds"], "{:,.0f} s")
+        )
+    if found["rate"] is not None:
+        parts.append(_measured(f"{found['rate']:.1%} rejected in 24 h", limits["rate"], "{:.1%}"))
+    of = f" of source {found['source']}" if found["source"] else ""
+    return [printable(f"{found['status']} dead letters{of}: {', '.join(parts)}")]
+
+
+def _measured(value: str, limit: float | None, form: str) -> str:
+    return value if limit is None else f"{value} (at most {form.format(limit)})"
 
 
 def first_error(letter: dict[str, Any]) -> str:

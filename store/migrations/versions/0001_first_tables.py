@@ -422,7 +422,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("dead_letters_by_group", "dead_letters", ["group_id", "status"], unique=False)
-    op.create_index("dead_letters_by_status", "dead_letters", ["status", "source", "reason"], unique=False)
+    op.create_index("dead_letters_by_age", "dead_letters", ["status", "first_seen_at", "id"], unique=False)
     op.create_index(
         "dead_letters_unpublished",
         "dead_letters",

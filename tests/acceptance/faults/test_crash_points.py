@@ -19,8 +19,9 @@ from sqlalchemy import Engine
 from store import database
 from store.checks import conservation
 from store.crash_points import POINTS
+from store.dead_letters import groups
 from store.settings import StoreSettings
-from store.tables import dead_letters, lineage
+from store.tables import lineage
 from worker.dead_letters import mirror
 
 from ..sandbox import HURRIED, Sandbox, sandbox
@@ -136,7 +137,7 @@ def store_of(site: Sandbox) -> Iterator[Engine]:
 def state(site: Sandbox) -> tuple[str, dict[str, int], int]:
     """What must be as if nobody had died: the digest, the open letters by reason, the replays."""
     with store_of(site) as engine, database.reading(engine) as connection:
-        reasons = dead_letters.counts_by_reason(connection)
+        reasons = groups.open_by_reason(connection)
         return conservation.digest(connection), reasons, lineage.count_by_step(connection)["replay"]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from store import database
-from store.dead_letters import states
+from store.dead_letters import groups, states
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter
 from tests.integration.store.conftest import AT, Bad, Ledger, Record, rejected
@@ -89,7 +89,7 @@ def test_a_resolved_letter_is_no_longer_open(ledger: Ledger) -> None:
     (resolved,) = select(ledger, status="resolved")
     assert (resolved.id, resolved.resolved_at) == (gone.id, AT)
     with database.reading(ledger.engine) as connection:
-        assert dead_letters.count_open(connection) == 1
+        assert groups.count_open(connection) == 1
         assert dead_letters.open_ids(connection).isdisjoint({gone.id})
 
 
@@ -150,8 +150,8 @@ def test_open_letters_are_counted_by_reason_and_by_source(ledger: Ledger) -> Non
     ledger.receive([Bad("5", "late")], source="usgs")
     resolve(ledger, *(letter.id for letter in select(ledger, reasons=["poison"])))
     with database.reading(ledger.engine) as connection:
-        assert dead_letters.counts_by_reason(connection) == {"late": 3, "stale": 1}
-        assert dead_letters.counts_by_source(connection) == {"shop": 3, "usgs": 1}
+        assert groups.open_by_reason(connection) == {"late": 3, "stale": 1}
+        assert groups.open_by_source(connection) == {"shop": 3, "usgs": 1}
 
 
 def test_a_new_letter_is_unpublished_until_the_mirror_has_it(ledger: Ledger) -> None:

@@ -1,0 +1,123 @@
+"""`store letters`: groups, filters that combine, the actions, and the alarm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.integration.store.conftest import Bad, Ledger, Record
+from tests.integration.store.timing.timeline import Command
+
+BEFORE, DAY = "2025-01-14T12:00:00.000000Z", "2025-01-15T12:00:00.000000Z"
+
+
+@pytest.fixture
+def letters(ledger: Ledger) -> Ledger:
+    """Three letters of shop, one of usgs; shop's second file came a day later."""
+    ledger.receive([Record("a", "2025-01-01"), Bad("1", "late"), Bad("2", "late")], file="a.json")
+    ledger.receive([Bad("3", "stale")], file="b.json")
+    ledger.receive([Bad("4", "late")], source="usgs", file="a.json")
+    ledger.tamper("UPDATE dead_letters SET first_seen_at = :before, last_seen_at = :before", before=BEFORE)
+    ledger.tamper("UPDATE dead_letters SET last_seen_at = :day WHERE payload = '3'", day=DAY)
+    return ledger
+
+
+def payloads(store: Command, *arguments: str) -> list[str]:
+    return sorted(each["payload"] for each in store("letters", "list", *arguments, "--json").json)
+
+
+def test_filters_of_letters_combine(letters: Ledger, store: Command) -> None:
+    group = store("letters", "--source", "usgs", "--json").json[0]["id"]
+    assert payloads(store) == ["1", "2", "3", "4"]
+    assert payloads(store, "--source", "shop", "--reason", "late") == ["1", "2"]
+    assert payloads(store, "--group", group[:8]) == ["4"]
+    assert payloads(store, "--rule", "late", "--file", "a.json") == ["1", "2", "4"]
+    assert payloads(store, "--rule", "late", "--rule", "stale", "--source", "shop") == ["1", "2", "3"]
+    assert payloads(store, "--since", "2025-01-15") == ["3"]
+    assert payloads(store, "--until", "2025-01-15", "--source", "shop") == ["1", "2"]
+    assert payloads(store, "--field", "nothing") == payloads(store, "--shape", "d+") == []
+    assert payloads(store, "--status", "parked") == []
+
+
+def test_groups_have_shapes_that_filters_know(ledger: Ledger, store: Command) -> None:
+    ledger.receive([Bad("1"), Bad("2")])
+    faults = [
+        {
+            "reason": "invalid_value",
+            "field": "value",
+            "rule": "float_parsing",
+            "message": "m",
+            "shape": "d+,d+",
+        }
+    ]
+    ledger.tamper("UPDATE letter_groups SET faults = :faults", faults=orjson.dumps(faults).decode())
+    assert "value float_parsing d+,d+" in store("letters").out
+    assert payloads(store, "--field", "value", "--rule", "float_parsing", "--shape", "d+,d+") == ["1", "2"]
+    assert payloads(store, "--field", "value", "--shape", "d+.d+") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["list", "--group", "zz"], "no group of dead letters has such an id"),
+        (["list", "--group", ""], "several ids begin with"),
+        (["list", "--since", "yesterday"], "not an ISO 8601 time"),
+        (["discard", "--reason", "late", "--why", " "], "--why is blank"),
+        (["discard", "--why", "x"], "choose letters with options"),
+        (["discard", "--all", "--reason", "late", "--why", "x"], "choose letters with options"),
+        (["park", "--id", "zz", "--why", "x"], "no dead letter has such an id"),
+        (["undo", "9"], "there is no action 9"),
+        (["alarm"], "give at least one of"),
+        (["alarm", "--max-age", "soon"], "no length of time"),
+        (["alarm", "--max-rate", "120%"], "no share of all records"),
+    ],
+)
+def test_bad_input_is_refused_in_words(
+    letters: Ledger, store: Command, arguments: list[str], says: str
+) -> None:
+    done = store("letters", *arguments)
+    assert (done.code, payloads(store)) == (2, ["1", "2", "3", "4"])
+    assert says in done.err
+
+
+def test_a_discard_is_an_action_that_can_be_undone(letters: Ledger, store: Command) -> None:
+    done = store("letters", "discard", "--rule", "late", "--file", "a.json", "--why", "tests", "--by", "ann")
+    assert "3 letters are discarded (action 1); `store letters undo 1` undoes it." in done.out
+    assert payloads(store) == ["3"]
+    listed = store("letters", "actions", "--json").json
+    assert [(each["verb"], each["why"], each["by"], each["outcomes"]) for each in listed] == [
+        ("discard", "tests", "ann", {"done": 3})
+    ]
+    assert listed[0]["filter"] == {"rules": ["late"], "file": "a.json"}
+    one = store("letters", "list", "--status", "discarded", "--json").json[0]["id"]
+    assert "discard, open -> discarded, action 1 by ann: tests" in store("letters", "show", one).out
+    assert "3 letters are as they were before" in store("letters", "undo", "1").out
+    assert payloads(store) == ["1", "2", "3", "4"]
+    assert "nothing was done" in store("letters", "undo", "1").out
+    assert store("check").code == 0
+
+
+ALARMS: dict[str, tuple[list[str], int, str]] = {
+    "few": (["--max-open", "10"], 0, "OK dead letters: 4 open (at most 10)"),
+    "nearly too many": (["--max-open", "5"], 1, "WARNING dead letters: 4 open"),
+    "too many": (["--max-open", "3"], 2, "CRITICAL dead letters: 4 open (at most 3)"),
+    "of a source": (["--max-open", "3", "--source", "usgs"], 0, "OK dead letters of source usgs: 1 open"),
+    "too old": (["--max-age", "1d"], 2, "CRITICAL"),
+    "too often": (["--max-rate", "50%"], 2, "80.0% rejected in 24 h (at most 50.0%)"),
+    "not too often": (["--max-rate", "1"], 1, "80.0% rejected in 24 h (at most 100.0%)"),
+    "none allowed": (["--max-open", "0", "--source", "nobody"], 0, "OK"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "says"), ALARMS.values(), ids=ALARMS)
+def test_the_alarm_ends_as_monitoring_systems_expect(
+    letters: Ledger, store: Command, arguments: list[str], code: int, says: str
+) -> None:
+    done = store("letters", "alarm", *arguments)
+    assert done.code == code
+    assert says in done.out
+    assert done.out.count("\n") == 1
+    found: dict[str, Any] = store("letters", "alarm", *arguments, "--json").json
+    assert found["level"] == code
