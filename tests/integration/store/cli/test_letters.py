@@ -121,3 +121,19 @@ def test_the_alarm_ends_as_monitoring_systems_expect(
     assert done.out.count("\n") == 1
     found: dict[str, Any] = store("letters", "alarm", *arguments, "--json").json
     assert found["level"] == code
+
+
+def test_an_account_is_a_sum_and_its_exit_code_says_whether_it_holds(letters: Ledger, store: Command) -> None:
+    listed = store("account")
+    assert (listed.code, listed.out.count("yes")) == (0, 3)
+    one = store("account", "--delivery", "1")
+    assert one.code == 0
+    assert "           3  records received" in one.out
+    assert "           2    dead letters, open" in one.out
+    assert "           1    staged, not loaded yet" in one.out
+    assert "It adds up." in one.out
+    letters.tamper("DELETE FROM staging")
+    broken = store("account", "--delivery", "1")
+    assert (broken.code, "It does NOT add up" in broken.out) == (1, True)
+    assert store("account", "a.json", "--json").json[0]["file"] == "a.json"
+    assert store("account", "a.json", "--delivery", "1").code == 2

@@ -17,8 +17,8 @@ RENDER = Path(elements.__file__).parent
 LONG = "a-supplier-with-a-name-of-sixty-characters-{}-of-the-northern-region"
 COMMANDS = (
     "report", "batches", "runs", "lineage --by-step", "letters", "letters list", "letters park --all --why because",
-    "letters actions", "conflicts", "watermark", "watermark history", "freshness", "lateness", "reconcile --keep",
-    "reconcile --history",
+    "letters actions", "account", "conflicts", "watermark", "watermark history", "freshness", "lateness",
+    "reconcile --keep", "reconcile --history",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def tables(ledger: Ledger, store: Command, monkeypatch: pytest.MonkeyPatch) -> d
         lambda *things: found.update({each.title: each for each in things if isinstance(each, Listing)}),
     )
     for command in COMMANDS:
-        assert store(*command.split()).code == 0
+        assert store(*command.split()).code == (1 if command == "account" else 0)  # the counts are made up
     return found
 
 
