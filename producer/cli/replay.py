@@ -224,8 +224,15 @@ def send_action(action: Action, resources: Resources, *, wait: bool, as_json: bo
     settings = resources.settings
     cut = Cut(settings.batch_records, settings.batch_bytes)
     sending = Sending(resources.engine, action, resources.contract, resources.worker, cut, [])
-    with Bar("replaying", action.letters, unit="letters") as bar:
-        total = Sent.total(_by_delivery(sending, resources, bar))
+    try:
+        with Bar("replaying", action.letters, unit="letters") as bar:
+            total = Sent.total(_by_delivery(sending, resources, bar))
+    except BaseException:
+        warn(
+            f"action {action.seq} is not sent to its end: `producer replay --resume {action.seq}` sends the rest, "
+            f"--stop {action.seq} opens its letters again"
+        )
+        raise
     for letter, why in sending.refused[:20]:
         warn(f"letter {letter.id[:12]} ({letter.reason}) cannot be replayed: {why}")
     if len(sending.refused) > 20:

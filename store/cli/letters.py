@@ -87,15 +87,22 @@ def letters(
     """
     if context.invoked_subcommand:
         return
+    from store.cli.render import elements
     from store.cli.render import letters as tables
+    from store.dead_letters import groups as counted
     from store.reports import letters as answers
     from store.tables import batches
 
     most = limit if limit or as_json else IN_TABLE
     with reading() as connection:
         found = answers.grouped(connection, status.state, reason or [], source, most, newest_first=newest)
+        replaying = counted.count_replaying(connection)
         is_empty = batches.count(connection) == 0
-    show(found, as_json, lambda found: tables.groups(found, status.value, is_empty=is_empty, limit=most))
+    show(
+        found,
+        as_json,
+        lambda found: [elements.EMPTY] if is_empty else tables.groups(found, status.value, most, replaying),
+    )
 
 
 @app.command(

@@ -143,6 +143,11 @@ def count_open(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(_table.open), 0))).scalar_one())
 
 
+def count_replaying(connection: Connection) -> int:
+    """How many letters are being sent back by an action."""
+    return int(connection.execute(select(func.coalesce(func.sum(_table.replaying), 0))).scalar_one())
+
+
 def open_by_reason(connection: Connection) -> dict[str, int]:
     """reason -> open letters, the most first."""
     return _open_by(connection, _table.reason)

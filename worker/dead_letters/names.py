@@ -77,4 +77,4 @@ class Names:
         meant = (
             f"; did you mean {near[0]}?" if near else f"; they have {', '.join(sorted(self.present)[:12])}"
         )
-        return f"{meant} A new field is named {RAW}{name}"
+        return f"{meant} (a new field is named {RAW}{name})"

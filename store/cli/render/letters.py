@@ -21,13 +21,17 @@ DONE = {
 }
 
 
-def groups(found: list[dict[str, Any]], status: str, *, is_empty: bool, limit: int | None) -> list[Any]:
+def groups(found: list[dict[str, Any]], status: str, limit: int | None, replaying: int) -> list[Any]:
     """Groups of dead letters, a row each."""
-    if is_empty:
-        return [EMPTY]
+    sent_back = [
+        f"{replaying:,} being replayed: `store letters actions`, and `producer replay --resume` after an interruption."
+    ]
     if not found:
         which = "" if status == "all" else status + " "
-        return [f"No {which}dead letters that match: `store report` counts them."]
+        return [
+            f"No {which}dead letters that match: `store report` counts them.",
+            *sent_back[: bool(replaying)],
+        ]
     columns: dict[str, Kind] = {"group": "fixed", "letters": "number", "source": "text", "reason": "text",
                                 "field, rule, shape": "text", "began with": "text", "last seen": "fixed"}  # fmt: skip
     rows = (
