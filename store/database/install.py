@@ -95,7 +95,9 @@ def migrate(engine: Engine) -> None:
             ) from error
         if database.is_sqlite(connection):
             driver = connection.connection.driver_connection
-            generation.begin(driver)
+            # Of several that make a database at once, the others come when it is made.
+            if not driver.execute("PRAGMA user_version").fetchone()[0]:
+                generation.begin(driver)
     if database.sqlite_file(engine.url):
         with database.connected(engine) as connection:
             driver = connection.connection.driver_connection

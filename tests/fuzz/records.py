@@ -30,7 +30,9 @@ from worker.queue.serializer import JsonSerializer
 from worker.settings import SourceSettings, WorkerSettings
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
-BATCH: Any = SimpleNamespace(delivery_seq=1, first_record=0, processed_at="2025-06-01T00:00:00.000000Z")
+BATCH: Any = SimpleNamespace(
+    fingerprint="f", delivery_seq=1, first_record=0, processed_at="2025-06-01T00:00:00.000000Z"
+)
 DELIVERY = Delivery("ab" * 16, "file", "fuzz", "-", "0" * 32, "f")
 
 

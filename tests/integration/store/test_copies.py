@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from store import database
-from store.database import copies, generation
+from store.database import copies, generation, install
 from store.errors import ForeignDatabase, NotTrusted, StoreUnavailable, UsageError
 from store.settings import StoreSettings
 from worker.queue import same_store
@@ -50,6 +50,15 @@ def generation_of(file: Path) -> int:
 def loaded(plant: Plant) -> Plant:
     plant.run(ONE)
     return plant
+
+
+def test_a_process_that_comes_to_a_database_that_another_has_just_made_gives_it_no_other_generation(
+    loaded: Plant,
+) -> None:
+    before = generation_of(loaded.database)
+    install.migrate(loaded.engine)  # it looked before there were tables
+    assert generation_of(loaded.database) == before
+    loaded.run(TWO)
 
 
 # --- backup ---
