@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store.database import schema
+from store.database import letters
 from tests.mutants.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def test_every_table_and_view_is_listed_and_every_listed_one_is_there() -> None:
     listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     by_contract = {"staging", "target"}
     views = {"golden", "current"} | {"lineage", "record_lineage"}
-    assert sorted(listed) == sorted({*schema.metadata.tables, *by_contract, *views})
+    assert sorted(listed) == sorted({*letters.metadata.tables, *by_contract, *views})
 
 
 def test_every_mutant_finds_what_it_changes_once() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, MetaData, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from store import database
-from store.database import install, records, schema
+from store.database import install, letters, records, schema
 from store.database.records import ContractColumn
 from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> None:
     engine = install.prepare(settings)
     declared = MetaData()
-    for table in (*schema.metadata.tables.values(), *vars(records.record_tables()).values()):
+    for table in (*letters.metadata.tables.values(), *vars(records.record_tables()).values()):
         if not isinstance(table, tuple):
             table.to_metadata(declared)
     with database.reading(engine) as connection:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from store import database
-from store.database import install, records, schema
+from store.database import install, letters, records, schema
 from store.errors import ForeignDatabase
 from store.lineage.trace import VIEW
 from store.settings import StoreSettings
@@ -27,7 +27,7 @@ DIALECTS: dict[str, Dialect] = {"sqlite": sqlite.dialect(), "postgresql": postgr
 def declared() -> list[Table]:
     """Every table of the code, without the contract's columns."""
     tables = records.record_tables()
-    return [*schema.metadata.sorted_tables, tables.staging, tables.target]
+    return [*letters.metadata.sorted_tables, tables.staging, tables.target]
 
 
 def statement(sql: str) -> tuple[str, ...]:
