@@ -70,6 +70,13 @@ class Action:
     finished_at: str | None
 
 
+class Registration(NamedTuple):
+    """The batch that a letter is sent back in."""
+
+    batch: str | None  # None: none yet, or it was lost
+    is_held: bool  # whether the action still sends the letter back
+
+
 class Order(NamedTuple):
     """What is asked for."""
 
@@ -254,15 +261,15 @@ def register(connection: Connection, action: int, batch: str, letters: Sequence[
     )
 
 
-def batches_of(connection: Connection, action: int, letters: Sequence[str]) -> dict[str, str | None]:
-    """letter -> the batch that was registered for it, of those that the action still sends back."""
-    chosen = database.member_of(connection, dead_letters.c.id, letters)
+def registrations(connection: Connection, action: int, letters: Sequence[str]) -> dict[str, Registration]:
+    """letter -> the batch that was registered for it last, of those that were ever in the action."""
+    chosen = database.member_of(connection, _mine.letter_id, letters)
     rows = connection.execute(
-        select(dead_letters.c.id, _mine.batch_id)
-        .join(action_letters, _mine.letter_id == dead_letters.c.id)
-        .where(chosen, dead_letters.c.action_seq == action, _mine.action_seq == action)
+        select(_mine.letter_id, _mine.batch_id, _letter.action_seq)
+        .join(dead_letters, _letter.id == _mine.letter_id)
+        .where(chosen, _mine.action_seq == action)
     )
-    return {id: batch for id, batch in rows}
+    return {id: Registration(batch, holder == action) for id, batch, holder in rows}
 
 
 def give_back(connection: Connection, action: int, letters: Sequence[str], outcome: str) -> int:

@@ -15,7 +15,11 @@ from producer.cli.command import Resources
 from producer.settings import ProducerSettings
 from store import database
 from store.dead_letters import states
+from store.dead_letters.edits import Edit
+from worker.batch import claims, poison
 from worker.contract import load_contract
+from worker.queue.identity import halves
+from worker.queue.quarantine import SET_ASIDE_KEY
 from worker.queue.send import Sent
 
 from .plant import Plant, ndjson, row
@@ -195,3 +199,29 @@ def test_a_replay_of_a_file_with_its_own_notation_reads_what_is_not_edited_in_th
     plant.work()
     plant.load()
     assert [each["value"] for each in plant.rows()] == [1234.0]
+
+
+def test_a_replay_that_was_cut_before_a_crash_is_no_forgery_when_its_parts_are_done(plant: Plant) -> None:
+    plant.run(ndjson(row("a", value="x"), row("b", value="x")))
+    sending = plant.action(Edit(set={"value": 4}))
+    assert sending is not None
+    [whole] = sending.messages()
+    parts = halves(whole)
+    claims.register_parts(plant.engine, parts)
+    plant.send_messages(parts)
+    plant.work()  # and the worker that cut it was killed before it noted that
+    assert set(statuses(plant).values()) == {"resolved"}
+    for _ in range(poison.TOLERATED):
+        poison.begin(plant.redis, whole)
+    plant.send_messages([whole])
+    plant.work()
+    assert plant.redis.llen(SET_ASIDE_KEY) == 0
+    assert sorted(each["kind"] for each in plant.rows("batches", "seq")) == [
+        "file",
+        "replay",
+        "replay",
+        "split",
+    ]
+    plant.load()
+    assert len(plant.rows()) == 2
+    assert plant.violations() == []

@@ -257,7 +257,11 @@ MUTANTS = (
     ),
     mutant(
         "letters: a batch of a replay need not be registered",
-        ("worker/batch/claims.py", "if not _is_registered(message,", "if False and (message,"),
+        (
+            "worker/batch/claims.py",
+            "if not (_is_registered(message, held) or",
+            "if False and (_is_registered(message, held) or",
+        ),
     ),
     mutant(
         "letters: the edited payload of a replay is not kept",

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from store import database
 from store.dead_letters import actions
+from store.dead_letters.actions import Registration
 from store.errors import ForgedMessage
 from store.tables import dead_letters, deliveries
 from store.tables.dead_letters import DeadLetter
@@ -44,7 +45,9 @@ def _objection(connection: Connection, message: Message) -> str | None:
         return "its action or delivery was never begun here"
     if len(set(ids)) != len(ids):
         return "it names a letter twice"
-    if not _is_registered(message, actions.batches_of(connection, action, ids)):
+    known = actions.registrations(connection, action, ids)
+    held = {id: each for id, each in known.items() if each.is_held}
+    if not (_is_registered(message, held) or _was_cut(message, known)):
         return f"its letters are not, or not any more, in this batch of action {action}"
     return _objection_to_letters(connection, message)
 
@@ -63,11 +66,17 @@ def _objection_to_letters(connection: Connection, message: Message) -> str | Non
     return None
 
 
-def _is_registered(message: Message, batches: dict[str, str | None]) -> bool:
-    """Whether the action sends the letters in this batch, or in the parts that this batch was cut into."""
-    if all(batches.get(letter.id) == message.id for letter in message.letters):
-        return True
-    return len(message.letters) > 1 and all(_is_registered(part, batches) for part in halves(message))
+def _is_registered(message: Message, known: dict[str, Registration]) -> bool:
+    """Whether this is the batch that was registered for each of its letters."""
+    ids = [letter.id for letter in message.letters]
+    return all(id in known and known[id].batch == message.id for id in ids)
+
+
+def _was_cut(message: Message, known: dict[str, Registration]) -> bool:
+    """Whether its letters are sent in parts of this batch, which may be done while the note of the cut is missing."""
+    return len(message.letters) > 1 and all(
+        _is_registered(part, known) or _was_cut(part, known) for part in halves(message)
+    )
 
 
 def register_parts(engine: Engine, parts: Sequence[Message]) -> None:

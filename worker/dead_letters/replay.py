@@ -160,14 +160,15 @@ class Sending:
             delivery = delivery_of(self.action.token, source, fingerprint)
             with database.transaction(self.engine) as connection:
                 ids = [each.letter.id for each in chosen]
-                held = actions.batches_of(connection, self.action.seq, ids)
+                known = actions.registrations(connection, self.action.seq, ids)
+                held = [id for id, each in known.items() if each.is_held]
                 # The action may be stopped meanwhile.
                 group = [each for each in chosen if each.letter.id in held]
                 if not group:
                     continue
                 message = message_of(group, delivery)
                 deliveries.begin(connection, delivery)
-                actions.register(connection, self.action.seq, message.id, list(held))
+                actions.register(connection, self.action.seq, message.id, held)
             yield message
 
     def _ready(self) -> Iterator[Replayable]:
