@@ -27,8 +27,9 @@ from worker import modules
 from worker.contract import Contract, forget, load_contract
 from worker.judge import stages
 from worker.judge.records import Records
-from worker.queue import client, server_clock
+from worker.queue import client
 from worker.queue.rq_jobs import SluiceJob
+from worker.queue.server import clock
 from worker.settings import SourceSettings, WorkerSettings
 
 log = logging.getLogger("sluice.jobs")
@@ -201,7 +202,7 @@ class Workplace:
         """The job's own connection; outside a job, a new one. From here on, this process goes by Redis' clock."""
         job = get_current_job()
         redis = job.connection if job else client.connect(self.worker, self.store.home)
-        server_clock.follow(redis)
+        clock.follow(redis)
         return redis
 
 

@@ -76,7 +76,7 @@ FILES = (
     mutant(
         "letters: bytes that did not decode are read as UTF-8 in a replay",
         (
-            "worker/judge/undecoded.py",
+            "worker/judge/parse.py",
             "Opaque(letter.raw, letter.size, None) if is_undecoded(letter) else ",
             "",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from store.database import letters
 from tests.mutants.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
+CODE = ("producer", "worker", "store", "tests", "benchmarks")
+MAX_LINES, MAX_FILES = 350, 15
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
 
 
@@ -25,6 +28,19 @@ def test_every_file_of_a_room_is_listed_and_every_listed_one_is_there(room: str)
     files = [path.relative_to(ROOT / room) for path in (ROOT / room).rglob("*.py")]
     there = [str(path) for path in files if path.name != "__init__.py" and "migrations" not in path.parts]
     assert sorted(listed) == sorted(there)
+
+
+def test_no_file_and_no_folder_is_too_large_to_see_whole() -> None:
+    files = [
+        path
+        for room in CODE
+        for path in (ROOT / room).rglob("*.py")
+        if not {"migrations", "__pycache__"} & set(path.parts)
+    ]
+    assert len(files) > 300  # the search finds them
+    assert {str(path) for path in files if len(path.read_text().splitlines()) > MAX_LINES} == set()
+    folders = Counter(path.parent for path in files)
+    assert {str(folder): number for folder, number in folders.items() if number > MAX_FILES} == {}
 
 
 def test_every_table_and_view_is_listed_and_every_listed_one_is_there() -> None:

@@ -19,7 +19,7 @@ from store.errors import ForgedMessage
 from store.tables import dead_letters, deliveries
 from store.tables.dead_letters import DeadLetter
 from worker.batch.rejections import csv_header
-from worker.judge.undecoded import record_of
+from worker.judge.parse import record_of
 from worker.queue.identity import halves
 from worker.queue.message import Message, RawRecord
 

@@ -24,8 +24,7 @@ from store.tables.dead_letters import DeadLetter
 from store.tables.deliveries import Delivery
 from worker.contract import Contract
 from worker.judge.faults import Rejection
-from worker.judge.parse import parse_csv
-from worker.judge.undecoded import is_undecoded, record_of
+from worker.judge.parse import is_undecoded, parse_csv, record_of
 from worker.queue.client import Broker
 from worker.queue.identity import identified
 from worker.queue.message import Letter, Message, RawRecord

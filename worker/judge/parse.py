@@ -18,8 +18,10 @@ from typing import Any, NoReturn
 import orjson
 
 from store.csv_reader import Dialect, fitting
+from store.tables.dead_letters import DeadLetter
 from store.text import storable_name
 from worker.judge.faults import Fault, Rejection, invalid
+from worker.queue.message import Opaque, RawRecord, raw_record
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64
@@ -27,6 +29,7 @@ TOO_DEEP = Fault("too_deep", None, f"nested more than {MAX_DEPTH} deep")
 BLANKS = " \t\n\r\v\f"  # around a number or a time in text
 # Python reads more as numbers: 1_000, the digits of other scripts, inf.
 NUMBER_CHARACTERS = "0123456789+-.eE" + BLANKS
+UNDECODABLE = "undecodable"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -246,3 +249,20 @@ def bad_text(value: str) -> str | None:
     if not UNSTORABLE.search(value):
         return None
     return "contains a NUL character" if "\0" in value else "contains a lone surrogate"
+
+
+def is_undecoded(letter: DeadLetter) -> bool:
+    """Whether the payload is bytes of the file, and not the text that was read from them.
+
+    Text is base64 only for a NUL in it.
+    """
+    if letter.encoding != "base64":
+        return False
+    return (
+        letter.reason == UNDECODABLE or b"\0" not in letter.raw or isinstance(raw_record(letter.raw), Opaque)
+    )
+
+
+def record_of(letter: DeadLetter) -> RawRecord:
+    """The record of a letter, as its file gave it."""
+    return Opaque(letter.raw, letter.size, None) if is_undecoded(letter) else raw_record(letter.raw)

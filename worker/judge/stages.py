@@ -22,10 +22,9 @@ from worker.judge.content import as_bytes, content_of_parsed, content_of_raw, nu
 from worker.judge.faults import Fault, Rejection
 from worker.judge.freshness import Clock
 from worker.judge.notation import Notation
-from worker.judge.parse import AS_FLOATS, Numbers, parse_csv, parse_json
+from worker.judge.parse import AS_FLOATS, UNDECODABLE, Numbers, parse_csv, parse_json
 from worker.judge.records import Accepted, Records
 from worker.judge.tombstones import Tombstones
-from worker.judge.undecoded import UNDECODABLE
 from worker.judge.validate import Validator
 from worker.queue.message import Message, Opaque, RawRecord
 from worker.settings import SourceSettings

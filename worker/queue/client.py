@@ -33,7 +33,7 @@ from worker.queue.outage import make_patient, state_of, wait_until_ready
 from worker.queue.quarantine import is_worker_key
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue, Terms
 from worker.queue.server import private_server
-from worker.queue.server_clock import server_time
+from worker.queue.server.clock import server_time
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("sluice.queue")

@@ -29,7 +29,7 @@ from worker.queue.names import ALLOWED, LOAD_STAGED, LOADER_QUEUE, PROCESS_BATCH
 from worker.queue.packing import pack, unpack
 from worker.queue.quarantine import ForbiddenFunction, NotAJob, is_job_id, set_aside
 from worker.queue.serializer import JsonSerializer
-from worker.queue.server_clock import server_time
+from worker.queue.server.clock import server_time
 
 DONE = "processed"  # in place of the records of a batch that was processed; its id
 

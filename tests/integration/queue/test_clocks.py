@@ -20,7 +20,7 @@ from rq.job import Job
 from store import database, timestamps
 from worker.queue.rq_jobs import SluiceJob
 from worker.queue.serializer import JsonSerializer
-from worker.queue.server_clock import server_time
+from worker.queue.server.clock import server_time
 from worker.queue.upkeep.maintenance import LOCK_KEY, enqueue_due, maintain, recover_abandoned, recover_popped
 from worker.workplace import workplace
 

@@ -30,7 +30,7 @@ from worker.queue import lost
 from worker.queue.quarantine import is_job_id, is_worker_key, set_aside, set_member_aside
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
-from worker.queue.server_clock import server_time
+from worker.queue.server.clock import server_time
 
 LOCK_KEY = "sluice:maintenance:"
 LOCK_SECONDS = 10

@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.main import get_command
 
-from .commands import BIN, DEADLINE_SECONDS
-from .sandbox import APPS, SAMPLE, Sandbox, sandbox
+from ..commands import BIN, DEADLINE_SECONDS
+from ..sandbox import APPS, SAMPLE, Sandbox, sandbox
 
 ESCAPE = "\x1b"
 

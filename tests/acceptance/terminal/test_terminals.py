@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-from .commands import OWN_TERMINALS
-from .sandbox import SAMPLE, Sandbox, sandbox
-from .servers import redis_server
+from ..commands import OWN_TERMINALS
+from ..sandbox import SAMPLE, Sandbox, sandbox
+from ..servers import redis_server
 
 MANY = 300
 RECORDS = "".join(

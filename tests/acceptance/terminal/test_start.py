@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .sandbox import SAMPLE, Sandbox
+from ..sandbox import SAMPLE, Sandbox
 
 # Runs commands one after another; after each, prints which of these modules are imported, behind what it prints itself.
 COMMANDS = """

@@ -26,7 +26,7 @@ from .private_homes import (
     until,
 )
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 START = (
     "import sys; from pathlib import Path; from worker.queue.server.private_server import ensure_running; "
 )

@@ -15,7 +15,7 @@ from store.errors import ForeignDatabase, NotTrusted, StoreUnavailable, UsageErr
 from store.settings import StoreSettings
 from worker.queue import same_store
 
-from ..plant import Plant, ndjson, row
+from ...plant import Plant, ndjson, row
 
 ONE, TWO = ndjson(row("a"), row("b", value="x")), ndjson(row("c"), row("d", value="x"))
 

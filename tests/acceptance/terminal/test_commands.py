@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from .commands import BIN
-from .sandbox import APPS, SAMPLE, Sandbox
+from ..commands import BIN
+from ..sandbox import APPS, SAMPLE, Sandbox
 
 COMMANDS = ("producer", "worker", "store")
 GROUPS = (*((name,) for name in COMMANDS), ("worker", "flags"), ("worker", "sources"), ("store", "watermark"))

@@ -22,7 +22,7 @@ from store.settings import StoreSettings
 
 from .opening import prepare, url
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_migrations_make_what_the_schema_says(settings: StoreSettings) -> None:
