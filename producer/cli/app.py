@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from store.cli.choosing import choosing
 from store.cli.command import Json, examples, program, run
+from store.dead_letters.filters import Filter
 from store.errors import UsageError
 
 app = program("producer", "Send records from files to the queue, and dead letters back to it.")
@@ -105,15 +107,9 @@ def enqueue(
         "producer replay --resume 7",
     )
 )
+@choosing()
 def replay(
-    id: Annotated[
-        list[str] | None, typer.Option(help="Only this letter: its id, or a beginning that no other id has.")
-    ] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(help="Only letters of this group: see `store letters`.")
-    ] = None,
-    reason: Annotated[list[str] | None, typer.Option(help="Only letters with this reason.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only letters of this source.")] = None,
+    which: Filter,
     set: Annotated[
         list[str] | None, typer.Option(help="FIELD=VALUE: change a field first (VALUE is JSON or text).")
     ] = None,
@@ -152,11 +148,10 @@ def replay(
     """
     from producer.cli import replay as replaying
     from store.dead_letters.edits import Edit
-    from store.reports.letters import Filter
 
-    chosen = [id, group, reason, source, set, default, rename, cast, drop, edit, payload]
     if resume is not None or stop is not None:
-        if any(chosen) or dry_run or (resume is not None and stop is not None):
+        edits = [set, default, rename, cast, drop, edit, payload]
+        if not which.is_empty or any(edits) or dry_run or (resume is not None and stop is not None):
             raise UsageError("--resume and --stop take the letters of an action: give nothing else")
         if resume is not None:
             replaying.resume(resume, wait=wait, as_json=as_json)
@@ -171,7 +166,6 @@ def replay(
         drop=tuple(drop or ()),
         payload=payload,
     )
-    which = Filter(id or [], group or [], reason or [], source)
     full = replaying.read_edit(edit, given)
     replaying.replay_letters(replaying.Options(which, full, why, by, dry_run, wait, as_json))
 

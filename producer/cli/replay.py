@@ -21,9 +21,9 @@ from store.database.letters import dead_letters as letters_table
 from store.dead_letters import actions
 from store.dead_letters.actions import Action, Order
 from store.dead_letters.edits import Edit, json_body
+from store.dead_letters.filters import Filter
 from store.errors import ConfigError, InputError, UsageError
 from store.load.watermark_moves import who
-from store.reports.letters import Filter
 from store.tables import dead_letters, watermarks
 from store.tables.deliveries import Delivery
 from store.terminal import counted, print_json, warn

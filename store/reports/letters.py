@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from store import database, timestamps
 from store.database.letters import STATES
-from store.database.letters import dead_letters as letters_table
 from store.database.records import record_tables
 from store.dead_letters import actions, groups, states
 from store.dead_letters.actions import Action
@@ -20,85 +19,6 @@ from store.errors import SluiceError, UsageError
 from store.tables import dead_letters
 
 TIMES = ("first_seen_at", "last_seen_at", "resolved_at", "started_at", "finished_at", "at")
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which letters: those that match all that is given. Ids may be shortened to a beginning that no other has."""
-
-    ids: Sequence[str] = ()
-    groups: Sequence[str] = ()
-    reasons: Sequence[str] = ()
-    source: str | None = None
-    status: str | None = None
-    fields: Sequence[str] = ()
-    rules: Sequence[str] = ()
-    shapes: Sequence[str] = ()
-    file: str | None = None
-    since: str | None = None  # seen then or later
-    until: str | None = None  # seen before
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether every letter matches."""
-        return not self.to_json()
-
-    def conditions(self, connection: Connection) -> list[ColumnElement[bool]]:
-        """In SQL. Raises UsageError for an id that no letter or group has, or several have; and for no time."""
-        matching = dead_letters.conditions(
-            connection,
-            status=self.status,
-            ids=[letter_id(connection, each) for each in self.ids],
-            groups=[group_id(connection, each) for each in self.groups],
-            reasons=self.reasons,
-            source=self.source,
-        )
-        if self.fields or self.rules or self.shapes:
-            faulty = groups.ids_with(connection, self.fields, self.rules, self.shapes)
-            matching.append(database.member_of(connection, letters_table.c.group_id, faulty))
-        if self.file:
-            matching.append(letters_table.c.file == self.file)
-        if self.since:
-            matching.append(letters_table.c.last_seen_at >= _moment("--since", self.since))
-        if self.until:
-            matching.append(letters_table.c.last_seen_at < _moment("--until", self.until))
-        return matching
-
-    def to_json(self) -> dict[str, Any]:
-        """For an action."""
-        given = {name: value for name, value in asdict(self).items() if name != "status" and value}
-        return {name: value if isinstance(value, str) else list(value) for name, value in given.items()}
-
-
-def _moment(option: str, text: str) -> str:
-    """A time as it is stored. Raises UsageError."""
-    try:
-        return timestamps.to_text(timestamps.from_iso(text))
-    except ValueError as error:
-        raise UsageError(
-            f"{option} {text!r} is not an ISO 8601 time: write it like 2025-01-15T12:00:00Z"
-        ) from error
-
-
-def letter_id(connection: Connection, prefix: str) -> str:
-    """The id that begins so. Raises UsageError where none or several do."""
-    return _the_one(dead_letters.ids_that_begin(connection, prefix), prefix, "--id", "dead letter", "list")
-
-
-def group_id(connection: Connection, prefix: str) -> str:
-    """The id of the group that begins so. Raises UsageError where none or several do."""
-    found = groups.ids_that_begin(connection, prefix)
-    return _the_one(found, prefix, "--group", "group of dead letters", "--json")
-
-
-def _the_one(found: list[str], prefix: str, option: str, noun: str, command: str) -> str:
-    if not found:
-        raise UsageError(
-            f"{option} {prefix!r}: no {noun} has such an id: `store letters {command}` shows them"
-        )
-    if len(found) > 1:
-        raise UsageError(f"several ids begin with {option} {prefix!r} ({', '.join(found)}): give more digits")
-    return found[0]
 
 
 def grouped(
@@ -118,9 +38,10 @@ def grouped(
     return [_with_iso({"letters": sum(each[state] for state in counted), **each}) for each in found]
 
 
-def listed(connection: Connection, which: Filter, limit: int | None) -> list[dict[str, Any]]:
+def listed(
+    connection: Connection, matching: Sequence[ColumnElement[bool]], limit: int | None
+) -> list[dict[str, Any]]:
     """Dead letters that match, in the order in which they were first seen."""
-    matching = which.conditions(connection)
     return [_letter(letter) for letter in dead_letters.select_matching(connection, matching, limit)]
 
 

@@ -14,7 +14,7 @@ from producer.cli.app import app
 from producer.cli.command import Resources
 from producer.settings import ProducerSettings
 from store import database
-from store.dead_letters import states
+from store.dead_letters import actions, states
 from store.dead_letters.edits import Edit
 from worker.batch import claims, poison
 from worker.contract import load_contract
@@ -174,6 +174,19 @@ def test_an_interrupted_replay_is_resumed_to_its_end(
     assert set(statuses(plant).values()) == {"resolved"}
     assert plant.violations() == []
     assert "action 1 is finished" in str(replay("--resume", "1").exception)
+
+
+def test_a_replay_takes_the_filters_of_the_list_and_its_action_has_them(plant: Plant, replay: Replay) -> None:
+    plant.run(ndjson(row("a", value="x"), row("b", value="y z")))
+    plant.run(ndjson(row("c", value="x")))
+    chosen = ("--shape", "a+", "--delivery", "1", "--until", "2999-01-01")
+    assert replay.json(*chosen, "--dry-run")["letters"] == 1
+    assert replay.json(*chosen)["letters"] == 1
+    with database.reading(plant.engine) as connection:
+        action = actions.find(connection, 1)
+    assert action.filter == {"shapes": ["a+"], "delivery": 1, "until": "2999-01-01"}
+    assert statuses(plant) == {"a": "replaying", "b": "open", "c": "open"}
+    assert "give nothing else" in str(replay("--resume", "1", "--shape", "a+").exception)
 
 
 def test_a_stopped_replay_opens_what_is_not_on_its_way(plant: Plant, replay: Replay) -> None:

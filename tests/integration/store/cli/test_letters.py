@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from store import hashing
 from tests.integration.store.conftest import Bad, Ledger, Record
 from tests.integration.store.timing.timeline import Command
 
@@ -39,6 +40,17 @@ def test_filters_of_letters_combine(letters: Ledger, store: Command) -> None:
     assert payloads(store, "--until", "2025-01-15", "--source", "shop") == ["1", "2"]
     assert payloads(store, "--field", "nothing") == payloads(store, "--shape", "d+") == []
     assert payloads(store, "--status", "parked") == []
+    assert payloads(store, "--id", hashing.hexdigest(orjson.dumps(["shop", "2"]))[:9], "--rule", "late") == [
+        "2"
+    ]
+
+
+def test_a_letter_is_of_each_delivery_that_it_was_rejected_in(letters: Ledger, store: Command) -> None:
+    assert payloads(store, "--delivery", "1") == ["1", "2"]
+    assert payloads(store, "--delivery", "3") == ["4"]
+    letters.receive([Bad("1", "late"), Bad("5", "late")], file="b.json")
+    assert payloads(store, "--delivery", "1") == ["1", "2"]
+    assert payloads(store, "--delivery", "4", "--reason", "late") == ["1", "5"]
 
 
 def test_groups_have_shapes_that_filters_know(ledger: Ledger, store: Command) -> None:
@@ -68,6 +80,8 @@ def test_groups_have_shapes_that_filters_know(ledger: Ledger, store: Command) ->
         (["discard", "--why", "x"], "choose letters with options"),
         (["discard", "--all", "--reason", "late", "--why", "x"], "choose letters with options"),
         (["park", "--id", "zz", "--why", "x"], "no dead letter has such an id"),
+        (["list", "--delivery", "9"], "there is no such delivery"),
+        (["discard", "--source", "", "--why", "x"], "--source is blank"),
         (["undo", "9"], "there is no action 9"),
         (["alarm"], "give at least one of"),
         (["alarm", "--max-age", "soon"], "no length of time"),

@@ -1,0 +1,85 @@
+"""The actions over letters, but for replay: discard, park, unpark, and undo. Part of `store letters`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from store.cli.choosing import choosing
+from store.cli.command import Json, changing, examples, show
+from store.dead_letters.filters import Filter
+from store.errors import UsageError
+
+Why = Annotated[str, typer.Option(help="The reason; it is stored with the action.", show_default=False)]
+MayWhy = Annotated[str, typer.Option(help="The reason; it is stored with the action.")]
+By = Annotated[str | None, typer.Option(help="Who decides it.", show_default="user@host")]
+
+DISCARD_EXAMPLES = examples(
+    'store letters discard --group 9c01 --why "test orders"',
+    'store letters discard --reason stale --source shop --why "older than the shop" --by ann',
+)
+PARK_EXAMPLES = examples('store letters park --reason late --why "until the supplier answers"')
+UNPARK_EXAMPLES = examples("store letters unpark --source shop")
+UNDO_EXAMPLES = examples("store letters undo 7", 'store letters undo 7 --why "wrong group"')
+
+
+@choosing(some=True)
+def discard(which: Filter, why: Why, by: By = None, as_json: Json = False) -> None:
+    """Close open or parked letters that nobody wants. They stay in the table; `undo` opens them again."""
+    _act("discard", which, _given(why), by, as_json)
+
+
+@choosing(some=True)
+def park(which: Filter, why: Why, by: By = None, as_json: Json = False) -> None:
+    """Take open letters off the Redis DLQ until somebody unparks them. A replay leaves them alone."""
+    _act("park", which, _given(why), by, as_json)
+
+
+@choosing(some=True)
+def unpark(which: Filter, why: MayWhy = "", by: By = None, as_json: Json = False) -> None:
+    """Open parked letters again."""
+    _act("unpark", which, why, by, as_json)
+
+
+def undo(
+    action: Annotated[
+        int, typer.Argument(help="The number of a discard or park: see `actions`.", show_default=False)
+    ],
+    why: MayWhy = "",
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Undo a discard or a park. Letters that have moved on since stay as they are."""
+    from store.cli.render import letters as tables
+    from store.dead_letters import actions as acting
+    from store.load.watermark_moves import who
+    from store.reports import letters as answers
+
+    order = acting.Order("undo", {"action": action}, why.strip(), by or who())
+    with changing() as connection:
+        done = acting.undo(connection, action, order)
+        outcomes = acting.outcomes(connection, done.seq) if done else {}
+    answers.refresh_mirrors()
+    show(answers.action_report(done, outcomes) if done else {"letters": 0}, as_json, tables.acted)
+
+
+def _given(why: str) -> str:
+    if not why.strip():
+        raise UsageError("--why is blank: give the reason; it is stored with the action")
+    return why
+
+
+def _act(verb: str, which: Filter, why: str, by: str | None, as_json: bool) -> None:
+    from store.cli.render import letters as tables
+    from store.dead_letters import actions as acting
+    from store.load.watermark_moves import who
+    from store.reports import letters as answers
+
+    order = acting.Order(verb, which.to_json(), why.strip(), by or who())
+    with changing() as connection:
+        done = acting.begin(connection, order, which.conditions(connection))
+        outcomes = acting.outcomes(connection, done.seq) if done else {}
+    answers.refresh_mirrors()
+    found: dict[str, Any] = answers.action_report(done, outcomes) if done else {"letters": 0}
+    show(found, as_json, tables.acted)

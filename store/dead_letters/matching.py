@@ -1,0 +1,84 @@
+"""The SQL of a filter, and letters and groups by the first digits of their ids."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from store import database, timestamps
+from store.database.letters import dead_letters as letters_table
+from store.database.schema import POSITION_BITS, batches, deliveries, lineage_events
+from store.dead_letters import groups
+from store.dead_letters.filters import Filter
+from store.errors import UsageError
+from store.tables import dead_letters
+
+
+def conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool]]:
+    """What the letters must meet. Raises UsageError: see `Filter.conditions`."""
+    matching = dead_letters.conditions(
+        connection,
+        status=which.status,
+        ids=[letter_id(connection, each) for each in which.ids],
+        groups=[group_id(connection, each) for each in which.groups],
+        reasons=which.reasons,
+        source=which.source,
+    )
+    if which.fields or which.rules or which.shapes:
+        faulty = groups.ids_with(connection, which.fields, which.rules, which.shapes)
+        matching.append(database.member_of(connection, letters_table.c.group_id, faulty))
+    if which.file:
+        matching.append(letters_table.c.file == which.file)
+    if which.delivery is not None:
+        matching.append(_rejected_in(connection, which.delivery))
+    if which.since:
+        matching.append(letters_table.c.last_seen_at >= _moment("--since", which.since))
+    if which.until:
+        matching.append(letters_table.c.last_seen_at < _moment("--until", which.until))
+    return matching
+
+
+def _rejected_in(connection: Connection, delivery: int) -> ColumnElement[bool]:
+    """Letters of records that were rejected in this delivery, be it once among others."""
+    if connection.execute(select(deliveries.c.seq).where(deliveries.c.seq == delivery)).scalar() is None:
+        raise UsageError(
+            f"--delivery {delivery}: there is no such delivery: `store account` lists the latest"
+        )
+    event, first = lineage_events.c, batches.c.seq.op("<<")(POSITION_BITS + 1)
+    last = (batches.c.seq + 1).op("<<")(POSITION_BITS + 1)  # ids have the batch in front: no index is needed
+    entries = (
+        select(event.dead_letter_id)
+        .join(batches, (event.id >= first) & (event.id < last))
+        .where(batches.c.delivery_seq == delivery, event.step == "reject")
+    )
+    return letters_table.c.id.in_(entries)
+
+
+def _moment(option: str, text: str) -> str:
+    """A time as it is stored. Raises UsageError."""
+    try:
+        return timestamps.to_text(timestamps.from_iso(text))
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text!r} is not an ISO 8601 time: write it like 2025-01-15T12:00:00Z"
+        ) from error
+
+
+def letter_id(connection: Connection, prefix: str) -> str:
+    """The id that begins so. Raises UsageError where none or several do."""
+    return _the_one(dead_letters.ids_that_begin(connection, prefix), prefix, "--id", "dead letter", "list")
+
+
+def group_id(connection: Connection, prefix: str) -> str:
+    """The id of the group that begins so. Raises UsageError where none or several do."""
+    found = groups.ids_that_begin(connection, prefix)
+    return _the_one(found, prefix, "--group", "group of dead letters", "--json")
+
+
+def _the_one(found: list[str], prefix: str, option: str, noun: str, command: str) -> str:
+    if not found:
+        raise UsageError(
+            f"{option} {prefix!r}: no {noun} has such an id: `store letters {command}` shows them"
+        )
+    if len(found) > 1:
+        raise UsageError(f"several ids begin with {option} {prefix!r} ({', '.join(found)}): give more digits")
+    return found[0]
