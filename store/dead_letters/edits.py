@@ -10,17 +10,20 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Self
 
 import orjson
 
 from store.errors import InputError, UsageError
 
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-DECIMAL_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:[. '\u00a0\u202f]\d{3})+|\d+)(?:,(\d+))?")
-THOUSANDS = re.compile(r"([+-]?)(\d{1,3}(?:[, '\u00a0\u202f]\d{3})+|\d+)(?:\.(\d+))?")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+DECIMAL_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:[. '\u00a0\u202f]\d{3})+|\d+)(?:,(\d+))?", re.ASCII)
+THOUSANDS = re.compile(r"([+-]?)(\d{1,3}(?:[, '\u00a0\u202f]\d{3})+|\d+)(?:\.(\d+))?", re.ASCII)
 CURRENCY = re.compile(r"^\s*(?:[A-Z]{3}|[$€£¥])\s*|\s*(?:[A-Z]{3}|[$€£¥])\s*$")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ class Edit:
         for name in self.drop:
             changed.pop(name, None)
         for name, how in self.cast.items():
-            if isinstance(changed.get(name), str):
-                changed[name] = cast(changed[name], how)
+            text = text_to_cast(changed.get(name), how)
+            if text is not None and ((found := cast(text, how)) is not text or how == "text"):
+                changed[name] = found
         for name, value in self.default.items():
             held = changed.get(name)
             if held is None or (isinstance(held, str) and not held.strip()):
@@ -98,6 +102,13 @@ class Edit:
             return orjson.dumps({name: value for name, value in changed.items() if value is not None})
         except TypeError as error:
             raise InputError(f"the edited payload is no JSON: {error}") from error
+
+
+def text_to_cast(value: Any, how: str) -> str | None:
+    """The text of a value that a cast reads: also the digits of a number, where that can be a time or a text."""
+    if isinstance(value, orjson.Fragment) and (how in OF_NUMBERS or how.startswith("time:")):
+        return orjson.dumps(value).decode()
+    return value if isinstance(value, str) else None
 
 
 def cast(text: str, how: str) -> Any:
@@ -124,15 +135,25 @@ def _grouped(pattern: re.Pattern[str]) -> Callable[[str], Any]:
     return read
 
 
-def _currency(text: str) -> Any:
-    return _number(CURRENCY.sub("", text))
+def _currency(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read_amount(text: str) -> Any:
+        amount = CURRENCY.sub("", text)
+        found = read(amount)
+        return text if found is amount else found
+
+    return read_amount
 
 
-def _epoch(divisor: int) -> Callable[[str], Any]:
+def _epoch(units: int) -> Callable[[str], Any]:
+    """Reads a number of units since 1970, of which a second has so many."""
+
     def read(text: str) -> Any:
+        if not EPOCH_NUMBER.fullmatch(text.strip()):
+            return text
         try:
-            return datetime.fromtimestamp(int(text) / divisor, UTC).isoformat()
-        except (ValueError, OverflowError, OSError):
+            micros = round(Decimal(text.strip()) * 10**6 / units)
+            return (EPOCH + timedelta(microseconds=micros)).isoformat()
+        except OverflowError:
             return text
 
     return read
@@ -148,13 +169,17 @@ def _time(text: str, format: str) -> str:
 
 CASTS: dict[str, Callable[[str], Any]] = {
     "trim": str.strip,
+    "text": str,
     "number": _number,
     "decimal-comma": _grouped(DECIMAL_COMMA),
     "thousands": _grouped(THOUSANDS),
-    "currency": _currency,
+    "currency": _currency(_number),
+    "currency-comma": _currency(_grouped(DECIMAL_COMMA)),
+    "currency-thousands": _currency(_grouped(THOUSANDS)),
     "epoch": _epoch(1),
     "epoch-ms": _epoch(1000),
 }
+OF_NUMBERS = ("text", "epoch", "epoch-ms")
 
 
 def digits(text: str) -> orjson.Fragment:

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,8 @@ def test_the_parts_of_an_edit_are_applied_in_their_order() -> None:
         ("thousands", "1,234,567.25", "1234567.25"),
         ("currency", "EUR 12.50", "12.50"),
         ("currency", "12.50 €", "12.50"),
+        ("currency-comma", "1.234,50 €", "1234.50"),
+        ("currency-thousands", "$1,234.50", "1234.50"),
     ],
 )
 def test_a_number_is_read_from_its_text_with_its_digits(how: str, text: str, number: str) -> None:
@@ -65,12 +68,32 @@ def test_a_number_is_read_from_its_text_with_its_digits(how: str, text: str, num
         ("decimal-comma", "12.50"),  # a comma is expected: it may be twelve and a half
         ("thousands", "12,50"),
         ("currency", "12.50 apples"),
+        ("currency", "EUR 1,234"),  # 1.234 or 1234: only a cast that says so
+        ("number", "\u0661\u0662"),
+        ("decimal-comma", "\u0661\u0662"),
+        ("epoch", "1_000"),
         ("epoch", "yesterday"),
         ("time:%d.%m.%Y", "2025-01-15"),
     ],
 )
 def test_a_text_that_a_cast_cannot_read_stays_as_it_is(how: str, text: str) -> None:
     assert cast(text, how) == text
+
+
+@pytest.mark.parametrize(
+    ("how", "number", "becomes"),
+    [
+        ("text", "007.50", '"007.50"'),
+        ("epoch", "1736942400.5", '"2025-01-15T12:00:00.500000+00:00"'),
+        ("epoch-ms", "1736942400123", '"2025-01-15T12:00:00.123000+00:00"'),
+        ("epoch-ms", "99999999999999999", "99999999999999999"),  # beyond the year 9999
+        ("time:%Y%m%d", "20250115", '"2025-01-15T00:00:00"'),
+        ("decimal-comma", "12", "12"),
+    ],
+)
+def test_a_number_is_read_as_a_time_or_a_text(how: str, number: str, becomes: str) -> None:
+    body = {"v": orjson.Fragment(number)}
+    assert Edit(cast={"v": how}).apply(body).decode() == f'{{"v":{becomes}}}'
 
 
 def test_times_are_read_by_a_format_or_as_epoch() -> None:
