@@ -120,8 +120,8 @@ def replay(
     cast: Annotated[
         list[str] | None,
         typer.Option(
-            help="FIELD=HOW: read its text as trim, number, decimal-comma, thousands, currency, epoch, epoch-ms, "
-            "or time:FORMAT like time:%d.%m.%Y."
+            help="FIELD=HOW: read its text as trim, number, decimal-comma, thousands, currency, currency-comma, "
+            "currency-thousands, epoch, epoch-ms, text, or time:FORMAT like time:%d.%m.%Y."
         ),
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Remove this field.")] = None,
@@ -168,6 +168,38 @@ def replay(
     )
     full = replaying.read_edit(edit, given)
     replaying.replay_letters(replaying.Options(which, full, why, by, dry_run, wait, as_json))
+
+
+@app.command(
+    epilog=examples(
+        "producer suggest",
+        "producer suggest 9c01",
+        "producer suggest 9c01 --always",
+    )
+)
+def suggest(
+    group: Annotated[
+        str | None,
+        typer.Argument(
+            help="A group of letters: its id, or the first digits of it.", show_default="the largest"
+        ),
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Without GROUP: only groups of this source.")] = None,
+    limit: Annotated[int, typer.Option(help="Without GROUP: how many groups.", min=1)] = 10,
+    always: Annotated[
+        bool,
+        typer.Option("--always", help="Also as lines of sluice.toml, for every later file of the source."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what would fix dead letters. Each edit was tried on them.
+
+    Each is judged on all open letters of the group, and shown with its `producer replay` command; nothing is sent.
+    Where a value could be read in two ways, such as 04/05/2025, nothing is chosen.
+    """
+    from producer.cli.suggest import suggest_for
+
+    suggest_for(group, source, limit, for_always=always, as_json=as_json)
 
 
 def main() -> None:

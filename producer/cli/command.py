@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from sqlalchemy import Engine
 
-from producer.cli.progress import Bar
 from producer.settings import ProducerSettings
 from store import database
+from store.cli.render.progress import Bar
 from store.database import install
 from store.settings import StoreSettings
 from store.tables import deliveries

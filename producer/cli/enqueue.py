@@ -12,11 +12,11 @@ import typer
 from sqlalchemy import Engine
 
 from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
-from producer.cli.progress import Bar
 from producer.feed import Feed, until_fault
 from producer.files.open import RecordFile
 from producer.files.source import STDIN
 from store import database
+from store.cli.render.progress import Bar
 from store.errors import ConfigError, InputError
 from store.tables import deliveries, flags
 from store.tables.deliveries import Delivery

@@ -15,8 +15,8 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, select
 
 from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
-from producer.cli.progress import Bar
 from store import database
+from store.cli.render.progress import Bar
 from store.database.letters import dead_letters as letters_table
 from store.dead_letters import actions
 from store.dead_letters.actions import Action, Order

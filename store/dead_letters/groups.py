@@ -107,6 +107,7 @@ def select_groups(
     status: str | None = OPEN,
     source: str | None = None,
     reasons: Sequence[str] = (),
+    ids: Sequence[str] = (),
     newest_first: bool = False,
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
@@ -119,6 +120,8 @@ def select_groups(
         matching.append(_table.source == source)
     if reasons:
         matching.append(database.member_of(connection, _table.reason, reasons))
+    if ids:
+        matching.append(database.member_of(connection, _table.id, ids))
     order = _table.last_seen_at.desc() if newest_first else number.desc()
     statement = select(letter_groups).where(*matching).order_by(order, _table.id).limit(limit)
     return [_group(row) for row in connection.execute(statement).mappings()]

@@ -38,7 +38,7 @@ def test_each_command_tells_its_version_and_python(box: Sandbox, name: str) -> N
 @pytest.mark.parametrize(
     ("line", "offers"),
     [
-        ("producer ", ["enqueue", "replay"]),
+        ("producer ", ["enqueue", "replay", "suggest"]),
         ("store rep", ["report"]),
         ("store letters list --re", ["--reason"]),
         ("store letters list --status ", ["open", "replaying", "parked", "resolved", "discarded", "all"]),

@@ -1,0 +1,1 @@
+"""What would fix the letters of a group: candidates, tried by the contract before they are shown."""
