@@ -15,12 +15,13 @@ import typer
 from store import logs, terminal
 from store.cli.command import Json, examples, program, run
 from store.terminal import Exit, counted, print_json
-from worker.cli import flags, sources
+from worker.cli import contract, flags, sources
 
 app = program("worker", "Process queued batches and load staged records.")
 
 app.add_typer(flags.app)
 app.add_typer(sources.app)
+app.add_typer(contract.app)
 
 
 @app.command(
