@@ -49,9 +49,7 @@ def groups(found: list[dict[str, Any]], status: str, limit: int | None, replayin
     things: list[Any] = [table("Dead letters by group", columns, rows)]
     if limit and len(found) == limit:
         things.append(f"\nThe first {limit:,} groups: --limit shows more.")
-    things.append(
-        "\nOne group: `store letters list --group ID`. After a fix: `producer replay --group ID --dry-run`."
-    )
+    things.append("\nOne group: `store letters list --group ID`. What would fix it: `producer suggest ID`.")
     return things
 
 
@@ -112,7 +110,9 @@ def letter(found: dict[str, Any]) -> list[Any]:
         rows[f"event {number}"] = event_text(event)
     lineage = f"store lineage --file {found['file']} --line {found['line']}"
     shown = Text(payload(found, MAX_PAYLOAD))
-    return [_facts(rows), "", shown, "", printable(f"What became of it: `{lineage}`")]
+    fix = f"What would fix its group: `producer suggest {found['group_id'][:8]}`"
+    last = [fix] if found["status"] == "open" else []
+    return [_facts(rows), "", shown, "", printable(f"What became of it: `{lineage}`"), *last]
 
 
 def _facts(rows: dict[str, str]) -> Table:
