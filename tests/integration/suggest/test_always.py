@@ -139,3 +139,13 @@ def test_lines_that_replace_others_name_them(plant: Plant, shown: Command) -> No
     text = shown("producer", "suggest", group_of(plant), "--always")
     assert "(type(id) == 'number' && to_string(id)) || id" in text
     assert 'in place of fields.key = "id"' in text
+    assert "letters need no edit" in text
+
+
+def test_letters_of_csv_files_are_to_be_replayed_before_the_lines_are_in_force(
+    plant: Plant, answer: Command
+) -> None:
+    plant.run(csv('a,n,"1,5",15.01.2025'), name="a.csv", source="s")
+    always = best_of(plant, answer)["always"]
+    assert set(always["lines"]) == {"[sources.s]", 'decimal = ","', 'ts_format = "%d.%m.%Y"'}
+    assert "with the command above first" in always["notes"][-1]

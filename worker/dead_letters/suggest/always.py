@@ -212,8 +212,13 @@ class _Writer:
         for what, names in (("numbers", OF_CSV[:2]), ("cells", OF_CSV[2:])):
             if named := [name for name in names if name in keys]:
                 found.append(f"{' and '.join(named)}: for all {what} of the CSV files of {self.name}")
-        if any(name in keys for name in OF_CSV):
-            found.append("letters stay as their file was written: replay these with the command above")
+        # With ts_format in force, the edit's ISO 8601 would be rejected.
+        is_of_files = any(name in keys for name in OF_CSV)
+        found.append(
+            "letters stay as their file was written: replay these with the command above first"
+            if is_of_files
+            else "with these lines in force, letters need no edit: replay them as they are"
+        )
         replaced = [name for name in keys.get("fields", {}) if name in self.source.fields]
         found += [f"in place of fields.{each} = {toml(self.source.fields[each])}" for each in replaced]
         return tuple(found)
