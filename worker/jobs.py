@@ -29,7 +29,7 @@ from store.tables import batches, flags
 from worker import loader
 from worker.batch import claims, receive
 from worker.batch import poison as attempts
-from worker.dead_letters import mirror
+from worker.dead_letters import mirror, sweep
 from worker.judge import stages
 from worker.queue import client, identity, send
 from worker.queue.message import Message
@@ -227,6 +227,8 @@ def load_staged() -> dict[str, Any]:
 def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
         redis = here.redis()
+        with mirror.tolerated():
+            sweep.sweep(engine, client.Broker(redis, here.worker))
         with mirror.tolerated():
             mirror.flush_outbox(redis, engine)
         try:

@@ -102,6 +102,8 @@ def enqueue(
         "producer replay --dry-run",
         "producer replay --reason invalid_value --source usgs",
         "producer replay --group 9c01 --cast amount=decimal-comma --dry-run",
+        "producer replay --proof 5b1f",
+        "producer replay --source shop --first 500 --stop-above 0.1 --rate 200/s",
         "producer replay --id 3f2a… --set value=4.2 --set name=pump",
         'producer replay --id 3f2a… --payload \'{"key": "a", "ts": "2025-01-15T12:00:00Z"}\'',
         "producer replay --resume 7",
@@ -135,6 +137,32 @@ def replay(
         bool,
         typer.Option("--dry-run", help="Validate them now, say what would become of them, send nothing."),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="On a terminal: send what was proved without a question.")
+    ] = False,
+    proof: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="Send the letters of this proof of --dry-run, if it is at most ten minutes old and still holds.",
+        ),
+    ] = None,
+    first: Annotated[
+        int | None, typer.Option(help="Only so many of the letters; the others stay open.", min=1)
+    ] = None,
+    stop_above: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATIO",
+            help="Stop if more than this part of at least 20 outcomes is rejected again.",
+            min=0,
+            max=1,
+            show_default="0.5, not counting what the proof foresaw",
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="N/s", help="Send at most so many letters a second.")
+    ] = None,
     resume: Annotated[
         int | None, typer.Option(help="Send what this action, interrupted, has not sent.")
     ] = None,
@@ -144,30 +172,52 @@ def replay(
 ) -> None:
     """Send open dead letters back to the queue. A letter that is accepted is resolved.
 
+    They are validated first, and what would become of them is shown. On a terminal you are asked before they are
+    sent; without one they are sent at once.
+
     FIELD is a name of the contract's, or `raw.NAME` for one of the payload's.
     """
     from producer.cli import replay as replaying
+    from producer.cli import replay_edits as options
     from store.dead_letters.edits import Edit
 
     if resume is not None or stop is not None:
-        edits = [set, default, rename, cast, drop, edit, payload]
-        if not which.is_empty or any(edits) or dry_run or (resume is not None and stop is not None):
+        edits = (set, default, rename, cast, drop, edit, payload)
+        others = (dry_run, yes, proof, first, rate, stop_above is not None)
+        if not which.is_empty or any(edits) or any(others) or (resume is not None and stop is not None):
             raise UsageError("--resume and --stop take the letters of an action: give nothing else")
         if resume is not None:
             replaying.resume(resume, wait=wait, as_json=as_json)
         elif stop is not None:
             replaying.stop(stop, as_json=as_json)
         return
+    if dry_run and (yes or proof):
+        raise UsageError("--dry-run sends nothing: give it without --yes and --proof")
     given = Edit(
-        set=replaying.parse_values("--set", set or []),
-        default=replaying.parse_values("--default", default or []),
-        rename=replaying.parse_pairs("--rename", rename or [], "OLD=NEW"),
-        cast=replaying.parse_pairs("--cast", cast or [], "FIELD=HOW, like --cast amount=decimal-comma"),
+        set=options.parse_values("--set", set or []),
+        default=options.parse_values("--default", default or []),
+        rename=options.parse_pairs("--rename", rename or [], "OLD=NEW"),
+        cast=options.parse_pairs("--cast", cast or [], "FIELD=HOW, like --cast amount=decimal-comma"),
         drop=tuple(drop or ()),
         payload=payload,
     )
-    full = replaying.read_edit(edit, given)
-    replaying.replay_letters(replaying.Options(which, full, why, by, dry_run, wait, as_json))
+    full = options.read_edit(edit, given)
+    replaying.replay_letters(
+        replaying.Options(
+            which,
+            full,
+            why,
+            by,
+            dry_run,
+            wait,
+            as_json,
+            yes,
+            proof,
+            first,
+            options.parse_rate(rate),
+            stop_above,
+        )
+    )
 
 
 @app.command(

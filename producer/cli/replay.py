@@ -1,42 +1,38 @@
-"""`producer replay`: dead letters back to the queue, by an action; what that would do; and an action's end."""
+"""`producer replay`: dead letters back to the queue, by an action: proved, permitted, sent; resumed and stopped.
+
+prove --(asked on a terminal)--> begin: the action, over just the letters of the proof --> send
+a stored proof --(its letters, edit and contract are still the same)-----^
+"""
 
 from __future__ import annotations
 
-import time
-import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import groupby
-from pathlib import Path
-from typing import Any
+import sys
+from dataclasses import dataclass
 
-import orjson
-from sqlalchemy import ColumnElement, Connection, select
+import typer
+from sqlalchemy import Connection
 
-from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
+from producer.cli import replay_report as report
+from producer.cli import replay_sending as outgoing
+from producer.cli.command import Resources, wait_for_outcome
+from producer.cli.replay_edits import command, resolved
 from store import database
 from store.cli.render.progress import Bar
 from store.database.letters import dead_letters as letters_table
-from store.dead_letters import actions
+from store.dead_letters import actions, proofs, sending
 from store.dead_letters.actions import Action, Order
-from store.dead_letters.edits import Edit, json_body
+from store.dead_letters.edits import Edit
 from store.dead_letters.filters import Filter
-from store.errors import ConfigError, InputError, UsageError
+from store.dead_letters.proofs import StoredProof
+from store.dead_letters.terms import STOP_ABOVE, Terms
+from store.errors import ConfigError, UsageError
 from store.load.watermark_moves import who
-from store.tables import dead_letters, watermarks
-from store.tables.deliveries import Delivery
-from store.terminal import counted, print_json, warn
-from worker.dead_letters import mirror, replay
+from store.tables import dead_letters, leases, watermarks
+from store.terminal import Exit, counted, fail, print_json, warn
 from worker.dead_letters import proof as proving
-from worker.dead_letters.names import Names
+from worker.dead_letters import replay
 from worker.dead_letters.proof import Proof
-from worker.dead_letters.replay import Cut, Sending
 from worker.queue import wait as waiting
-from worker.queue.message import Message
-from worker.queue.send import Sent
-
-LOOKED_AT = 200  # letters whose fields an edit may name
 
 
 @dataclass(frozen=True)
@@ -50,22 +46,17 @@ class Options:
     dry_run: bool
     wait: bool
     as_json: bool
+    yes: bool = False  # the question is answered
+    proof: str | None = None  # digest of a stored proof
+    first: int | None = None
+    rate: float | None = None
+    stop_above: float | None = None
 
-
-class Tally:
-    """What the messages of one delivery amount to, as they pass."""
-
-    def __init__(self) -> None:
-        self.formats: set[str] = set()
-        self.bytes = 0
-        self.delivery: Delivery
-
-    def noting(self, messages: Iterator[Message]) -> Iterator[Message]:
-        for message in messages:
-            self.delivery = message.delivery
-            self.formats.add(message.format)
-            self.bytes += message.size
-            yield message
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is there to be asked."""
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return is_terminal and not (self.yes or self.as_json or self.proof)
 
 
 def replay_letters(options: Options) -> None:
@@ -74,25 +65,149 @@ def replay_letters(options: Options) -> None:
         raise ConfigError("--payload replaces the payload of one letter: give its --id")
     with Resources.open() as resources:
         if options.dry_run:
-            with database.reading(resources.engine) as connection:
-                chosen = options.which.conditions(connection)
-                found = prove(connection, chosen, options.edit, resources)
-            show_proof(found, options.as_json)
+            dry_run(options, resources)
             return
         if options.wait:
             waiting.need_workers(resources.broker)
+        permit = None
+        if options.proof is None:
+            found = prove(options, resources)
+            permit = found.stored(options.which.to_json(), options.first)
+            if found.letters and not agreed(options, found):
+                raise typer.Exit(Exit.FAILED)
+        holder = leases.new_holder()
         with database.transaction(resources.engine) as connection:
+            permit = permit or checked(connection, options, resources)
+            action = begin(connection, options, permit, holder)
             chosen = options.which.conditions(connection)
-            edit = resolved(connection, chosen, options.edit, resources)
-            order = Order(
-                "replay", options.which.to_json(), options.why.strip(), options.by or who(), edit.to_text()
-            )
-            action = actions.begin(connection, order, chosen)
             held = dead_letters.count(connection, [*chosen, letters_table.c.status == "replaying"])
         if action is None:
-            show_nothing(held, options.as_json)
+            report.show_nothing(held, options.as_json)
             return
-        send_action(action, resources, wait=options.wait, as_json=options.as_json)
+        if gone := permit.counts["letters"] - action.letters:
+            warn(f"{counted(gone, 'letter')} of the proof moved on meanwhile, and stay as they are")
+        send_action(action, holder, resources, wait=options.wait, as_json=options.as_json)
+
+
+def prove(options: Options, resources: Resources) -> Proof:
+    """What would become of the letters that match."""
+    with database.reading(resources.engine) as connection:
+        chosen = proving.open_ones(options.which.conditions(connection))
+        edit = resolved(connection, chosen, options.edit, resources)
+        reached = watermarks.read_all(connection, resources.worker.max_future_skew).sound
+        number = dead_letters.count(connection, chosen)
+        with Bar("proving", min(number, options.first or number), unit="letters") as bar:
+            return proving.prove(
+                connection,
+                chosen,
+                edit,
+                resources.contract,
+                resources.worker,
+                reached,
+                options.first,
+                lambda done: bar.update(done, done),
+            )
+
+
+def dry_run(options: Options, resources: Resources) -> None:
+    """Shows what would become of the letters, and keeps that as a permit."""
+    found = prove(options, resources)
+    stored = found.stored(options.which.to_json(), options.first)
+    if found.letters:
+        with database.transaction(resources.engine) as connection:
+            proofs.store(connection, stored)
+    report.show_dry_run(
+        found, stored.digest, f"producer replay --proof {stored.digest[:12]}", options.as_json
+    )
+
+
+def agreed(options: Options, found: Proof) -> bool:
+    """Shows the proof; whether whoever sits at the terminal agrees, or nobody does and that is meant."""
+    if options.as_json:
+        return True
+    report.show_proof(found)
+    if not options.asks:
+        return True
+    report.show_samples(found)
+    these = "this letter" if found.letters == 1 else f"these {found.letters:,}"
+    try:
+        answer = input(f"send {these}? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    print("nothing was sent")
+    return False
+
+
+def checked(connection: Connection, options: Options, resources: Resources) -> StoredProof:
+    """The stored proof, if it holds. Raises UsageError with what has changed since."""
+    stored = proofs.find(connection, options.proof or "")
+    given = (options.which.to_json(), options.first)
+    edit = Edit.from_text(stored.edit)
+    if options.edit.is_empty and given == ({}, None):  # it names them itself
+        which, first = Filter(**stored.filter), stored.first
+    else:
+        which, first = options.which, options.first
+        edit = resolved(connection, which.conditions(connection), options.edit, resources)
+    changes = changes_since(connection, stored, which, first, edit, resources)
+    if changes:
+        again = command(which.to_json(), edit, first, "--dry-run")
+        raise UsageError(
+            f"proof {stored.digest[:12]} does not hold any more: {'; '.join(changes)}; nothing was sent: "
+            f"make a new one with `{again}`"
+        )
+    return stored
+
+
+def changes_since(
+    connection: Connection,
+    stored: StoredProof,
+    which: Filter,
+    first: int | None,
+    edit: Edit,
+    resources: Resources,
+) -> list[str]:
+    """What is not as it was when the proof was made."""
+    changes = []
+    chosen = proving.open_ones(which.conditions(connection))
+    now = set(proofs.chosen_now(connection, chosen, first))
+    before = set(proofs.unpacked(stored.letters))
+    if came := len(now - before):
+        changes.append(f"{counted(came, 'letter')} came")
+    if left := len(before - now):
+        changes.append(f"{counted(left, 'letter')} left")
+    if edit.to_text() != stored.edit:
+        changes.append(f"the edit is {edit.to_text() or 'none'}, and was {stored.edit or 'none'}")
+    for source, fingerprint in stored.fingerprints.items():
+        if resources.contract.fingerprint(resources.worker.source(source)) != fingerprint:
+            changes.append(f"source {source} has another contract or mapping")
+    minutes = proofs.minutes_old(connection, stored)
+    if not 0 <= minutes <= proofs.VALID_MINUTES:
+        changes.append(f"it is {minutes:,.0f} minutes old ({proofs.VALID_MINUTES} are allowed)")
+    return changes
+
+
+def begin(connection: Connection, options: Options, permit: StoredProof, holder: str) -> Action | None:
+    """The action over the letters of the proof that are still open; this command has its lease."""
+    foreseen = permit.counts["rejected"] if options.stop_above is None else 0
+    stop_above = STOP_ABOVE if options.stop_above is None else options.stop_above
+    terms = Terms(permit.first, options.rate, stop_above, foreseen=foreseen)
+    order = Order(
+        "replay",
+        permit.filter,
+        options.why.strip(),
+        options.by or who(),
+        permit.edit,
+        permit.of_action(),
+        terms.to_json(),
+    )
+    proved = list(proofs.unpacked(permit.letters))
+    chosen = [database.member_of(connection, letters_table.c.id, proved)]
+    action = actions.begin(connection, order, chosen)
+    if action:
+        sending.take(connection, action.seq, holder)
+    return action
 
 
 def resume(seq: int, *, wait: bool, as_json: bool) -> None:
@@ -101,15 +216,20 @@ def resume(seq: int, *, wait: bool, as_json: bool) -> None:
         action = running(resources, seq)
         if wait:
             waiting.need_workers(resources.broker)
-        replay.forget_lost_batches(resources.engine, resources.broker, seq)
-        send_action(action, resources, wait=wait, as_json=as_json)
+        holder = leases.new_holder()
+        with database.transaction(resources.engine) as connection:
+            sending.take(connection, seq, holder)
+        send_action(action, holder, resources, wait=wait, as_json=as_json)
 
 
 def stop(seq: int, *, as_json: bool) -> None:
     """Opens the letters of a replay again that were not sent; those on their way go on."""
     with Resources.open() as resources:
         running(resources, seq)
-        replay.forget_lost_batches(resources.engine, resources.broker, seq)
+        with database.reading(resources.engine) as connection:
+            sender = sending.sender(connection, seq)
+        if sender is None:  # what it has just registered is about to be sent
+            replay.forget_lost_batches(resources.engine, resources.broker, seq)
         with database.transaction(resources.engine) as connection:
             number = actions.withdraw_unsent(connection, seq)
             actions.stop(connection, seq)
@@ -132,184 +252,27 @@ def running(resources: Resources, seq: int) -> Action:
     return action
 
 
-def parse_pairs(option: str, pairs: Sequence[str], example: str) -> dict[str, str]:
-    """`NAME=TEXT` options. Raises ConfigError for one that is none."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise ConfigError(f"{option} {pair!r} should be {example}")
-        found[name] = value
-    return found
-
-
-def parse_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
-    """`FIELD=VALUE` options; a VALUE that is not JSON is text, and numbers keep their digits."""
-    found = parse_pairs(option, pairs, f"FIELD=VALUE, like {option} value=4.2")
-    return {name: _value(text) for name, text in found.items()}
-
-
-def _value(text: str) -> Any:
+def send_action(action: Action, holder: str, resources: Resources, *, wait: bool, as_json: bool) -> None:
+    """Sends the letters of an action that no batch is registered for. This command has its lease."""
     try:
-        return json_body(f'{{"value":{text}}}')["value"]
-    except (InputError, KeyError):
-        return text
-
-
-def read_edit(file: Path | None, given: Edit) -> Edit:
-    """The edit of a file, and what the options add to it. Raises ConfigError, UsageError."""
-    if file is None:
-        given.check()
-        return given
-    try:
-        stored = Edit.of(tomllib.loads(file.read_text(), parse_float=orjson.Fragment))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--edit {file}: {error}") from error
-    both = replace(
-        stored,
-        set=stored.set | given.set,
-        default=stored.default | given.default,
-        rename=stored.rename | given.rename,
-        cast=stored.cast | given.cast,
-        drop=(*stored.drop, *given.drop),
-        payload=given.payload or stored.payload,
-    )
-    both.check()
-    return both
-
-
-def resolved(
-    connection: Connection, chosen: Sequence[ColumnElement[bool]], edit: Edit, resources: Resources
-) -> Edit:
-    """The edit with raw names. Raises UsageError for a name that the letters of a source do not have."""
-    if edit.is_empty or edit.payload is not None:
-        return edit
-    chosen = proving.open_ones(chosen)
-    statement = select(letters_table.c.source).where(*chosen).distinct().order_by(letters_table.c.source)
-    edits: dict[str, Edit] = {}
-    for source in connection.execute(statement).scalars():
-        some = dead_letters.select_matching(
-            connection, [*chosen, letters_table.c.source == source], LOOKED_AT
-        )
-        present: set[str] = set()
-        for letter in some:
-            try:
-                present |= replay.body_of(letter).keys()
-            except InputError:  # it has no fields: the others tell theirs
-                continue
-        names = Names(resources.contract, resources.worker.source(source), present)
-        edits[source] = names.resolved(edit)
-    first = next(iter(edits.values()), edit)
-    if other := next((source for source, each in edits.items() if each != first), None):
-        raise UsageError(
-            f"the fields of this edit have other raw names in source {other}: give --source, or raw names (raw.FIELD)"
-        )
-    return first
-
-
-def prove(
-    connection: Connection, chosen: Sequence[ColumnElement[bool]], edit: Edit, resources: Resources
-) -> Proof:
-    """What would become of the letters that match."""
-    edit = resolved(connection, chosen, edit, resources)
-    reached = watermarks.read_all(connection, resources.worker.max_future_skew).sound
-    open_ones = proving.open_ones(chosen)
-    return proving.prove(connection, open_ones, edit, resources.contract, resources.worker, reached)
-
-
-def send_action(action: Action, resources: Resources, *, wait: bool, as_json: bool) -> None:
-    """Sends the letters of an action that no batch is registered for."""
-    with mirror.tolerated():
-        mirror.flush_outbox(resources.broker.redis, resources.engine)
-    settings = resources.settings
-    cut = Cut(settings.batch_records, settings.batch_bytes)
-    sending = Sending(resources.engine, action, resources.contract, resources.worker, cut, [])
-    try:
-        with Bar("replaying", action.letters, unit="letters") as bar:
-            total = Sent.total(_by_delivery(sending, resources, bar))
+        with outgoing.under_lease(resources.engine, action.seq, holder):
+            replay.forget_lost_batches(resources.engine, resources.broker, action.seq)
+            total, going = outgoing.send(action, holder, resources)
     except BaseException:
         warn(
             f"action {action.seq} is not sent to its end: `producer replay --resume {action.seq}` sends the rest, "
             f"--stop {action.seq} opens its letters again"
         )
         raise
-    for letter, why in sending.refused[:20]:
+    for letter, why in going.refused[:20]:
         warn(f"letter {letter.id[:12]} ({letter.reason}) cannot be replayed: {why}")
-    if len(sending.refused) > 20:
-        warn(f"and {len(sending.refused) - 20:,} more letters cannot be replayed")
+    if len(going.refused) > 20:
+        warn(f"and {len(going.refused) - 20:,} more letters cannot be replayed")
     outcome = wait_for_outcome(total.ids, resources) if wait and total.ids else None
-    show_summary(action, total, len(sending.refused), outcome, as_json)
-
-
-def _by_delivery(sending: Sending, resources: Resources, bar: Bar) -> Iterator[Sent]:
-    """Sends the messages of each source, which are one delivery, and writes its receipt."""
-    done = 0
-    for _, of_source in groupby(sending.messages(), key=lambda message: message.delivery.id):
-        started, tally = time.monotonic(), Tally()
-        sent = send_batches(tally.noting(of_source), resources, partial(_advance, bar, done))
-        done += sent.records
-        record(
-            sent,
-            resources.engine,
-            tally.delivery,
-            format=", ".join(sorted(tally.formats)),
-            bytes=tally.bytes,
-            seconds=time.monotonic() - started,
+    stopped = outgoing.stopped_itself(action, resources.engine)
+    report.show_summary(action, total, len(going.refused), outcome, stopped, as_json)
+    if stopped:
+        fail(
+            f"action {action.seq} has stopped itself: {stopped}; the letters that were not sent are open again"
         )
-        yield sent
-
-
-def _advance(bar: Bar, before: int, so_far: Sent) -> None:
-    done = before + so_far.records
-    bar.update(done, done)
-
-
-def show_proof(found: Proof, as_json: bool) -> None:
-    """What would become of the letters."""
-    if as_json:
-        print_json(found.to_json())
-        return
-    if not found.letters:
-        print("no open dead letters match: nothing would be replayed")
-        return
-    print(f"{found.would_accept:,} of {found.letters:,} would be accepted; nothing was sent")
-    for number, what in (
-        (found.would_load, "would load"),
-        (found.superseded, "would be superseded by something newer in the target"),
-        (found.skipped, "would be skipped as late"),
-        (found.rejected, "would be rejected again"),
-        (found.refused, "cannot be sent"),
-    ):
-        if number:
-            print(f"{number:>10,}  {what}")
-    for failure in found.failures[:20]:
-        where = "; ".join(" ".join(filter(None, fault.values())) for fault in failure.faults)
-        print(f"{failure.letters:>10,}  still {failure.reason}: {where} (like {failure.sample[:8]})")
-    for why, number in found.refusals.items():
-        print(f"{number:>10,}  {why}")
-
-
-def show_nothing(held: int, as_json: bool) -> None:
-    """No letter could be sent."""
-    if as_json:
-        print_json({"action": None, "letters": 0, "in_other_actions": held})
-        return
-    others = (
-        f"; {counted(held, 'letter')} of them in an action already: `store letters actions`" if held else ""
-    )
-    print(f"no open dead letters match: nothing to replay{others}")
-
-
-def show_summary(
-    action: Action, sent: Sent, refused: int, outcome: dict[str, Any] | None, as_json: bool
-) -> None:
-    """How many letters were sent back; with `--wait`, how many of them are resolved."""
-    if as_json:
-        report = {"action": action.seq, "letters": sent.records, **batch_counts(sent), "refused": refused}
-        print_json(report if outcome is None else {**report, "outcome": outcome})
-        return
-    batches = counted(sent.sent_batches, "batch", "batches")
-    print(f"{counted(sent.records, 'dead letter')} sent back in {batches} (action {action.seq})")
-    if outcome is not None:
-        resolved = outcome["received"] - outcome["rejected"]
-        print(f"resolved {resolved:,}, rejected again {outcome['rejected']:,}")
+        raise typer.Exit(Exit.FAILED)

@@ -7,7 +7,18 @@ open <--park, unpark--> parked        open, parked --discard--> discarded --undo
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    text,
+)
 
 from store.database.schema import Name, Serial, metadata
 
@@ -60,15 +71,33 @@ actions = Table(
     Column("status", Text, nullable=False),
     Column("filter", Text, nullable=False),  # JSON: how its letters were chosen
     Column("edit", Text),  # JSON: what a replay changes; null: nothing
+    Column("proof", Text),  # JSON: of a replay: what was found that it would do, and the digest of that
+    Column(
+        "terms", Text
+    ),  # JSON: of a replay: how many of the letters, how quickly, and when it stops itself
     Column("why", Text, nullable=False),
     Column("by", Text, nullable=False),  # user@host
     Column("letters", BigInteger, nullable=False),
     Column("started_at", Text, nullable=False),
     Column("finished_at", Text),
     CheckConstraint(_one_of("verb", VERBS), name="actions_verb"),
-    # running -> finished: each of its letters has an outcome; running -> stopped, by hand
+    # running -> finished: each of its letters has an outcome; running -> stopped, by hand or by its terms
     CheckConstraint(_one_of("status", ("running", "finished", "stopped")), name="actions_status"),
     sqlite_autoincrement=True,
+)
+
+# What a replay would do, judged by `--dry-run`: a permit to send these letters, for some minutes.
+proofs = Table(
+    "proofs",
+    metadata,
+    Column("digest", Name, primary_key=True),  # of all below but the time
+    Column("made_at", Text, nullable=False),  # for the last time
+    Column("filter", Text, nullable=False),  # JSON: how the letters were chosen
+    Column("first", BigInteger),  # only so many of them; null: all
+    Column("edit", Text),  # JSON: with raw names
+    Column("fingerprints", Text, nullable=False),  # JSON: source -> contract and mapping
+    Column("counts", Text, nullable=False),  # JSON: what would become of how many
+    Column("letters", LargeBinary, nullable=False),  # their ids, 16 bytes each, in the order of sending
 )
 
 # The letters of an action, as they were when it was made.

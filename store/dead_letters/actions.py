@@ -40,7 +40,6 @@ from store.database.letters import (
 )
 from store.dead_letters import states
 from store.errors import UsageError
-from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
 
 TAKES = {"replay": (OPEN,), "discard": (OPEN, PARKED), "park": (OPEN,), "unpark": (PARKED,)}
 UNDONE = {"discard": DISCARDED, "park": PARKED}  # verb -> the state that it leaves
@@ -63,6 +62,8 @@ class Action:
     status: str
     filter: dict[str, Any]
     edit: str | None  # JSON: see `Edit`
+    proof: dict[str, Any] | None  # of a replay: `digest`, and what would become of how many
+    terms: dict[str, Any] | None  # of a replay: see `Terms`
     why: str
     by: str
     letters: int
@@ -85,6 +86,8 @@ class Order(NamedTuple):
     why: str
     by: str
     edit: str | None = None
+    proof: dict[str, Any] | None = None
+    terms: dict[str, Any] | None = None
 
 
 def begin(connection: Connection, order: Order, chosen: Sequence[ColumnElement[bool]]) -> Action | None:
@@ -136,6 +139,8 @@ def _insert(connection: Connection, order: Order, at: str) -> int:
         "status": "running",
         "filter": orjson.dumps(order.filter).decode(),
         "edit": order.edit,
+        "proof": json_text(order.proof),
+        "terms": json_text(order.terms),
         "why": order.why,
         "by": order.by,
         "letters": 0,
@@ -209,37 +214,17 @@ def outcomes(connection: Connection, seq: int) -> dict[str, int]:
 
 def _action(row: Any) -> Action:
     values = database.as_dict(row)
-    values["filter"] = orjson.loads(row["filter"])
+    for name in ("filter", "proof", "terms"):
+        values[name] = orjson.loads(values[name]) if values[name] else None
     return Action(**values)
 
 
+def json_text(value: dict[str, Any] | None) -> str | None:
+    """As a column has it."""
+    return None if value is None else orjson.dumps(value).decode()
+
+
 # --- what a replay does with its letters ---
-
-
-def unsent(connection: Connection, action: int, after: int, page: int) -> list[tuple[int, DeadLetter]]:
-    """(position, letter) of those that no batch is registered for, from the position `after` on."""
-    statement = (
-        select(_mine.position, *COLUMNS)
-        .join(action_letters, _mine.letter_id == _letter.id)
-        .where(_mine.action_seq == action, _letter.action_seq == action, _mine.position > after)
-        .where(_mine.outcome.is_(None), _mine.batch_id.is_(None))
-        .order_by(_mine.position)
-        .limit(page)
-    )
-    return [(row["position"], letter_of(row)) for row in connection.execute(statement).mappings()]
-
-
-def registered_batches(connection: Connection, action: int) -> list[str]:
-    """The batches that hold letters without an outcome."""
-    statement = select(_mine.batch_id).where(_mine.action_seq == action, _mine.outcome.is_(None))
-    return list(connection.execute(statement.where(_mine.batch_id.is_not(None)).distinct()).scalars())
-
-
-def forget_batches(connection: Connection, action: int, batches: Sequence[str]) -> None:
-    """These batches are lost: their letters are to be sent in others."""
-    chosen = database.member_of(connection, _mine.batch_id, batches)
-    lost = and_(_mine.action_seq == action, _mine.outcome.is_(None), chosen)
-    connection.execute(update(action_letters).where(lost).values(batch_id=None))
 
 
 def withdraw_unsent(connection: Connection, action: int) -> int:

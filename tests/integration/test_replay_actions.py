@@ -9,7 +9,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from producer.cli import replay as replaying
+from producer.cli import replay_sending
 from producer.cli.app import app
 from producer.cli.command import Resources
 from producer.settings import ProducerSettings
@@ -162,7 +162,7 @@ def test_an_interrupted_replay_is_resumed_to_its_end(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(replaying, "send_batches", interrupted)
+        patched.setattr(replay_sending, "send_batches", interrupted)
         assert replay("--set", "value=4").exit_code != 0
     assert set(statuses(plant).values()) == {"replaying"}
     assert replay.json("--set", "value=5") == {"action": None, "letters": 0, "in_other_actions": 3}

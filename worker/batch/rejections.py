@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from store import hashing
 from store.database.schema import RECORD_BITS, event_id
-from store.dead_letters import actions, groups
+from store.dead_letters import actions, groups, terms
 from store.dead_letters.states import Attempt
 from store.errors import ForgedMessage
 from store.tables import lineage
@@ -40,6 +40,8 @@ def end_replay(
         connection, action, attempts, number, batch.processed_at, max_replays
     ):
         raise ForgedMessage(f"replay {message.id} names letters that are not in its action any more")
+    if bad:
+        terms.stop_if_broken(connection, action)
 
 
 def of(message: Message, bad: Sequence[Bad], number: int, batch: Batch) -> list[Rejected]:

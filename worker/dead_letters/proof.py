@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from store.database.letters import dead_letters
 from store.database.records import record_tables
 from store.dead_letters.actions import ORDER
 from store.dead_letters.edits import Edit
+from store.dead_letters.proofs import StoredProof
 from store.errors import InputError
 from store.payload import to_text
 from store.tables.dead_letters import COLUMNS, letter_of
@@ -23,6 +24,7 @@ from worker.settings import WorkerSettings
 
 PAGE = Cut(2_000, 4 << 20)
 SAMPLES = 5
+COUNTS = ("letters", "would_load", "superseded", "skipped", "rejected", "refused")
 
 
 @dataclass
@@ -49,15 +51,33 @@ class Proof:
     failures: list[Failure] = field(default_factory=list)  # the most letters first
     refusals: dict[str, int] = field(default_factory=dict)  # why -> letters
     samples: list[dict[str, str]] = field(default_factory=list)  # id, before, after
+    edit: Edit = field(default_factory=Edit)  # that they were judged with
+    fingerprints: dict[str, str] = field(default_factory=dict)  # source -> contract and mapping
+    ids: bytearray = field(
+        default_factory=bytearray
+    )  # of the letters, 16 bytes each, in the order of sending
 
     @property
     def would_accept(self) -> int:
         """Letters that would be resolved."""
         return self.would_load + self.superseded + self.skipped
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What would become of how many."""
+        return {name: getattr(self, name) for name in COUNTS}
+
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"dry_run": True, "would_accept": self.would_accept, **asdict(self)}
+        shown = ("failures", "refusals", "samples")
+        found = {name: value for name, value in asdict(self).items() if name in shown}
+        return {"would_accept": self.would_accept, **self.counts, **found}
+
+    def stored(self, filter: dict[str, Any], first: int | None) -> StoredProof:
+        """As the table has it."""
+        return StoredProof(
+            filter, first, self.edit.to_text(), self.fingerprints, self.counts, bytes(self.ids)
+        )
 
 
 @dataclass
@@ -76,11 +96,16 @@ class _Trial:
             )
         return self.judges[source]
 
-    def ready(self, chosen: Sequence[ColumnElement[bool]], edit: Edit) -> Iterator[Replayable]:
-        statement = select(*COLUMNS).where(*chosen).order_by(*ORDER).execution_options(yield_per=500)
+    def ready(self, chosen: Sequence[ColumnElement[bool]], first: int | None) -> Iterator[Replayable]:
+        edit = self.proof.edit
+        statement = select(*COLUMNS).where(*chosen).order_by(*ORDER).limit(first)
+        statement = statement.execution_options(yield_per=500)
         for position, row in enumerate(self.connection.execute(statement).mappings()):
             letter = letter_of(row)
             self.proof.letters += 1
+            self.proof.ids += bytes.fromhex(letter.id)
+            if letter.source not in self.proof.fingerprints:
+                self.proof.fingerprints[letter.source] = self.judge(letter.source).fingerprint
             try:
                 yield prepared(letter, edit, position)
             except InputError as error:
@@ -134,11 +159,14 @@ def prove(
     contract: Contract,
     settings: WorkerSettings,
     watermarks: dict[str, str],
+    first: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Proof:
-    """Judges the letters that match, as they would be sent; streamed, over one view of the store."""
-    trial = _Trial(connection, contract, settings)
-    for group in batches_of(trial.ready(chosen, edit), PAGE):
+    """Judges the letters that match, or the first so many, as they would be sent; streamed, over one view."""
+    trial = _Trial(connection, contract, settings, Proof(edit=edit))
+    for group in batches_of(trial.ready(chosen, first), PAGE):
         trial.add(group, watermarks)
+        progress(trial.proof.letters)
     proof = trial.proof
     proof.failures = sorted(trial.failures.values(), key=lambda each: -each.letters)
     return proof

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from store import database
 from store.csv_reader import Dialect
-from store.dead_letters import actions
+from store.dead_letters import actions, sending
 from store.dead_letters.actions import Action
 from store.dead_letters.edits import Edit, json_body
 from store.errors import InputError
@@ -150,32 +150,38 @@ class Sending:
     settings: WorkerSettings
     cut: Cut
     refused: list[tuple[DeadLetter, str]]  # which cannot be sent, and why; they are open again
+    holder: str | None = None  # of the action's lease
 
-    def messages(self) -> Iterator[Message]:
-        """Its letters as batches, each registered before it is given out."""
-        for chosen in batches_of(self._ready(), self.cut):
+    def messages(self, most: int | None = None) -> Iterator[Message]:
+        """Its letters, or the next so many, as batches, each registered before it is given out.
+
+        Raises SluiceError where the lease is lost.
+        """
+        letters = islice(self._ready(min(most or PAGE, PAGE)), most)
+        for chosen in batches_of(letters, self.cut):
             source = chosen[0].letter.source
             fingerprint = self.contract.fingerprint(self.settings.source(source))
             delivery = delivery_of(self.action.token, source, fingerprint)
             with database.transaction(self.engine) as connection:
+                if self.holder:
+                    sending.hold(connection, self.action.seq, self.holder)
                 ids = [each.letter.id for each in chosen]
-                known = actions.registrations(connection, self.action.seq, ids)
-                held = [id for id, each in known.items() if each.is_held]
                 # The action may be stopped meanwhile.
+                held = sending.still_unsent(connection, self.action.seq, ids)
                 group = [each for each in chosen if each.letter.id in held]
                 if not group:
                     continue
                 message = message_of(group, delivery)
                 deliveries.begin(connection, delivery)
-                actions.register(connection, self.action.seq, message.id, held)
+                actions.register(connection, self.action.seq, message.id, [each.letter.id for each in group])
             yield message
 
-    def _ready(self) -> Iterator[Replayable]:
+    def _ready(self, page_size: int) -> Iterator[Replayable]:
         edit = Edit.from_text(self.action.edit)
         after = -1
         while True:
             with database.reading(self.engine) as connection:
-                page = actions.unsent(connection, self.action.seq, after, PAGE)
+                page = sending.unsent(connection, self.action.seq, after, page_size)
             if not page:
                 return
             after = page[-1][0]
@@ -191,14 +197,19 @@ class Sending:
                     actions.give_back(connection, self.action.seq, refused, "refused")
 
 
+def lost_batches(engine: Engine, broker: Broker, action: int) -> set[str]:
+    """Batches of an action that are neither processed nor on their way."""
+    with database.reading(engine) as connection:
+        ids = sending.registered_batches(connection, action)
+        unknown = set(ids) - batches.known(connection, ids)
+    return unknown - broker.on_their_way(sorted(unknown))
+
+
 def forget_lost_batches(engine: Engine, broker: Broker, action: int) -> None:
     """Batches of an action that Redis has lost: their letters are as those that were never sent."""
-    with database.reading(engine) as connection:
-        ids = actions.registered_batches(connection, action)
-        unknown = set(ids) - batches.known(connection, ids)
-    lost = unknown - broker.on_their_way(sorted(unknown))
+    lost = lost_batches(engine, broker, action)
     if not lost:
         return
     with database.transaction(engine) as connection:  # one may have been processed meanwhile
         lost -= batches.known(connection, sorted(lost))
-        actions.forget_batches(connection, action, sorted(lost))
+        sending.forget_batches(connection, action, sorted(lost))

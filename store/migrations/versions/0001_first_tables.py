@@ -355,6 +355,8 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("filter", sa.Text(), nullable=False),
         sa.Column("edit", sa.Text(), nullable=True),
+        sa.Column("proof", sa.Text(), nullable=True),
+        sa.Column("terms", sa.Text(), nullable=True),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("letters", sa.BigInteger(), nullable=False),
@@ -365,6 +367,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("token"),
         sa.PrimaryKeyConstraint("seq"),
         sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "proofs",
+        sa.Column("digest", NAME, nullable=False),
+        sa.Column("made_at", sa.Text(), nullable=False),
+        sa.Column("filter", sa.Text(), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=True),
+        sa.Column("edit", sa.Text(), nullable=True),
+        sa.Column("fingerprints", sa.Text(), nullable=False),
+        sa.Column("counts", sa.Text(), nullable=False),
+        sa.Column("letters", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
     )
     op.create_table(
         "action_letters",

@@ -42,6 +42,7 @@ TYPES = [
         (r"sluice:dlq:letters", "hash"),
         (r"sluice:lost", "hash"),
         (r"sluice:held", "hash"),
+        (r"sluice:missed", "hash"),
         (r"sluice:generation", "string"),
         (r"sluice:intermediate:.+", "hash"),
         (r"sluice:attempts:.+", "string"),
