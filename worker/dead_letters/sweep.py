@@ -18,7 +18,7 @@ from store.dead_letters import sending
 from store.tables import batches
 from worker.dead_letters.replay import lost_batches
 from worker.queue.client import Broker, translated
-from  import server_time
+from worker.queue.server.clock import server_time
 
 MISSED_KEY = "sluice:missed"  # a hash: batch -> when it was first missed, by the clock of Redis
 TURN_KEY = "sluice:sweep"
