@@ -20,7 +20,7 @@ from store.database.schema import locks
 from store.dead_letters import actions, states
 from store.errors import LockHeld, LockLost, SluiceError, UsageError
 from store.tables import leases
-from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
+from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of_values
 
 LEASE_SECONDS = 60.0
 # After so long without a command that sends it, an interrupted replay is not waited for any more.
@@ -89,7 +89,7 @@ def unsent(connection: Connection, action: int, after: int, page: int) -> list[t
         .order_by(_mine.position)
         .limit(page)
     )
-    return [(row["position"], letter_of(row)) for row in connection.execute(statement).mappings()]
+    return [(row[0], letter_of_values(row[1:])) for row in connection.execute(statement).all()]
 
 
 def still_unsent(connection: Connection, action: int, letters: Sequence[str]) -> set[str]:
@@ -101,7 +101,7 @@ def still_unsent(connection: Connection, action: int, letters: Sequence[str]) ->
         .where(_mine.outcome.is_(None), _mine.batch_id.is_(None))
         .where(database.member_of(connection, _mine.letter_id, letters))
     )
-    return set(connection.execute(statement).scalars())
+    return set(connection.execute(statement).scalars().all())
 
 
 def count_unsent(connection: Connection, action: int) -> int:

@@ -79,6 +79,7 @@ class Rejected(NamedTuple):
 
 
 COLUMNS = [dead_letters.c[name] for name in DeadLetter.__dataclass_fields__]
+ERRORS, HEADER = map([*DeadLetter.__dataclass_fields__].index, ("errors", "header"))
 
 
 def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -149,10 +150,15 @@ def ids_that_begin(connection: Connection, prefix: str, limit: int = 10) -> list
 
 def letter_of(row: Any) -> DeadLetter:
     """A letter from a row with these `COLUMNS`."""
-    values = {name: row[name] for name in DeadLetter.__dataclass_fields__}
-    values["errors"] = orjson.loads(row["errors"])
-    values["header"] = orjson.loads(row["header"]) if row["header"] else None
-    return DeadLetter(**values)
+    return letter_of_values([row[name] for name in DeadLetter.__dataclass_fields__])
+
+
+def letter_of_values(values: Sequence[Any]) -> DeadLetter:
+    """A letter from the values of these `COLUMNS`, in their order: without names, it takes half as long."""
+    row = list(values)
+    row[ERRORS] = orjson.loads(row[ERRORS])
+    row[HEADER] = orjson.loads(row[HEADER]) if row[HEADER] else None
+    return DeadLetter(*row)
 
 
 def unpublished(connection: Connection, limit: int, characters: int = -1) -> list[DeadLetter]:
@@ -167,7 +173,7 @@ def unpublished(connection: Connection, limit: int, characters: int = -1) -> lis
 
 def unremoved(connection: Connection, limit: int) -> list[str]:
     """Ids of letters that are not open and that the Redis DLQ may still have."""
-    return list(connection.execute(select(dead_letters.c.id).where(UNREMOVED).limit(limit)).scalars())
+    return list(connection.execute(select(dead_letters.c.id).where(UNREMOVED).limit(limit)).scalars().all())
 
 
 def record_published(connection: Connection, ids: Sequence[str], events: Sequence[int], at: str) -> None:

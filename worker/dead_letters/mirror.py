@@ -38,6 +38,7 @@ ENVELOPE_FIELDS = [
     if name not in ("status", "action_seq", "resolved_at", "event_id")
 ]
 PAGE = 500
+PAGE_OF_IDS = 5_000
 
 log = logging.getLogger("sluice.queue")
 
@@ -145,7 +146,7 @@ def flush_outbox(redis: Redis, engine: Engine) -> int:
             # One more than is sent tells that there is more.
             letters = dead_letters.unpublished(connection, PAGE, ENVELOPE_PAYLOAD + 1)
             new = [published(letter) for letter in letters]
-            gone = dead_letters.unremoved(connection, PAGE)
+            gone = dead_letters.unremoved(connection, PAGE_OF_IDS)
         if not new and not gone:
             return done
         reach("outbox.found")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
@@ -16,7 +17,7 @@ from store.dead_letters.edits import Edit
 from store.dead_letters.proofs import StoredProof
 from store.errors import InputError
 from store.payload import to_text
-from store.tables.dead_letters import COLUMNS, letter_of
+from store.tables.dead_letters import COLUMNS, letter_of_values
 from worker.contract import Contract
 from worker.dead_letters.replay import Cut, Replayable, batches_of, delivery_of, message_of, prepared
 from worker.judge.stages import Judge, judge_batch, judge_for
@@ -100,8 +101,9 @@ class _Trial:
         edit = self.proof.edit
         statement = select(*COLUMNS).where(*chosen).order_by(*ORDER).limit(first)
         statement = statement.execution_options(yield_per=500)
-        for position, row in enumerate(self.connection.execute(statement).mappings()):
-            letter = letter_of(row)
+        rows = chain.from_iterable(self.connection.execute(statement).partitions())
+        for position, row in enumerate(rows):
+            letter = letter_of_values(row)
             self.proof.letters += 1
             self.proof.ids += bytes.fromhex(letter.id)
             if letter.source not in self.proof.fingerprints:
