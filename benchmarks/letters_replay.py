@@ -10,23 +10,22 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 MEASURED = """
 import resource, sys, time
 from importlib import import_module
 {preface}
-started = time.perf_counter()
+started, processor = time.perf_counter(), time.process_time()
 sys.argv = {arguments!r}
 try:
     import_module("producer.cli.app").app()
 except SystemExit as ended:
     assert not ended.code, ended.code
 finally:
-    taken = time.perf_counter() - started
+    taken, processor = time.perf_counter() - started, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(taken, peak, file=sys.stderr)
+    print(taken, processor, peak, file=sys.stderr)
 """
 
 
@@ -35,7 +34,7 @@ def run(home: Path, *words: str) -> str:
     environment = {**os.environ, "SLUICE_HOME": str(home), "SLUICE_CONFIG": str(home / "sluice.toml")}
     if words[0] != sys.executable:
         words = (str(Path(sys.executable).with_name(words[0])), *words[1:])
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{words}: {done.stderr}")
     return done.stderr
@@ -54,44 +53,40 @@ def rejected(home: Path, number: int) -> None:
     run(home, "worker", "up", "--burst")
 
 
-def measured(home: Path, *options: str) -> tuple[float, float]:
-    """(seconds, peak MB) of `producer replay` with these options, without the start of Python."""
+def measured(home: Path, *options: str) -> tuple[float, float, float]:
+    """(seconds, processor seconds, peak MB) of `producer replay` with these options, without the start of Python."""
     arguments = ["producer", "replay", "--cast", "value=decimal-comma", *options]
     program = MEASURED.format(preface="import producer.cli.replay", arguments=arguments)
-    seconds, peak = run(home, sys.executable, "-c", program).split()[-2:]
-    return float(seconds), float(peak)
+    seconds, processor, peak = map(float, run(home, sys.executable, "-c", program).split()[-3:])
+    return seconds, processor, peak
 
 
 def main() -> None:
     """One row for each number of letters and command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--letters", type=int, nargs="+", default=[10_000, 100_000])
-    print("| letters | command | seconds | letters/s | peak MB |")
-    print("|---|---|---|---|---|")
+    print(
+        "| letters | `producer replay` | seconds | processor seconds | letters/s of its processor time | peak MB |"
+    )
+    print("|---|---|---|---|---|---|")
     for number in parser.parse_args().letters:
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder, "home")
             home.mkdir(mode=0o700)
             rejected(home, number)
-            for name, options in (
-                ("proof (`--dry-run`)", ["--dry-run"]),
-                ("send (`--proof`)", []),
-            ):
-                if not options:
-                    digest = _digest(home)
-                    options = ["--proof", digest]
-                seconds, peak = measured(home, *options)
-                print(
-                    f"| {number:,} | {name} | {seconds:.1f} | {number / seconds:,.0f} | {peak:.0f} |",
-                    flush=True,
-                )
-            started = time.perf_counter()
+            show(number, "`--dry-run`", *measured(home, "--dry-run"))
+            show(number, "`--proof DIGEST`", *measured(home, "--proof", _digest(home)))
             run(home, "worker", "up", "--burst")
-            print(
-                f"| {number:,} | `worker up --burst` | {time.perf_counter() - started:.1f} | | |", flush=True
-            )
             run(home, "store", "check")
             run(home, "worker", "down")
+
+
+def show(number: int, command: str, seconds: float, processor: float, peak: float) -> None:
+    """A row."""
+    rate = number / processor
+    print(
+        f"| {number:,} | {command} | {seconds:.1f} | {processor:.1f} | {rate:,.0f} | {peak:.0f} |", flush=True
+    )
 
 
 def _digest(home: Path) -> str:

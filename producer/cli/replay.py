@@ -55,8 +55,12 @@ class Options:
     @property
     def asks(self) -> bool:
         """Whether somebody is there to be asked."""
-        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        return is_terminal and not (self.yes or self.as_json or self.proof)
+        return is_terminal() and not (self.yes or self.as_json or self.proof)
+
+
+def is_terminal() -> bool:
+    """Whether input and output are a person's."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def replay_letters(options: Options) -> None:

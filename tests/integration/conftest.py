@@ -17,6 +17,7 @@ from store.database import install
 from store.settings import StoreSettings
 
 from .plant import Plant, opened
+from .replaying import Replay
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,3 +66,9 @@ def make_plant(
 def plant(make_plant: Callable[[], Plant]) -> Plant:
     """A plant with nothing in it."""
     return make_plant()
+
+
+@pytest.fixture
+def replay(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Replay:
+    """`producer replay` over the plant."""
+    return Replay(plant, monkeypatch)

@@ -7,57 +7,20 @@ from typing import Any
 
 import orjson
 import pytest
-from typer.testing import CliRunner
 
 from producer.cli import replay_sending
-from producer.cli.app import app
-from producer.cli.command import Resources
-from producer.settings import ProducerSettings
 from store import database
 from store.dead_letters import actions, states
 from store.dead_letters.edits import Edit
 from worker.batch import claims, poison
-from worker.contract import load_contract
 from worker.queue.identity import halves
 from worker.queue.quarantine import SET_ASIDE_KEY
 from worker.queue.send import Sent
 
 from .plant import Plant, ndjson, row
+from .replaying import Replay, statuses
 
 MAPPED = '[sources.s]\nfields.value = "temp"\nfields.name = "a.b"\nconstants.unit = "mm"\n'
-
-
-class Replay:
-    """The command, over the resources of a plant."""
-
-    def __init__(self, plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.plant = plant
-        self.patch = monkeypatch
-
-    def __call__(self, *arguments: str) -> Any:
-        resources = Resources(
-            ProducerSettings.load(),
-            self.plant.settings,
-            load_contract(self.plant.settings),
-            self.plant.broker,
-            self.plant.engine,
-        )
-        self.patch.setattr(Resources, "open", lambda **_: resources)
-        return CliRunner().invoke(app, ["replay", *arguments])
-
-    def json(self, *arguments: str) -> Any:
-        done = self(*arguments, "--json")
-        assert done.exit_code == 0, done.output
-        return orjson.loads(done.stdout)
-
-
-@pytest.fixture
-def replay(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Replay:
-    return Replay(plant, monkeypatch)
-
-
-def statuses(plant: Plant) -> dict[str, str]:
-    return {str(letter.record_key): letter.status for letter in plant.letters(None)}
 
 
 def test_a_group_is_proved_and_fixed_with_its_digits(plant: Plant, replay: Replay) -> None:

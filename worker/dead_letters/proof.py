@@ -70,8 +70,11 @@ class Proof:
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        shown = ("failures", "refusals", "samples")
-        found = {name: value for name, value in asdict(self).items() if name in shown}
+        found = {
+            "failures": [asdict(each) for each in self.failures],
+            "refusals": self.refusals,
+            "samples": self.samples,
+        }
         return {"would_accept": self.would_accept, **self.counts, **found}
 
     def stored(self, filter: dict[str, Any], first: int | None) -> StoredProof:
