@@ -15,6 +15,7 @@ from store.database.letters import STATES
 from store.database.records import record_tables
 from store.dead_letters import actions, groups, states
 from store.dead_letters.actions import Action
+from store.dead_letters.terms import Terms
 from store.errors import SluiceError, UsageError
 from store.tables import dead_letters
 
@@ -92,7 +93,9 @@ def action_report(action: Action, outcomes: dict[str, int]) -> dict[str, Any]:
     """One action."""
     shown = {name: value for name, value in asdict(action).items() if name != "token"}
     edit = orjson.Fragment(action.edit) if action.edit else None  # the digits of its numbers as they are
-    return _with_iso(shown | {"edit": edit, "outcomes": outcomes})
+    return _with_iso(
+        shown | {"edit": edit, "outcomes": outcomes, "stopped_itself": Terms.of(action).why_stopped}
+    )
 
 
 def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:

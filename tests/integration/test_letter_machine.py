@@ -15,11 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store import database
 from store.checks import letters as check
 from store.database import install
-from store.dead_letters import actions
+from store.dead_letters import actions, proofs, sending
 from store.dead_letters.actions import Order
+from store.dead_letters.proofs import StoredProof
 from store.dead_letters.states import Attempt
+from store.dead_letters.terms import Terms, stop_if_broken
 from store.settings import StoreSettings
-from store.tables import dead_letters
+from store.tables import dead_letters, leases
 from store.tables.dead_letters import DeadLetter
 from tests.examples import examples
 from tests.integration.store.conftest import AT, COLUMNS, Bad, Ledger, rejected
@@ -42,6 +44,7 @@ class Letters(RuleBasedStateMachine):
         self.redis = fakeredis.FakeRedis()
         self.first: dict[str, tuple[str, str]] = {}  # payload -> id and errors, as they were at first
         self.seen: Counter[str] = Counter()
+        self.proof: StoredProof | None = None
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
@@ -52,11 +55,14 @@ class Letters(RuleBasedStateMachine):
         with database.reading(self.ledger.engine) as connection:
             return dead_letters.select_letters(connection, status=status)
 
-    def begin_action(self, verb: str, payloads: set[str]) -> Any:
-        ids = [letter.id for letter in self.letters() if letter.payload in payloads]
+    def ids_of(self, payloads: set[str]) -> list[str]:
+        return [letter.id for letter in self.letters() if letter.payload in payloads] or ["0" * 32]
+
+    def begin_action(self, verb: str, ids: list[str], terms: Terms | None = None) -> Any:
         with database.transaction(self.ledger.engine) as connection:
-            chosen = dead_letters.conditions(connection, ids=ids or ["none"])
-            return actions.begin(connection, Order(verb, {}, "why", "ann"), chosen)
+            chosen = dead_letters.conditions(connection, ids=ids)
+            order = Order(verb, {}, "why", "ann", terms=terms.to_json() if terms else None)
+            return actions.begin(connection, order, chosen)
 
     @rule(payloads=SOME, reason=st.sampled_from(REASONS))
     def reject(self, payloads: set[str], reason: str) -> None:
@@ -67,7 +73,35 @@ class Letters(RuleBasedStateMachine):
 
     @rule(verb=st.sampled_from(["replay", "discard", "park", "unpark"]), payloads=SOME)
     def act(self, verb: str, payloads: set[str]) -> None:
-        self.begin_action(verb, payloads)
+        self.begin_action(verb, self.ids_of(payloads))
+
+    @rule(payloads=SOME, first=st.none() | st.integers(1, 3))
+    def prove(self, payloads: set[str], first: int | None) -> None:
+        ids = self.ids_of(payloads)
+        with database.transaction(self.ledger.engine) as connection:
+            chosen = dead_letters.conditions(connection, status="open", ids=ids)
+            proved = list(proofs.chosen_now(connection, chosen, first))
+            self.proof = StoredProof(
+                {"ids": ids}, first, None, {}, {"letters": len(proved)}, proofs.packed(proved)
+            )
+            proofs.store(connection, self.proof)
+
+    @precondition(lambda self: self.proof is not None)
+    @rule()
+    def replay_what_was_proved(self) -> None:
+        """Under the stored proof: what came is not sent, and what left is not touched."""
+        assert self.proof
+        opened = {letter.id for letter in self.letters("open")}
+        with database.reading(self.ledger.engine) as connection:
+            proof = proofs.find(connection, self.proof.digest)
+        proved = list(proofs.unpacked(proof.letters))
+        action = self.begin_action("replay", proved or ["0" * 32], Terms(proof.first, stop_after=2))
+        sent = {
+            letter.id for letter in self.letters("replaying") if action and letter.action_seq == action.seq
+        }
+        assert sent == opened & set(proved)
+        assert proof.first is None or len(sent) <= proof.first
+        self.proof = None
 
     @rule(number=st.integers(1, 9))
     def undo(self, number: int) -> None:
@@ -79,11 +113,12 @@ class Letters(RuleBasedStateMachine):
     @precondition(lambda self: self.letters("replaying"))
     @rule(accepted=st.lists(st.booleans(), min_size=5, max_size=5))
     def process(self, accepted: list[bool]) -> None:
-        """A worker stores the batch of letters of one action."""
+        """A worker stores a batch of letters of one action, which may stop itself then."""
         replaying = self.letters("replaying")
         action = replaying[0].action_seq
         assert action is not None
-        mine = [letter for letter in replaying if letter.action_seq == action]
+        of_action = [letter for letter in replaying if letter.action_seq == action]
+        mine = of_action[: 1 + sum(accepted)]
         number = self.ledger.receive([], kind="replay")
         attempts = []
         for position, (letter, is_accepted) in enumerate(zip(mine, accepted, strict=False)):
@@ -92,6 +127,15 @@ class Letters(RuleBasedStateMachine):
             self.seen[letter.payload] += not is_accepted
         with database.transaction(self.ledger.engine) as connection:
             assert actions.end_attempts(connection, action, attempts, number, AT, 3)
+            is_stopped = stop_if_broken(connection, action)
+            became = actions.outcomes(connection, action)
+            kept_to = actions.find(connection, action).terms
+        rejected_again = became.get("rejected", 0)
+        outcomes = rejected_again + became.get("resolved", 0)
+        is_broken = kept_to is not None and outcomes >= 2 and rejected_again > 0.5 * outcomes
+        assert is_stopped == (is_broken and len(of_action) > len(mine))
+        left = {letter.id for letter in self.letters("replaying") if letter.action_seq == action}
+        assert left == (set() if is_stopped else {letter.id for letter in of_action[len(mine) :]})
 
     @precondition(lambda self: self.letters("replaying"))
     @rule()
@@ -101,6 +145,17 @@ class Letters(RuleBasedStateMachine):
         with database.transaction(self.ledger.engine) as connection:
             actions.withdraw_unsent(connection, action)
             actions.stop(connection, action)
+
+    @precondition(lambda self: self.letters("replaying"))
+    @rule(minutes=st.sampled_from([1, 20]))
+    def sweep(self, minutes: int) -> None:
+        """What an interrupted replay did not send is open again when nobody has resumed it for long."""
+        action = self.letters("replaying")[0].action_seq
+        assert action is not None
+        with database.transaction(self.ledger.engine) as connection:
+            before = actions.outcomes(connection, action)["waiting"]
+            leases.acquire(connection, sending.lease_of(action), "gone:1:ab", -60 * minutes)
+            assert sending.give_up(connection, action) == (before if minutes > 10 else 0)
 
     @rule(stopped_after=st.sampled_from(["reading", "publishing", "nothing"]))
     def publish(self, stopped_after: str) -> None:

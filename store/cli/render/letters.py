@@ -150,7 +150,7 @@ def actions(found: list[dict[str, Any]]) -> list[Any]:
         return [
             "No action over dead letters yet: `producer replay`, `store letters discard` and `park` make one."
         ]
-    columns: dict[str, Kind] = {"action": "number", "verb": "fixed", "letters": "number", "status": "fixed",
+    columns: dict[str, Kind] = {"action": "number", "verb": "fixed", "letters": "number", "status": "fixed", "proof": "text",
                                 "outcomes": "text", "why": "text", "by": "text", "started": "fixed"}  # fmt: skip
     rows = (
         [
@@ -158,6 +158,7 @@ def actions(found: list[dict[str, Any]]) -> list[Any]:
             each["verb"],
             each["letters"],
             each["status"],
+            proved(each["proof"]),
             ", ".join(f"{number:,} {name}" for name, number in sorted(each["outcomes"].items())),
             each["why"],
             each["by"],
@@ -165,7 +166,20 @@ def actions(found: list[dict[str, Any]]) -> list[Any]:
         ]
         for each in found
     )
-    return [table("Actions over dead letters, newest first", columns, rows)]
+    stopped = [
+        f"\nAction {each['seq']} has stopped itself: {each['stopped_itself']}."
+        for each in found
+        if each["stopped_itself"]
+    ]
+    return [table("Actions over dead letters, newest first", columns, rows), *stopped]
+
+
+def proved(proof: dict[str, Any] | None) -> str:
+    """What a replay was found to do before it was sent."""
+    if proof is None:
+        return ""
+    accepted = proof["would_load"] + proof["superseded"] + proof["skipped"]
+    return f"{accepted:,} of {proof['letters']:,} pass"
 
 
 def acted(found: dict[str, Any]) -> list[Any]:
