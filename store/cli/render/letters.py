@@ -150,8 +150,9 @@ def actions(found: list[dict[str, Any]]) -> list[Any]:
         return [
             "No action over dead letters yet: `producer replay`, `store letters discard` and `park` make one."
         ]
-    columns: dict[str, Kind] = {"action": "number", "verb": "fixed", "letters": "number", "status": "fixed", "proof": "text",
-                                "outcomes": "text", "why": "text", "by": "text", "started": "fixed"}  # fmt: skip
+    columns: dict[str, Kind] = {"action": "number", "verb": "fixed", "letters": "number", "status": "fixed",
+                                "proof": "text", "outcomes": "text", "why": "text", "by": "text",
+                                "started": "fixed"}  # fmt: skip
     rows = (
         [
             each["seq"],
