@@ -134,8 +134,9 @@ def agreed(options: Options, found: Proof) -> bool:
         return True
     report.show_samples(found)
     these = "this letter" if found.letters == 1 else f"these {found.letters:,}"
+    print(f"send {these}? [y/N] ", end="", flush=True)  # `input` would write it to standard error at times
     try:
-        answer = input(f"send {these}? [y/N] ")
+        answer = input()
     except EOFError:
         answer = ""
     if answer.strip().lower() in ("y", "yes"):
