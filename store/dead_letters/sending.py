@@ -95,10 +95,8 @@ def unsent(connection: Connection, action: int, after: int, page: int) -> list[t
 def still_unsent(connection: Connection, action: int, letters: Sequence[str]) -> set[str]:
     """Those of the letters that are to be sent, and that no batch is registered for."""
     statement = (
-        select(_mine.letter_id)
-        .join(dead_letters, _letter.id == _mine.letter_id)
-        .where(_mine.action_seq == action, _letter.action_seq == action)
-        .where(_mine.outcome.is_(None), _mine.batch_id.is_(None))
+        select(_mine.letter_id)  # without an outcome: the action holds the letter
+        .where(_mine.action_seq == action, _mine.outcome.is_(None), _mine.batch_id.is_(None))
         .where(database.member_of(connection, _mine.letter_id, letters))
     )
     return set(connection.execute(statement).scalars().all())

@@ -129,10 +129,10 @@ class Letters(RuleBasedStateMachine):
             assert actions.end_attempts(connection, action, attempts, number, AT, 3)
             is_stopped = stop_if_broken(connection, action)
             became = actions.outcomes(connection, action)
-            kept_to = actions.find(connection, action).terms
+            terms = actions.find(connection, action).terms
         rejected_again = became.get("rejected", 0)
         outcomes = rejected_again + became.get("resolved", 0)
-        is_broken = kept_to is not None and outcomes >= 2 and rejected_again > 0.5 * outcomes
+        is_broken = terms is not None and outcomes >= 2 and rejected_again > 0.5 * outcomes
         assert is_stopped == (is_broken and len(of_action) > len(mine))
         left = {letter.id for letter in self.letters("replaying") if letter.action_seq == action}
         assert left == (set() if is_stopped else {letter.id for letter in of_action[len(mine) :]})

@@ -213,8 +213,8 @@ def test_letters_whose_batch_redis_has_lost_are_open_again_and_a_late_one_is_ref
     plant.run(ndjson(row("b", value="x")), "two.ndjson")
     going = plant.action(Edit(set={"value": 4}))
     assert going
-    lost, kept = going.messages()
-    plant.send_messages([kept])
+    lost, sent = going.messages()
+    plant.send_messages([sent])
     assert clock.sweep_after(0) == 0
     assert clock.sweep_after(29) == 0
     assert clock.sweep_after(1) == 1
