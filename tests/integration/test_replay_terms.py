@@ -93,7 +93,7 @@ def test_the_receipt_of_a_replay_counts_the_first_letters_and_the_rest(plant: Pl
     assert (receipt["records"], receipt["batches"], receipt["sent_batches"]) == (50, 2, 2)
 
 
-def test_the_terms_are_kept_when_a_replay_is_resumed(
+def test_a_replay_that_is_resumed_has_the_same_terms(
     plant: Plant, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many(plant, 50)
