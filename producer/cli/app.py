@@ -106,6 +106,7 @@ def enqueue(
         "producer replay --source shop --first 500 --stop-above 0.1 --rate 200/s",
         "producer replay --id 3f2a… --set value=4.2 --set name=pump",
         'producer replay --id 3f2a… --payload \'{"key": "a", "ts": "2025-01-15T12:00:00Z"}\'',
+        "producer replay --from fixed.csv --dry-run",
         "producer replay --resume 7",
     )
 )
@@ -131,6 +132,13 @@ def replay(
         Path | None, typer.Option(help="A TOML file with set, default, rename, cast and drop.")
     ] = None,
     payload: Annotated[str | None, typer.Option(help="Replace the whole payload; with one --id.")] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", help="A file of `store letters export`, with its fields corrected."),
+    ] = None,
+    skip_refused: Annotated[
+        bool, typer.Option("--skip-refused", help="With --from: send the other rows where some are refused.")
+    ] = False,
     why: Annotated[str, typer.Option(help="The reason; it is stored with the action.")] = "",
     by: Annotated[str | None, typer.Option(help="Who decides it.", show_default="user@host")] = None,
     dry_run: Annotated[
@@ -181,9 +189,9 @@ def replay(
     from producer.cli import replay_edits as options
     from store.dead_letters.edits import Edit
 
+    edits = [set, default, rename, cast, drop, edit, payload]
     if resume is not None or stop is not None:
-        edits = (set, default, rename, cast, drop, edit, payload)
-        others = (dry_run, yes, proof, first, rate, stop_above is not None)
+        others = (dry_run, yes, proof, first, rate, stop_above is not None, from_file, skip_refused)
         if not which.is_empty or any(edits) or any(others) or (resume is not None and stop is not None):
             raise UsageError("--resume and --stop take the letters of an action: give nothing else")
         if resume is not None:
@@ -193,6 +201,10 @@ def replay(
         return
     if dry_run and (yes or proof):
         raise UsageError("--dry-run sends nothing: give it without --yes and --proof")
+    if from_file is not None and (any(edits) or not which.is_empty):
+        raise UsageError("--from takes the letters and their fields from a file: give no filter and no edit")
+    if skip_refused and from_file is None:
+        raise UsageError("--skip-refused is for the rows of a file: give --from too")
     given = Edit(
         set=options.parse_values("--set", set or []),
         default=options.parse_values("--default", default or []),
@@ -202,22 +214,26 @@ def replay(
         payload=payload,
     )
     full = options.read_edit(edit, given)
-    replaying.replay_letters(
-        replaying.Options(
-            which,
-            full,
-            why,
-            by,
-            dry_run,
-            wait,
-            as_json,
-            yes,
-            proof,
-            first,
-            options.parse_rate(rate),
-            stop_above,
-        )
+    asked = replaying.Options(
+        which,
+        full,
+        why,
+        by,
+        dry_run,
+        wait,
+        as_json,
+        yes,
+        proof,
+        first,
+        options.parse_rate(rate),
+        stop_above,
     )
+    if from_file is None:
+        replaying.replay_letters(asked)
+        return
+    from producer.cli import fixed
+
+    fixed.replay_file(from_file, asked, skip_refused=skip_refused)
 
 
 @app.command(

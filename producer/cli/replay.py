@@ -19,10 +19,11 @@ from producer.cli.replay_edits import command, resolved
 from store import database
 from store.cli.render.progress import Bar
 from store.database.letters import dead_letters as letters_table
-from store.dead_letters import actions, proofs, sending
+from store.dead_letters import actions, payloads, proofs, sending
 from store.dead_letters.actions import Action, Order
 from store.dead_letters.edits import Edit
 from store.dead_letters.filters import Filter
+from store.dead_letters.payloads import OwnPayloads
 from store.dead_letters.proofs import StoredProof
 from store.dead_letters.terms import STOP_ABOVE, Terms
 from store.errors import ConfigError, UsageError
@@ -70,27 +71,32 @@ def replay_letters(options: Options) -> None:
     with Resources.open() as resources:
         if options.dry_run:
             dry_run(options, resources)
-            return
-        if options.wait:
-            waiting.need_workers(resources.broker)
-        permit = None
-        if options.proof is None:
-            found = prove(options, resources)
-            permit = found.stored(options.which.to_json(), options.first)
-            if found.letters and not agreed(options, found):
-                raise typer.Exit(Exit.FAILED)
-        holder = leases.new_holder()
-        with database.transaction(resources.engine) as connection:
-            permit = permit or checked(connection, options, resources)
-            action = begin(connection, options, permit, holder)
-            chosen = options.which.conditions(connection)
-            held = dead_letters.count(connection, [*chosen, letters_table.c.status == "replaying"])
-        if action is None:
-            report.show_nothing(held, options.as_json)
-            return
-        if gone := permit.counts["letters"] - action.letters:
-            warn(f"{counted(gone, 'letter')} of the proof moved on meanwhile, and stay as they are")
-        send_action(action, holder, resources, wait=options.wait, as_json=options.as_json)
+        else:
+            send_letters(options, resources)
+
+
+def send_letters(options: Options, resources: Resources) -> None:
+    """Proves the letters that match, or takes a stored proof, and sends them, where whoever is asked agrees."""
+    if options.wait:
+        waiting.need_workers(resources.broker)
+    permit = None
+    if options.proof is None:
+        found = prove(options, resources)
+        permit = found.stored(options.which.to_json(), options.first)
+        if found.letters and not agreed(options, found):
+            raise typer.Exit(Exit.FAILED)
+    holder = leases.new_holder()
+    with database.transaction(resources.engine) as connection:
+        permit = permit or checked(connection, options, resources)
+        action = begin(connection, options, permit, holder)
+        chosen = options.which.conditions(connection)
+        held = dead_letters.count(connection, [*chosen, letters_table.c.status == "replaying"])
+    if action is None:
+        report.show_nothing(held, options.as_json)
+        return
+    if gone := permit.counts["letters"] - action.letters:
+        warn(f"{counted(gone, 'letter')} of the proof moved on meanwhile, and stay as they are")
+    send_action(action, holder, resources, wait=options.wait, as_json=options.as_json)
 
 
 def prove(options: Options, resources: Resources) -> Proof:
@@ -149,9 +155,10 @@ def checked(connection: Connection, options: Options, resources: Resources) -> S
     """The stored proof, if it holds. Raises UsageError with what has changed since."""
     stored = proofs.find(connection, options.proof or "")
     given = (options.which.to_json(), options.first)
-    edit = Edit.from_text(stored.edit)
     if options.edit.is_empty and given == ({}, None):  # it names them itself
-        which, first = Filter(**stored.filter), stored.first
+        if payloads.FROM in stored.filter:
+            raise UsageError(f"proof {stored.digest[:12]} is of a file: give --from FILE too")
+        which, first, edit = Filter(**stored.filter), stored.first, Edit.from_text(stored.edit)
     else:
         which, first = options.which, options.first
         edit = resolved(connection, which.conditions(connection), options.edit, resources)
@@ -212,6 +219,8 @@ def begin(connection: Connection, options: Options, permit: StoredProof, holder:
     action = actions.begin(connection, order, chosen)
     if action:
         sending.take(connection, action.seq, holder)
+        if isinstance(options.edit, OwnPayloads):
+            payloads.add(connection, action.seq, options.edit)
     return action
 
 

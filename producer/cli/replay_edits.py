@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from producer.cli.command import Resources
 from store.database.letters import dead_letters as letters_table
 from store.dead_letters.edits import Edit, json_body
+from store.dead_letters.payloads import OwnPayloads
 from store.errors import ConfigError, InputError, UsageError
 from store.tables import dead_letters
 from worker.dead_letters import proof as proving
@@ -75,7 +76,7 @@ def resolved(
     connection: Connection, chosen: Sequence[ColumnElement[bool]], edit: Edit, resources: Resources
 ) -> Edit:
     """The edit with raw names. Raises UsageError for a name that the letters of a source do not have."""
-    if edit.is_empty or edit.payload is not None:
+    if edit.is_empty or edit.payload is not None or isinstance(edit, OwnPayloads):
         return edit
     chosen = proving.open_ones(chosen)
     statement = select(letters_table.c.source).where(*chosen).distinct().order_by(letters_table.c.source)

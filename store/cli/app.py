@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from store.cli import account, copies, letters, lineage, reconcile, timing, watermarks
+from store.cli import account, copies, letters, lineage, reconcile, timing, transfer, watermarks
 from store.cli.command import Json, examples, opened, program, reading, run, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
@@ -127,6 +127,7 @@ def digest(as_json: Json = False) -> None:
 app.command(epilog=copies.BACKUP_EXAMPLES)(copies.backup)
 app.command(epilog=copies.RESTORE_EXAMPLES)(copies.restore)
 app.command(epilog=account.EXAMPLES)(account.account)
+letters.app.command("export", epilog=transfer.EXAMPLES)(transfer.export)
 app.add_typer(letters.app)
 app.add_typer(letters.app, name="dead-letters", hidden=True)
 app.add_typer(watermarks.app)

@@ -119,6 +119,15 @@ action_letters = Table(
     sqlite_with_rowid=False,
 )
 
+# What a replay of a file (`--from`) sends of each letter.
+action_payloads = Table(
+    "action_payloads",
+    metadata,
+    Column("action_seq", Serial, ForeignKey("actions.seq"), primary_key=True, autoincrement=False),
+    Column("letter_id", Name, primary_key=True),
+    Column("payload", Text, nullable=False),  # JSON
+)
+
 dead_letters = Table(
     "dead_letters",
     metadata,

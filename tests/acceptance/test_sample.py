@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,4 +110,28 @@ def test_mended_letters_are_replayed_until_none_is_open(box: Sandbox) -> None:
     ]
     with box.redis() as client:
         assert client.zcard("sluice:dlq") == client.hlen("sluice:dlq:letters") == 0
+    box.check()
+
+
+def test_letters_come_back_from_a_spreadsheet(box: Sandbox) -> None:
+    box.enqueue(SAMPLE)
+    box.ok("worker", "up", "--burst")
+    path = str(box.folder / "fix.csv")
+    box.ok("store", "letters", "export", "--output", path)
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert [each["letter.reason"] for each in rows] == ["invalid_value", "missing_timestamp"]
+    rows[0]["value"] = "3.4"
+    with Path(path).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")  # as a spreadsheet of some countries
+        writer.writeheader()
+        writer.writerows(rows)
+    assert (
+        "1 changed, 1 unchanged, 0 refused" in box.ok("producer", "replay", "--from", path, "--dry-run").out
+    )
+    assert "1 dead letter sent back" in box.ok("producer", "replay", "--from", path, "--why", "typo").out
+    box.ok("worker", "up", "--burst")
+    again = box.run("producer", "replay", "--from", path)
+    assert (again.code, "line 2" in again.err, "is resolved by now" in again.err) == (2, True, True)
+    assert box.report()["dead_letters"] == 1
     box.check()

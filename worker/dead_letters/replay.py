@@ -16,9 +16,10 @@ from sqlalchemy import Engine
 
 from store import database
 from store.csv_reader import Dialect
-from store.dead_letters import actions, sending
+from store.dead_letters import actions, payloads, sending
 from store.dead_letters.actions import Action
 from store.dead_letters.edits import Edit, json_body
+from store.dead_letters.payloads import OwnPayloads
 from store.errors import InputError
 from store.tables import batches, deliveries
 from store.tables.dead_letters import DeadLetter
@@ -57,6 +58,9 @@ class Cut(NamedTuple):
 
 def prepared(letter: DeadLetter, edit: Edit, position: int = 0) -> Replayable:
     """A letter as it is sent back. Raises InputError where it cannot be."""
+    if isinstance(edit, OwnPayloads):
+        payload = edit.payload_of(letter.id)
+        return Replayable(position, letter, payload, "json", None, dialect_of(letter), edited=True)
     if edit.payload is not None:
         return Replayable(position, letter, edit.payload, "json", None, PLAIN, edited=True)
     if letter.payload_digest:
@@ -184,7 +188,7 @@ class Sending:
             yield message
 
     def _ready(self, page_size: int) -> Iterator[Replayable]:
-        edit = Edit.from_text(self.action.edit)
+        edit = payloads.edit_of(self.engine, self.action)
         after = -1
         while True:
             with database.reading(self.engine) as connection:

@@ -398,6 +398,14 @@ def upgrade() -> None:
     )
     op.create_index("action_letters_by_position", "action_letters", ["action_seq", "position"], unique=True)
     op.create_table(
+        "action_payloads",
+        sa.Column("action_seq", SERIAL, autoincrement=False, nullable=False),
+        sa.Column("letter_id", NAME, nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["action_seq"], ["actions.seq"]),
+        sa.PrimaryKeyConstraint("action_seq", "letter_id"),
+    )
+    op.create_table(
         "dead_letters",
         sa.Column("id", NAME, nullable=False),
         sa.Column("source", NAME, nullable=False),
