@@ -14,7 +14,10 @@ SAYS = "groups count the dead letters in each state, and one action holds each l
 
 def law(connection: Connection) -> Law:
     """Groups against letters, and actions against letters."""
-    return Law(SAYS, [*_miscounted(connection), *_unheld(connection), *_held_by_none(connection)])
+    return Law(
+        SAYS,
+        [*_miscounted(connection), *_mistimed(connection), *_unheld(connection), *_held_by_none(connection)],
+    )
 
 
 def _miscounted(connection: Connection) -> list[str]:
@@ -38,6 +41,22 @@ def _miscounted(connection: Connection) -> list[str]:
         f"group {group}: it counts {_listed(noted.get(group))}, but its letters are {_listed(counted.get(group))}"
         for group in sorted(noted.keys() | counted.keys())
         if noted.get(group, Counter()) != counted.get(group, Counter())
+    ]
+
+
+def _mistimed(connection: Connection) -> list[str]:
+    """Groups with letters that were seen before or after what they say: pages of letters would leave these out."""
+    group, letter = letter_groups.c, dead_letters.c
+    statement = (
+        select(group.id, func.count())
+        .join(dead_letters, letter.group_id == group.id)
+        .where((letter.first_seen_at < group.first_seen_at) | (letter.last_seen_at > group.last_seen_at))
+        .group_by(group.id)
+        .order_by(group.id)
+    )
+    return [
+        f"group {id}: {number} of its letters were seen before or after the times that it has"
+        for id, number in connection.execute(statement)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -96,6 +97,19 @@ def choosing(*, status: Status | None = None, some: bool = False) -> Callable[[C
         return chosen
 
     return decorate
+
+
+def arguments(which: Filter) -> str:
+    """The options that choose these letters, as they are typed; a blank before each."""
+    found = []
+    for name in OPTIONS:
+        value = getattr(which, name)
+        option = f"--{name.removesuffix('s') if isinstance(value, list | tuple) else name}"
+        for each in value if isinstance(value, list | tuple) else [value]:
+            found += [] if each is None else [option, shlex.quote(str(each))]
+    if which.status != Status.OPEN:
+        found += ["--status", which.status or Status.ALL.value]
+    return "".join(f" {each}" for each in found)
 
 
 def _filter(given: dict[str, Any]) -> Filter:

@@ -5,9 +5,11 @@ Help is plain text: rich, which would draw boxes around it, takes as long to imp
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +17,15 @@ import typer
 from typer.completion import get_completion_inspect_parameters, install_callback, show_callback
 
 from store import terminal
+from store.errors import UsageError
 from store.terminal import print_json
+from store.text import spreadsheet_cell
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+Csv = Annotated[bool, typer.Option("--csv", help="As CSV on standard output; no cell is a formula.")]
 
 
 def program(name: str, help: str) -> typer.Typer:
@@ -111,6 +116,19 @@ def changing() -> Iterator[Connection]:
 
     with opened() as engine, database.transaction(engine) as connection:
         yield connection
+
+
+def one_format(as_csv: bool, as_json: bool) -> None:
+    """Raises UsageError for two."""
+    if as_csv and as_json:
+        raise UsageError("--json and --csv are two formats of one output: choose one")
+
+
+def put_csv(rows: Iterable[Iterable[object]]) -> None:
+    """Rows as CSV, each when it comes; see `spreadsheet_cell`."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for row in rows:
+        writer.writerow([spreadsheet_cell(value) for value in row])
 
 
 def show(found: Any, as_json: bool, render: Callable[[Any], list[Any]]) -> None:

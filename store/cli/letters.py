@@ -8,8 +8,9 @@ import typer
 
 from store.cli import letter_actions
 from store.cli.choosing import Status, Which, choosing
-from store.cli.command import Json, examples, group, reading, show
+from store.cli.command import Csv, Json, examples, group, one_format, put_csv, reading, show
 from store.dead_letters.filters import Filter
+from store.errors import UsageError
 
 app = group(
     "letters",
@@ -23,11 +24,14 @@ app = group(
     ),
 )
 IN_TABLE = 20
+LOOK_AT = 100_000
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Only with this reason; may be repeated.")
 ]
 Source = Annotated[str | None, typer.Option(help="Only of this source.")]
-Limit = Annotated[int | None, typer.Option(help="How many.", min=1, show_default="20; all with --json")]
+Limit = Annotated[
+    int | None, typer.Option(help="How many.", min=1, show_default="20; all with --json or --csv")
+]
 
 
 @app.callback(invoke_without_command=True, no_args_is_help=False)
@@ -40,6 +44,7 @@ def letters(
         bool, typer.Option("--newest", help="The groups that were seen last come first.")
     ] = False,
     limit: Limit = None,
+    as_csv: Csv = False,
     as_json: Json = False,
 ) -> None:
     """Show dead letters by group, the largest first. A group is one source, contract, field, rule and shape of value.
@@ -54,11 +59,15 @@ def letters(
     from store.reports import letters as answers
     from store.tables import batches
 
-    most = limit if limit or as_json else IN_TABLE
+    one_format(as_csv, as_json)
+    most = limit if limit or as_json or as_csv else IN_TABLE
     with reading() as connection:
         found = answers.grouped(connection, status.state, reason or [], source, most, newest_first=newest)
         replaying = counted.count_replaying(connection)
         is_empty = batches.count(connection) == 0
+    if as_csv:
+        put_csv(tables.groups_csv(found))
+        return
     show(
         found,
         as_json,
@@ -72,23 +81,36 @@ def letters(
         "store letters list",
         "store letters list --reason invalid_value --reason missing_key --source shop",
         "store letters list --group 9c01 --status all --json",
+        "store letters list --group 9c01 --contains EUR --csv > letters.csv",
     ),
 )
 @choosing(status=Status.OPEN)
-def list_letters(which: Filter, limit: Limit = None, as_json: Json = False) -> None:
+def list_letters(
+    which: Filter,
+    contains: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only with this text in the payload, as it is stored.")
+    ] = None,
+    look_at: Annotated[
+        int, typer.Option(metavar="N", help="With --contains: read so many payloads, at most.", min=1)
+    ] = LOOK_AT,
+    after: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="The letters behind this one: `next` of --json.")
+    ] = None,
+    limit: Limit = None,
+    as_csv: Csv = False,
+    as_json: Json = False,
+) -> None:
     """List rejected records, oldest first. Each with its reason, error, file, line and payload."""
-    from store.cli.render import letters as tables
-    from store.reports import letters as answers
-    from store.tables import batches, dead_letters
+    from store.cli import letter_list
+    from store.dead_letters.paging import Ask, Cursor
 
-    most = limit if limit or as_json else IN_TABLE
+    one_format(as_csv, as_json)
+    if contains is not None and not contains:
+        raise UsageError("--contains is blank: every payload contains it")
+    most = limit if limit or as_json or as_csv else IN_TABLE
+    ask = Ask(most, Cursor.of(after) if after else None, contains, look_at)
     with reading() as connection:
-        matching = which.conditions(connection)
-        found = answers.listed(connection, matching, most)
-        number = dead_letters.count(connection, matching)
-        is_empty = batches.count(connection) == 0
-    status = which.status or "all"
-    show(found, as_json, lambda found: tables.listed(found, number, status, is_empty=is_empty))
+        letter_list.put(connection, which, ask, as_csv=as_csv, as_json=as_json)
 
 
 @app.command("show", epilog=examples("store letters show 3f2a91c0", "store letters show 3f2a91c0 --json"))

@@ -163,7 +163,7 @@ dead_letters = Table(
     CheckConstraint("encoding IN ('utf-8', 'base64')", name="dead_letters_encoding"),
     CheckConstraint("format IN ('json', 'csv')", name="dead_letters_format"),
     Index("dead_letters_by_age", "status", "first_seen_at", "id"),
-    Index("dead_letters_by_group", "group_id", "status"),
+    Index("dead_letters_by_group", "group_id", "status", "first_seen_at", "id"),  # see `paging`
     # The outbox: what the Redis DLQ is to get, and what it is to lose.
     *(
         Index(f"dead_letters_{name}", "status", "published_at", sqlite_where=where)

@@ -32,6 +32,11 @@ class Filter:
         """Whether every letter matches."""
         return not self.to_json()
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether it chooses groups: all letters of a group have the same source, reason and faults."""
+        return any((self.groups, self.reasons, self.source, self.fields, self.rules, self.shapes))
+
     def to_json(self) -> dict[str, Any]:
         """For an action: what is given."""
         given = {name: value for name, value in asdict(self).items() if value not in (None, "", (), [])}

@@ -44,6 +44,10 @@ def add_new(connection: Connection, rejected: Iterable[Rejected]) -> None:
             set_={
                 "open": _table.open + statement.excluded.open,
                 "occurrences": _table.occurrences + statement.excluded.occurrences,
+                # Of two workers the one that began first may commit last.
+                "first_seen_at": database.least(
+                    connection, [_table.first_seen_at, statement.excluded.first_seen_at]
+                ),
                 "last_seen_at": database.greatest(
                     connection, [_table.last_seen_at, statement.excluded.last_seen_at]
                 ),
@@ -131,14 +135,18 @@ def ids_with(
     connection: Connection, fields: Sequence[str] = (), rules: Sequence[str] = (), shapes: Sequence[str] = ()
 ) -> list[str]:
     """Ids of groups one of whose faults has one of these fields, rules and shapes each, where any are given."""
-    found = []
-    for id, faults in connection.execute(select(_table.id, _table.faults)):
-        for fault in orjson.loads(faults):
-            wanted = ((fields, fault["field"]), (rules, fault["rule"]), (shapes, fault["shape"]))
-            if all(not given or value in given for given, value in wanted):
-                found.append(id)
-                break
-    return found
+    rows = connection.execute(select(_table.id, _table.faults))
+    return [id for id, faults in rows if has_fault(orjson.loads(faults), fields, rules, shapes)]
+
+
+def has_fault(
+    faults: Iterable[Mapping[str, str]], fields: Sequence[str], rules: Sequence[str], shapes: Sequence[str]
+) -> bool:
+    """Whether one of the faults has one of these fields, rules and shapes each, where any are given."""
+    given = [
+        (name, values) for name, values in (("field", fields), ("rule", rules), ("shape", shapes)) if values
+    ]
+    return not given or any(all(fault[name] in values for name, values in given) for fault in faults)
 
 
 def count_open(connection: Connection) -> int:

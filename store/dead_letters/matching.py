@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Connection, select
 
 from store import database, timestamps
@@ -31,9 +33,9 @@ def conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool
     if which.delivery is not None:
         matching.append(_rejected_in(connection, which.delivery))
     if which.since:
-        matching.append(letters_table.c.last_seen_at >= _moment("--since", which.since))
+        matching.append(letters_table.c.last_seen_at >= moment("--since", which.since))
     if which.until:
-        matching.append(letters_table.c.last_seen_at < _moment("--until", which.until))
+        matching.append(letters_table.c.last_seen_at < moment("--until", which.until))
     return matching
 
 
@@ -53,7 +55,7 @@ def _rejected_in(connection: Connection, delivery: int) -> ColumnElement[bool]:
     return letters_table.c.id.in_(entries)
 
 
-def _moment(option: str, text: str) -> str:
+def moment(option: str, text: str) -> str:
     """A time as it is stored. Raises UsageError."""
     try:
         return timestamps.to_text(timestamps.from_iso(text))
@@ -61,6 +63,17 @@ def _moment(option: str, text: str) -> str:
         raise UsageError(
             f"{option} {text!r} is not an ISO 8601 time: write it like 2025-01-15T12:00:00Z"
         ) from error
+
+
+def groups_of(connection: Connection, which: Filter) -> list[dict[str, Any]]:
+    """The groups that a filter chooses, whatever states their letters are in."""
+    ids = [group_id(connection, each) for each in which.groups]
+    found = groups.select_groups(
+        connection, status=None, source=which.source, reasons=which.reasons, ids=ids
+    )
+    return [
+        each for each in found if groups.has_fault(each["faults"], which.fields, which.rules, which.shapes)
+    ]
 
 
 def letter_id(connection: Connection, prefix: str) -> str:

@@ -151,12 +151,17 @@ def _reject_known(
                 )
             )
     groups.move(connection, moves)
-    seen: dict[str, list[str]] = {}
-    for row in again:
-        group = known[row.id].group if row.id in known else new[row.id].group_id
-        seen.setdefault(group, []).append(row.seen_at)
-    groups.see_again(connection, {group: (len(times), max(times)) for group, times in seen.items()})
+    group_of = {id: each.group for id, each in known.items()} | {id: row.group_id for id, row in new.items()}
+    groups.see_again(connection, _by_group((group_of[row.id], row.seen_at) for row in again))
     _add_events(connection, events)
+
+
+def _by_group(seen: Iterable[tuple[str, str]]) -> dict[str, tuple[int, str]]:
+    """group -> (how many, the latest time), of (group, time)."""
+    times: dict[str, list[str]] = {}
+    for group, at in seen:
+        times.setdefault(group, []).append(at)
+    return {group: (len(each), max(each)) for group, each in times.items()}
 
 
 def _known(connection: Connection, ids: Sequence[str]) -> dict[str, _Known]:
@@ -242,8 +247,7 @@ def end_replay(
     if again:
         connection.execute(AFTER_REPLAY, again)
     groups.move(connection, moves)
-    seen = Counter(held[each["letter"]][0] for each in again)
-    groups.see_again(connection, {group: (number, at) for group, number in seen.items()})
+    groups.see_again(connection, _by_group((held[each["letter"]][0], each["seen_at"]) for each in again))
     _add_events(connection, events)
     return len(held)
 

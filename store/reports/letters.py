@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 
 from store import database, timestamps
 from store.database.letters import STATES
@@ -39,13 +39,6 @@ def grouped(
     return [_with_iso({"letters": sum(each[state] for state in counted), **each}) for each in found]
 
 
-def listed(
-    connection: Connection, matching: Sequence[ColumnElement[bool]], limit: int | None
-) -> list[dict[str, Any]]:
-    """Dead letters that match, in the order in which they were first seen."""
-    return [_letter(letter) for letter in dead_letters.select_matching(connection, matching, limit)]
-
-
 def letter(connection: Connection, prefix: str) -> dict[str, Any]:
     """One dead letter by its id or the first digits of its id, with what happened to it. Raises SluiceError."""
     ids = dead_letters.ids_that_begin(connection, prefix)
@@ -55,7 +48,7 @@ def letter(connection: Connection, prefix: str) -> dict[str, Any]:
         raise UsageError(f"several ids begin with --id {prefix!r} ({', '.join(ids)}): give more digits")
     (found,) = dead_letters.select_letters(connection, status=None, ids=ids)
     history = [_event(connection, each) for each in states.history(connection, found.id)]
-    return {**_letter(found), "history": history, "held": _held(connection, found)}
+    return {**letter_json(found), "history": history, "held": _held(connection, found)}
 
 
 def _event(connection: Connection, event: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +91,8 @@ def action_report(action: Action, outcomes: dict[str, int]) -> dict[str, Any]:
     )
 
 
-def _letter(letter: dead_letters.DeadLetter) -> dict[str, Any]:
+def letter_json(letter: dead_letters.DeadLetter) -> dict[str, Any]:
+    """One letter."""
     return _with_iso(asdict(letter))
 
 

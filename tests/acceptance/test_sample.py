@@ -69,7 +69,7 @@ def test_sent_again_it_changes_nothing(loaded: Sandbox) -> None:
 
 
 def test_each_dead_letter_names_its_reason_file_and_line_and_keeps_its_payload(loaded: Sandbox) -> None:
-    letters = loaded.ok_here("store", "letters", "list", "--json").json
+    letters = loaded.ok_here("store", "letters", "list", "--json").json["letters"]
 
     assert [(letter["reason"], letter["file"], letter["line"]) for letter in letters] == [
         ("invalid_value", SAMPLE, 6),
@@ -99,8 +99,8 @@ def test_mended_letters_are_replayed_until_none_is_open(box: Sandbox) -> None:
 
     report = box.report()
     assert (report["dead_letters"], report["reasons"], report["target_rows"]) == (0, {}, 7)
-    assert box.ok_here("store", "letters", "list", "--json").json == []
-    assert len(box.ok_here("store", "letters", "list", "--status", "resolved", "--json").json) == 2
+    assert box.ok_here("store", "letters", "list", "--json").json["letters"] == []
+    assert len(box.ok_here("store", "letters", "list", "--status", "resolved", "--json").json["letters"]) == 2
     assert box.select("SELECT value FROM target WHERE key = 'sensor-6'") == [(3.5,)]
     assert chain(box.ok_here("store", "lineage", "sensor-6", "--json").json) == [
         "reject",

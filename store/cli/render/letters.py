@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from store.cli.render.elements import EMPTY, Kind, file_and_lines, second, span, table
+from store.cli.render.elements import Kind, file_and_lines, second, span, table
+from store.database.letters import STATES
 from store.payload import to_bytes
 from store.text import MAX_CELL, printable, shortened
 
@@ -53,15 +55,26 @@ def groups(found: list[dict[str, Any]], status: str, limit: int | None, replayin
     return things
 
 
+GROUP_COLUMNS = (
+    "id", "source", "reason", "letters", *STATES, "pruned", "occurrences", "first_seen_at", "last_seen_at", "file",
+    "line", "sample",
+)  # fmt: skip
+
+
+def groups_csv(found: list[dict[str, Any]]) -> Iterator[Sequence[object]]:
+    """Groups of dead letters as rows, the names of the columns first."""
+    yield [*GROUP_COLUMNS, "faults"]
+    for each in found:
+        yield [*(each[name] for name in GROUP_COLUMNS), "; ".join(map(fault_text, each["faults"]))]
+
+
 def fault_text(fault: dict[str, str]) -> str:
     """A fault as groups have it, without the value."""
     return " ".join(part for part in (fault.get("field"), fault.get("rule"), fault.get("shape")) if part)
 
 
-def listed(found: list[dict[str, Any]], matching: int, status: str, *, is_empty: bool) -> list[Any]:
-    """Dead letters, a row each."""
-    if is_empty:
-        return [EMPTY]
+def listed(found: list[dict[str, Any]], matching: int | None, status: str, more: str | None) -> list[Any]:
+    """Dead letters, a row each; how many match, where that is known; and the command that shows the next ones."""
     if not found:
         which = "" if status == "all" else status + " "
         return [f"No {which}dead letters that match: `store report` counts them."]
@@ -80,9 +93,10 @@ def listed(found: list[dict[str, Any]], matching: int, status: str, *, is_empty:
         for each in found
     )
     things: list[Any] = [table("Dead letters", columns, rows)]
-    if matching > len(found):
-        things.append(f"\n{len(found):,} of {matching:,} shown: --limit {matching} shows all.")
     things.append("\nOne in full: `store letters show ID`. After a fix: `producer replay`.")
+    if more:
+        shown = f"{len(found):,} shown" if matching is None else f"{len(found):,} of {matching:,} shown"
+        things.append(f"{shown}; the next: {more}")
     return things
 
 
@@ -208,6 +222,11 @@ def alarm(found: dict[str, Any]) -> list[Any]:
 
 def _measured(value: str, limit: float | None, form: str) -> str:
     return value if limit is None else f"{value} (at most {form.format(limit)})"
+
+
+def errors_text(letter: dict[str, Any]) -> str:
+    """All errors of the record."""
+    return "; ".join(map(error_text, letter["errors"]))
 
 
 def first_error(letter: dict[str, Any]) -> str:

@@ -443,7 +443,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["batch_seq"], ["batches.seq"]),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("dead_letters_by_group", "dead_letters", ["group_id", "status"], unique=False)
+    op.create_index(
+        "dead_letters_by_group",
+        "dead_letters",
+        ["group_id", "status", "first_seen_at", "id"],
+        unique=False,
+    )
     op.create_index("dead_letters_by_age", "dead_letters", ["status", "first_seen_at", "id"], unique=False)
     op.create_index(
         "dead_letters_unpublished",

@@ -58,6 +58,14 @@ def test_letters_with_the_same_faults_are_one_group_counted_by_state(ledger: Led
     assert violations(ledger) == []
 
 
+def test_a_group_begins_with_its_earliest_letter_whoever_commits_first(ledger: Ledger) -> None:
+    number = ledger.receive([Bad("1")])
+    early = rejected(Bad("2"), number=number, at="2025-01-01T00:00:00.000000Z")
+    with database.transaction(ledger.engine) as connection:
+        states.reject(connection, [early])
+    assert violations(ledger) == []
+
+
 def test_a_discarded_letter_is_not_opened_by_the_same_payload(ledger: Ledger) -> None:
     ledger.receive([Bad("{")])
     act(ledger, "discard")
@@ -178,6 +186,8 @@ def test_another_contract_that_rejects_an_open_letter_leaves_an_event(ledger: Le
         ("UPDATE letter_groups SET open = open + 1", "it counts 2 occurrences, 3 open, but its letters are"),
         ("UPDATE dead_letters SET status = 'parked' WHERE payload = '1'", "1 open, 1 parked"),
         ("DELETE FROM letter_groups", "it counts none"),
+        ("UPDATE letter_groups SET first_seen_at = '9'", "2 of its letters were seen before or after"),
+        ("UPDATE letter_groups SET last_seen_at = '1'", "2 of its letters were seen before or after"),
         ("UPDATE letter_groups SET occurrences = 7", "it counts 7 occurrences"),
         (
             "UPDATE dead_letters SET status = 'replaying', action_seq = 1 WHERE payload = '1'",

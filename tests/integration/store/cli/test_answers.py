@@ -160,7 +160,9 @@ def test_lineage_by_step_adds_up(sample: Ledger, store: Command) -> None:
 
 def test_dead_letters_are_chosen_by_reason_source_and_status(sample: Ledger, store: Command) -> None:
     def payloads(*arguments: str) -> list[str]:
-        return [each["payload"] for each in store("dead-letters", "list", *arguments, "--json").json]
+        return [
+            each["payload"] for each in store("dead-letters", "list", *arguments, "--json").json["letters"]
+        ]
 
     nonsense, no_time = "{ nonsense", '{"key": "g"}'
     assert set(payloads()) == {nonsense, no_time}
@@ -178,15 +180,15 @@ def test_dead_letters_are_chosen_by_reason_source_and_status(sample: Ledger, sto
 
 def test_dead_letters_that_are_not_shown_are_counted(sample: Ledger, store: Command) -> None:
     sample.receive([Bad(f"{{ {number}") for number in range(30)])
-    assert "20 of 32 shown: --limit 32 shows all." in store("dead-letters", "list").out
+    assert "20 of 32 shown; the next: store letters list --after 20" in store("dead-letters", "list").out
     assert "shown" not in store("dead-letters", "list", "--limit", "32").out
-    assert len(store("dead-letters", "list", "--json").json) == 32
+    assert len(store("dead-letters", "list", "--json").json["letters"]) == 32
 
 
 def test_one_dead_letter_is_shown_in_full_by_the_first_digits_of_its_id(
     sample: Ledger, store: Command
 ) -> None:
-    letter = store("dead-letters", "list", "--reason", "missing_timestamp", "--json").json[0]
+    letter = store("dead-letters", "list", "--reason", "missing_timestamp", "--json").json["letters"][0]
     output = store("letters", "show", letter["id"][:8]).out
     assert letter["id"] in output
     assert '\n{"key": "g"}\n' in output

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import shlex
 from typing import Any
 
 import orjson
@@ -22,11 +25,14 @@ def letters(ledger: Ledger) -> Ledger:
     ledger.receive([Bad("4", "late")], source="usgs", file="a.json")
     ledger.tamper("UPDATE dead_letters SET first_seen_at = :before, last_seen_at = :before", before=BEFORE)
     ledger.tamper("UPDATE dead_letters SET last_seen_at = :day WHERE payload = '3'", day=DAY)
+    for column in ("first_seen_at", "last_seen_at"):
+        changed = f"UPDATE letter_groups SET {column} = (SELECT {{}}(d.{column}) FROM dead_letters d WHERE group_id = letter_groups.id)"  # noqa: S608, E501
+        ledger.tamper(changed.format("MIN" if column == "first_seen_at" else "MAX"))
     return ledger
 
 
 def payloads(store: Command, *arguments: str) -> list[str]:
-    return sorted(each["payload"] for each in store("letters", "list", *arguments, "--json").json)
+    return sorted(each["payload"] for each in store("letters", "list", *arguments, "--json").json["letters"])
 
 
 def test_filters_of_letters_combine(letters: Ledger, store: Command) -> None:
@@ -51,6 +57,49 @@ def test_a_letter_is_of_each_delivery_that_it_was_rejected_in(letters: Ledger, s
     letters.receive([Bad("1", "late"), Bad("5", "late")], file="b.json")
     assert payloads(store, "--delivery", "1") == ["1", "2"]
     assert payloads(store, "--delivery", "4", "--reason", "late") == ["1", "5"]
+
+
+def test_pages_follow_one_another_and_the_last_line_is_the_command_for_the_next(
+    letters: Ledger, store: Command
+) -> None:
+    command, found = "letters list --source shop --limit 2", []
+    while command:
+        page = store(*shlex.split(command), "--json").json
+        found += [each["payload"] for each in page["letters"]]
+        last = store(*shlex.split(command)).out.splitlines()[-1]
+        command = last.partition("; the next: store ")[2]
+        assert bool(command) == (page["next"] is not None) == (len(found) < 3)
+        command += " --limit 1" * bool(command)
+    assert sorted(found) == ["1", "2", "3"]
+
+
+def test_a_text_is_searched_in_so_many_payloads_and_it_says_where_to_go_on(
+    ledger: Ledger, store: Command
+) -> None:
+    ledger.receive([Bad(f"{number} EUR; it's" if number in (3, 7) else f"{number}") for number in range(10)])
+    everything = [each["payload"] for each in store("letters", "list", "--json").json["letters"]]
+    position = max(everything.index(each) for each in everything if "EUR" in each) + 1
+    whole = store("letters", "list", "--contains", "EUR; it's", "--json")
+    assert ([each["payload"][:1] for each in whole.json["letters"]], whole.json["next"], whole.err) == (
+        [each[:1] for each in everything if "EUR" in each], None, ""
+    )  # fmt: skip
+    part = store("letters", "list", "--contains", "EUR", "--look-at", str(position - 1), "--json")
+    assert (len(part.json["letters"]), part.json["looked_at"]) == (1, position - 1)
+    assert f"looked at {position - 1} payloads, and there are more letters" in part.err
+    rest = store("letters", "list", "--contains", "EUR", "--after", part.json["next"], "--json")
+    assert ([each["payload"] for each in rest.json["letters"]], rest.err) == ([everything[position - 1]], "")
+    assert payloads(store, "--contains", "GBP") == []
+
+
+def test_a_list_as_csv_has_no_formulas(ledger: Ledger, store: Command) -> None:
+    ledger.receive([Bad("=1+1"), Bad("-1"), Bad('a,"b"\n')])
+    rows = list(csv.DictReader(io.StringIO(store("letters", "list", "--csv").out)))
+    assert {row["payload"] for row in rows} == {"'=1+1", "-1", 'a,"b"\n'}
+    assert {(row["reason"], row["errors"], row["file"]) for row in rows} == {
+        ("malformed_json", "it is wrong", "a.json")
+    }
+    (group,) = csv.DictReader(io.StringIO(store("letters", "--csv").out))
+    assert (group["letters"], group["open"], group["faults"]) == ("3", "3", "malformed_json")
 
 
 def test_groups_have_shapes_that_filters_know(ledger: Ledger, store: Command) -> None:
@@ -80,6 +129,9 @@ def test_groups_have_shapes_that_filters_know(ledger: Ledger, store: Command) ->
         (["discard", "--why", "x"], "choose letters with options"),
         (["discard", "--all", "--reason", "late", "--why", "x"], "choose letters with options"),
         (["park", "--id", "zz", "--why", "x"], "no dead letter has such an id"),
+        (["list", "--after", "3"], "--after '3' is no cursor"),
+        (["list", "--contains", ""], "--contains is blank"),
+        (["list", "--json", "--csv"], "two formats of one output"),
         (["list", "--delivery", "9"], "there is no such delivery"),
         (["discard", "--source", "", "--why", "x"], "--source is blank"),
         (["undo", "9"], "there is no action 9"),
@@ -105,7 +157,7 @@ def test_a_discard_is_an_action_that_can_be_undone(letters: Ledger, store: Comma
         ("discard", "tests", "ann", {"done": 3})
     ]
     assert listed[0]["filter"] == {"rules": ["late"], "file": "a.json"}
-    one = store("letters", "list", "--status", "discarded", "--json").json[0]["id"]
+    one = store("letters", "list", "--status", "discarded", "--json").json["letters"][0]["id"]
     assert "discard, open -> discarded, action 1 by ann: tests" in store("letters", "show", one).out
     assert "3 letters are as they were before" in store("letters", "undo", "1").out
     assert payloads(store) == ["1", "2", "3", "4"]

@@ -93,7 +93,7 @@ def test_a_payload_of_megabytes_is_shortened_in_the_table(ledger: Ledger, store:
     table = store("letters", "list").out
     assert "…" in table
     assert len(table) < 2000
-    letter = store("letters", "list", "--json").json[0]
+    letter = store("letters", "list", "--json").json["letters"][0]
     assert len(letter["payload"]) == 2_000_000
     assert len(store("letters", "show", letter["id"]).out) < 6000
 
