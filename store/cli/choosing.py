@@ -62,6 +62,12 @@ OPTIONS: dict[str, Any] = {
     ],
     "since": _text("--since", "TS", "Only seen at this time or later; ISO 8601."),
     "until": _text("--until", "TS", "Only seen before this time."),
+    "superseded": Annotated[
+        bool | None,
+        typer.Option(
+            "--superseded", help="Only those whose key, or line of the same file, was loaded since."
+        ),
+    ],
 }
 
 
@@ -104,6 +110,9 @@ def arguments(which: Filter) -> str:
     found = []
     for name in OPTIONS:
         value = getattr(which, name)
+        if isinstance(value, bool):
+            found += [f"--{name}"] if value else []
+            continue
         option = f"--{name.removesuffix('s') if isinstance(value, list | tuple) else name}"
         for each in value if isinstance(value, list | tuple) else [value]:
             found += [] if each is None else [option, shlex.quote(str(each))]

@@ -17,6 +17,7 @@ By = Annotated[str | None, typer.Option(help="Who decides it.", show_default="us
 
 DISCARD_EXAMPLES = examples(
     'store letters discard --group 9c01 --why "test orders"',
+    'store letters discard --superseded --source shop --why "the file was corrected"',
     'store letters discard --reason stale --source shop --why "older than the shop" --by ann',
 )
 PARK_EXAMPLES = examples('store letters park --reason late --why "until the supplier answers"')
@@ -73,12 +74,17 @@ def _given(why: str) -> str:
 def _act(verb: str, which: Filter, why: str, by: str | None, as_json: bool) -> None:
     from store.cli.render import letters as tables
     from store.dead_letters import actions as acting
+    from store.dead_letters import superseded
     from store.load.watermark_moves import who
     from store.reports import letters as answers
 
     order = acting.Order(verb, which.to_json(), why.strip(), by or who())
     with changing() as connection:
-        done = acting.begin(connection, order, which.conditions(connection))
+        chosen = which.conditions(connection)
+        loaded = superseded.find(connection, chosen) if which.superseded else {}
+        done = acting.begin(connection, order, chosen)
+        if done and loaded:
+            superseded.record(connection, done.seq, loaded)
         outcomes = acting.outcomes(connection, done.seq) if done else {}
     answers.refresh_mirrors()
     found: dict[str, Any] = answers.action_report(done, outcomes) if done else {"letters": 0}

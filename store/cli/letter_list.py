@@ -30,6 +30,7 @@ class Reading:
     """Letters of some pages, as data, and what is known when they are read to the end."""
 
     def __init__(self, connection: Connection, which: Filter, ask: Ask) -> None:
+        self.connection = connection
         self.pages = paging.pages(connection, which, ask)
         self.ask = ask
         self.next: Cursor | None = None
@@ -39,7 +40,7 @@ class Reading:
         for page in self.pages:
             self.next = page.next
             self.looked_at += page.looked_at
-            yield from map(answers.letter_json, page.letters)
+            yield from answers.letters_json(self.connection, page.letters)
 
     @property
     def is_cut(self) -> bool:

@@ -185,5 +185,6 @@ letter_events = Table(
     Column("batch_seq", Serial, ForeignKey("batches.seq")),  # the batch that accepted or rejected it
     Column("errors", Text),  # JSON: of this attempt
     Column("payload", Text),  # as it was sent, where that was edited
+    Column("record_id", BigInteger),  # of the loaded record that superseded it: see `staged_id`
     Index("letter_events_by_letter", "letter_id", "seq"),
 )

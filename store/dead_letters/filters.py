@@ -26,6 +26,7 @@ class Filter:
     delivery: int | None = None  # the number of one that they were rejected in
     since: str | None = None  # seen then or later
     until: str | None = None  # seen before
+    superseded: bool = False  # open or parked, and their key or line was loaded since
 
     @property
     def is_empty(self) -> bool:
@@ -39,7 +40,11 @@ class Filter:
 
     def to_json(self) -> dict[str, Any]:
         """For an action: what is given."""
-        given = {name: value for name, value in asdict(self).items() if value not in (None, "", (), [])}
+        given = {
+            name: value
+            for name, value in asdict(self).items()
+            if value not in (None, "", (), []) and value is not False
+        }
         return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     def conditions(self, connection: Connection) -> list[ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from store import database, timestamps
 from store.database.letters import dead_letters as letters_table
 from store.database.schema import POSITION_BITS, batches, deliveries, lineage_events
-from store.dead_letters import groups
+from store.dead_letters import groups, superseded
 from store.dead_letters.filters import Filter
 from store.errors import UsageError
 from store.tables import dead_letters
@@ -36,6 +36,10 @@ def conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool
         matching.append(letters_table.c.last_seen_at >= moment("--since", which.since))
     if which.until:
         matching.append(letters_table.c.last_seen_at < moment("--until", which.until))
+    if which.superseded:
+        matching.append(
+            database.member_of(connection, letters_table.c.id, sorted(superseded.find(connection, matching)))
+        )
     return matching
 
 

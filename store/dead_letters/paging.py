@@ -92,7 +92,7 @@ def count(connection: Connection, which: Filter) -> int | None:
 
 def of_groups(which: Filter) -> Filter:
     """Only what groups and their counts tell."""
-    return replace(which, ids=(), file=None, delivery=None, since=None, until=None)
+    return replace(which, ids=(), file=None, delivery=None, since=None, until=None, superseded=False)
 
 
 def pages(connection: Connection, which: Filter, ask: Ask) -> Iterator[Page]:
@@ -134,11 +134,15 @@ def _states(which: Filter) -> Sequence[str]:
 
 def _walks(connection: Connection, which: Filter) -> list[Walk]:
     """Those that the filter needs, the earliest first."""
+    if not (which.ids or which.superseded):
+        return _walks_of_groups(connection, which)
+    return [Walk(matching.conditions(connection, which), "")]
+
+
+def _walks_of_groups(connection: Connection, which: Filter) -> list[Walk]:
     rest = matching.conditions(connection, replace(which, **NOT_OF_GROUPS))
     if which.until:  # seen last before that time, so first too
         rest.append(_letter.first_seen_at < matching.moment("--until", which.until))
-    if which.ids:
-        return [Walk(matching.conditions(connection, which), "")]
     found = matching.groups_of(connection, which)
     if which.since:
         since = matching.moment("--since", which.since)

@@ -12,12 +12,15 @@ from sqlalchemy import Connection, select
 
 from store import database, timestamps
 from store.database.letters import STATES
+from store.database.letters import dead_letters as letters_table
 from store.database.records import record_tables
-from store.dead_letters import actions, groups, states
+from store.dead_letters import actions, groups, states, superseded
 from store.dead_letters.actions import Action
 from store.dead_letters.terms import Terms
+from store.dead_letters.superseded import Loaded
 from store.errors import SluiceError, UsageError
 from store.tables import dead_letters
+from store.tables.dead_letters import DeadLetter
 
 TIMES = ("first_seen_at", "last_seen_at", "resolved_at", "started_at", "finished_at", "at")
 
@@ -48,12 +51,13 @@ def letter(connection: Connection, prefix: str) -> dict[str, Any]:
         raise UsageError(f"several ids begin with --id {prefix!r} ({', '.join(ids)}): give more digits")
     (found,) = dead_letters.select_letters(connection, status=None, ids=ids)
     history = [_event(connection, each) for each in states.history(connection, found.id)]
-    return {**letter_json(found), "history": history, "held": _held(connection, found)}
+    return {**letters_json(connection, [found])[0], "history": history, "held": _held(connection, found)}
 
 
 def _event(connection: Connection, event: dict[str, Any]) -> dict[str, Any]:
     """An event, with the reason and the name that its action gives."""
-    found = {name: value for name, value in event.items() if name not in ("seq", "letter_id")}
+    found = {name: value for name, value in event.items() if name not in ("seq", "letter_id", "record_id")}
+    found["superseded_by"] = None if event["record_id"] is None else f"stage-{event['record_id']}"
     found["errors"] = orjson.loads(event["errors"]) if event["errors"] else None
     action = actions.find(connection, event["action_seq"]) if event["action_seq"] else None
     return _with_iso(found | {"why": action.why if action else None, "by": action.by if action else None})
@@ -91,9 +95,22 @@ def action_report(action: Action, outcomes: dict[str, int]) -> dict[str, Any]:
     )
 
 
-def letter_json(letter: dead_letters.DeadLetter) -> dict[str, Any]:
-    """One letter."""
-    return _with_iso(asdict(letter))
+def letters_json(connection: Connection, found: Sequence[DeadLetter]) -> list[dict[str, Any]]:
+    """Letters, each with the record of its key or line that was loaded since."""
+    ids = database.member_of(connection, letters_table.c.id, [each.id for each in found])
+    loaded = superseded.find(connection, [ids])
+    return [
+        {
+            **_with_iso(asdict(each)),
+            "loaded_since": loaded_json(loaded[each.id]) if each.id in loaded else None,
+        }
+        for each in found
+    ]
+
+
+def loaded_json(loaded: Loaded) -> dict[str, Any]:
+    """A record that was loaded since a letter was rejected."""
+    return {**loaded._asdict(), "id": f"stage-{loaded.id}", "ts": timestamps.to_iso(loaded.ts)}
 
 
 def _with_iso(row: dict[str, Any]) -> dict[str, Any]:

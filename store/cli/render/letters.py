@@ -85,7 +85,7 @@ def listed(found: list[dict[str, Any]], matching: int | None, status: str, more:
             each["id"][:8],
             each["source"],
             each["reason"] + ("" if each["status"] == "open" else f" ({each['status']})"),
-            first_error(each),
+            loaded_since(each) + first_error(each),
             file_and_lines(each["file"], each["line"]),
             payload(each, MAX_CELL),
             each["occurrences"],
@@ -112,6 +112,7 @@ def letter(found: dict[str, Any]) -> list[Any]:
         "file:line": f"{found['file']}:{found['line']}",
         "key": found["record_key"] or "",
         "target": held_text(found["held"]),
+        "loaded since": loaded_since_text(found),
         "seen": f"{found['occurrences']:,} times, {second(found['first_seen_at'])} to "
         f"{second(found['last_seen_at'])}",
         "replays": f"{found['replays']:,}",
@@ -144,6 +145,15 @@ def held_text(held: dict[str, Any] | None) -> str:
     return f"holds this key, of {held['ts']}" if held else ""
 
 
+def loaded_since_text(letter: dict[str, Any]) -> str:
+    """The record of its key or line that was loaded since."""
+    loaded = letter["loaded_since"]
+    if loaded is None:
+        return ""
+    where = f"{loaded['file']}:{loaded['line']} (delivery {loaded['delivery']})"
+    return f"key {loaded['key']} of {loaded['ts']}, from {where}"
+
+
 def event_text(event: dict[str, Any]) -> str:
     """One change of a letter's state."""
     action = f", action {event['action_seq']}" if event["action_seq"] else ""
@@ -155,6 +165,7 @@ def event_text(event: dict[str, Any]) -> str:
         f"{second(event['at'])} {event['verb']}, {event['before']} -> {event['after']}{action}{by}{why}"
         + (f"; {errors}" if errors else "")
         + sent
+        + (f"; superseded by {event['superseded_by']}" if event["superseded_by"] else "")
     )
 
 
@@ -222,6 +233,12 @@ def alarm(found: dict[str, Any]) -> list[Any]:
 
 def _measured(value: str, limit: float | None, form: str) -> str:
     return value if limit is None else f"{value} (at most {form.format(limit)})"
+
+
+def loaded_since(letter: dict[str, Any]) -> str:
+    """That its key or line was loaded since, and from where."""
+    loaded = letter["loaded_since"]
+    return f"loaded since, from {loaded['file']}:{loaded['line']}; " if loaded else ""
 
 
 def errors_text(letter: dict[str, Any]) -> str:

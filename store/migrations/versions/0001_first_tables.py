@@ -478,6 +478,7 @@ def upgrade() -> None:
         sa.Column("batch_seq", SERIAL, nullable=True),
         sa.Column("errors", sa.Text(), nullable=True),
         sa.Column("payload", sa.Text(), nullable=True),
+        sa.Column("record_id", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["batch_seq"], ["batches.seq"]),
         sa.ForeignKeyConstraint(["action_seq"], ["actions.seq"]),
         sa.PrimaryKeyConstraint("seq"),

@@ -18,7 +18,7 @@ from store import database, hashing, timestamps
 from store.checks import conservation
 from store.database import install, records, schema
 from store.database.records import ContractColumn, Kind
-from store.database.schema import event_id, staged_id
+from store.database.schema import RECORD_BITS, event_id, staged_id
 from store.dead_letters import actions, groups, states
 from store.dead_letters.actions import Order
 from store.dead_letters.states import Attempt
@@ -168,7 +168,9 @@ class Ledger:
                 ],
             )  # fmt: skip
             rows = [
-                rejected(each, source, number, position, file, first_line + position, batch.processed_at)
+                rejected(
+                    each, source, number, position, file, first_line + position, batch.processed_at
+                )._replace(version=batch.delivery_seq << RECORD_BITS | (first_record + position))
                 for position, each in bad
             ]
             states.reject(connection, rows)

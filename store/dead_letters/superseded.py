@@ -1,0 +1,133 @@
+"""Letters whose key, or line of a corrected file, has been loaded since: by a later delivery, whatever its payload.
+
+By key: the store has a record of the letter's source and key that is a later version: of a later delivery, or later in
+the same one. By line, for a letter without a key: the same file came again, as a later delivery with as many records,
+and the record of that line was loaded. A file of another day under the same name has another number of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
+
+from store.database.letters import OPEN, PARKED, dead_letters, letter_events
+from store.database.records import record_tables
+from store.database.schema import POSITION_BITS, RECORD_BITS, batches, deliveries, past_lineage
+
+_letter = dead_letters.c
+IS_WAITING = _letter.status.in_((OPEN, PARKED))
+
+
+class Loaded(NamedTuple):
+    """The record that was loaded since."""
+
+    id: int  # see `staged_id`
+    file: str
+    line: int
+    key: str
+    ts: str
+    delivery: int
+
+
+class _Records(NamedTuple):
+    """The columns of a table with loaded records."""
+
+    source: ColumnElement[str]
+    key: ColumnElement[str]
+    ts: ColumnElement[str]
+    id: ColumnElement[int]
+    line: ColumnElement[int]
+    version: ColumnElement[int]
+
+
+def find(connection: Connection, chosen: Sequence[ColumnElement[bool]]) -> dict[str, Loaded]:
+    """letter -> the latest such record, of those open and parked letters that are chosen."""
+    found: dict[str, Loaded] = {}
+    statements = [*map(_by_key, _loaded())]
+    if connection.execute(_candidates().where(*chosen).limit(1)).first():  # it reads all loaded records
+        statements += map(_by_line, _loaded())
+    for statement in statements:
+        for letter, *record in connection.execute(statement.where(IS_WAITING, *chosen)):
+            loaded = Loaded(*record)
+            if letter not in found or (found[letter].delivery, found[letter].id) < (
+                loaded.delivery,
+                loaded.id,
+            ):
+                found[letter] = loaded
+    return found
+
+
+def record(connection: Connection, action: int, found: Mapping[str, Loaded]) -> None:
+    """Writes into the history of an action's letters what superseded each."""
+    event = letter_events.c
+    connection.execute(
+        update(letter_events)
+        .where(event.letter_id == bindparam("letter"), event.action_seq == action)
+        .values(record_id=bindparam("loaded")),
+        [{"letter": letter, "loaded": each.id} for letter, each in sorted(found.items())],
+    )
+
+
+def _loaded() -> Iterator[_Records]:
+    held, past = record_tables().target.c, past_lineage.c
+    yield _Records(held.source, held.key, held.ts, held.lineage_id, held.lineage_line, held.lineage_version)
+    yield _Records(past.source, past.key, past.ts, past.id, past.line, past.version)
+
+
+def _columns(records: _Records) -> list[ColumnElement[Any]]:
+    return [
+        _letter.id,
+        records.id,
+        batches.c.file,
+        records.line,
+        records.key,
+        records.ts,
+        batches.c.delivery_seq,
+    ]
+
+
+def _by_key(records: _Records) -> Any:
+    position = records.id.op("&")((1 << POSITION_BITS) - 1)
+    own = batches.c.delivery_seq * (1 << RECORD_BITS) + batches.c.first_record + position
+    version = func.coalesce(func.nullif(records.version, 0), own)  # 0: the content hash decides ties
+    return (
+        select(*_columns(records))
+        .join_from(
+            dead_letters,
+            records.id.table,
+            (records.source == _letter.source) & (records.key == _letter.record_key),
+        )
+        .join(batches, batches.c.seq == records.id.op(">>")(POSITION_BITS))
+        .where(_letter.record_key.is_not(None), version > _letter.version)
+    )
+
+
+def _by_line(records: _Records) -> Any:
+    same = (records.line == _letter.line) & (records.id.op(">>")(POSITION_BITS) == batches.c.seq)
+    return _candidates(*_columns(records)).join(records.id.table, same)
+
+
+def _candidates(*columns: ColumnElement[Any]) -> Any:
+    """Letters without a key whose file came again, with the batches that hold their line now."""
+    own, later = deliveries.alias("own"), deliveries.alias("later")
+    batch = batches.c
+    return (
+        select(*(columns or [_letter.id]))
+        .select_from(dead_letters)
+        .join(own, own.c.seq == _letter.version.op(">>")(RECORD_BITS))
+        .join(
+            later,
+            (later.c.file == own.c.file) & (later.c.source == own.c.source) & (later.c.seq > own.c.seq),
+        )
+        .join(batches, (batch.delivery_seq == later.c.seq) & (batch.kind == "file"))
+        .where(
+            IS_WAITING,
+            _letter.record_key.is_(None),
+            own.c.file == _letter.file,
+            own.c.records == later.c.records,
+            batch.first_line <= _letter.line,
+            batch.last_line >= _letter.line,
+        )
+    )
