@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from store import database
 from store.crash_points import reach
+from store.dead_letters import parking
 from store.errors import (
     ForgedMessage,
     LockHeld,
@@ -227,6 +228,10 @@ def load_staged() -> dict[str, Any]:
 def _load(here: Workplace) -> dict[str, Any]:
     with here.database(page_cache_mb=LOADER_PAGE_CACHE_MB) as engine:
         redis = here.redis()
+        for action in parking.open_due(engine):
+            log.info(
+                "action %d: %d parked letters are open again, %s", action.seq, action.letters, action.why
+            )
         with mirror.tolerated():
             sweep.sweep(engine, client.Broker(redis, here.worker))
         with mirror.tolerated():

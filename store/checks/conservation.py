@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, Subquery, func, literal, select
 
-from store.database.letters import COUNTED, dead_letters
+from store.database.letters import COUNTED, dead_letters, pruned_letters
 from store.database.records import record_tables
 from store.database.schema import (
     POSITION_BITS,
@@ -127,7 +127,8 @@ def _rejection_violations(connection: Connection) -> list[str]:
         select(batches.c.seq, batches.c.id, func.count())
         .join(lineage_events, lineage_events.c.batch_seq == batches.c.seq)
         .outerjoin(dead_letters, dead_letters.c.id == lineage_events.c.dead_letter_id)
-        .where(lineage_events.c.step == "reject", dead_letters.c.id.is_(None))
+        .outerjoin(pruned_letters, pruned_letters.c.id == lineage_events.c.dead_letter_id)
+        .where(lineage_events.c.step == "reject", dead_letters.c.id.is_(None), pruned_letters.c.id.is_(None))
         .group_by(batches.c.seq, batches.c.id)
         .order_by(batches.c.seq)
     )

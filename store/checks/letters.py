@@ -7,7 +7,16 @@ from collections import Counter
 from sqlalchemy import Connection, and_, func, select
 
 from store.checks.conservation import Law
-from store.database.letters import REPLAYING, STATES, action_letters, actions, dead_letters, letter_groups
+from store.database.letters import (
+    PRUNED,
+    REPLAYING,
+    STATES,
+    action_letters,
+    actions,
+    dead_letters,
+    letter_groups,
+    pruned_letters,
+)
 
 SAYS = "groups count the dead letters in each state, and one action holds each letter that is sent back"
 
@@ -31,11 +40,16 @@ def _miscounted(connection: Connection) -> list[str]:
         each = counted.setdefault(group, Counter())
         each[status] += number
         each["occurrences"] += int(occurrences)
-    names = (*STATES, "occurrences")
+    pruned = pruned_letters.c
+    gone = select(pruned.group_id, func.sum(pruned.times), func.sum(pruned.occurrences))
+    for group, number, occurrences in connection.execute(gone.group_by(pruned.group_id)):
+        each = counted.setdefault(group, Counter())
+        each[PRUNED] += int(number)
+        each["occurrences"] += int(occurrences)
+    names = (*STATES, PRUNED, "occurrences")
     noted: dict[str, Counter[str]] = {
         row["id"]: Counter({name: row[name] for name in names if row[name]})
         for row in connection.execute(select(letter_groups)).mappings()
-        if not row["pruned"]
     }
     return [
         f"group {group}: it counts {_listed(noted.get(group))}, but its letters are {_listed(counted.get(group))}"

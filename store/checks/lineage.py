@@ -158,6 +158,7 @@ ORPHANS = (
         """
         SELECT 'event-' || CAST(e.id AS TEXT) AS named FROM lineage_events e
         LEFT JOIN dead_letters d ON d.id = e.dead_letter_id WHERE e.step = 'reject' AND d.id IS NULL
+          AND NOT EXISTS (SELECT 1 FROM pruned_letters p WHERE p.id = e.dead_letter_id)
         """,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter
@@ -71,13 +71,17 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def choosing(*, status: Status | None = None, some: bool = False) -> Callable[[Command], Command]:
+def choosing(
+    *, status: Status | None = None, some: bool = False, without: Collection[str] = ()
+) -> Callable[[Command], Command]:
     """Puts the options in the position of the command's parameter `which`.
 
     `status` is the default of `--status`; None: the command has no such option. With `some`, letters must be
-    chosen: by options or by `--all`, never by none.
+    chosen: by options or by `--all`, never by none. `without` names options that the command has for something else.
     """
-    added: dict[str, tuple[Any, Any]] = {name: (option, None) for name, option in OPTIONS.items()}
+    added: dict[str, tuple[Any, Any]] = {
+        name: (option, None) for name, option in OPTIONS.items() if name not in without
+    }
     if status:
         added["status"] = (Which, status)
     if some:
@@ -127,7 +131,7 @@ def _filter(given: dict[str, Any]) -> Filter:
     A blank value is refused: it is a variable of a script that is not set, and would choose all letters.
     """
     for name in ("source", "file", "since", "until"):
-        if given[name] is not None and not given[name].strip():
+        if given.get(name) is not None and not given[name].strip():
             raise UsageError(f"--{name} is blank: leave it out to choose letters by other options")
     every, status = given.pop("every", None), given.pop("status", None)
     lists = {name: tuple(value or ()) for name, value in given.items() if isinstance(value, list | tuple)}

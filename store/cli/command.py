@@ -19,7 +19,7 @@ from typer.completion import get_completion_inspect_parameters, install_callback
 from store import terminal
 from store.errors import UsageError
 from store.terminal import print_json
-from store.text import spreadsheet_cell
+from store.text import printable, spreadsheet_cell
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -128,7 +128,15 @@ def put_csv(rows: Iterable[Iterable[object]]) -> None:
     """Rows as CSV, each when it comes; see `spreadsheet_cell`."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for row in rows:
-        writer.writerow([spreadsheet_cell(value) for value in row])
+        cells = [spreadsheet_cell(value) for value in row]
+        writer.writerow([printable(each) for each in cells] if sys.stdout.isatty() else cells)
+
+
+def confirm(what: str, option: str) -> None:
+    """Asks on a terminal whether to go on; ends the command otherwise. Raises UsageError where nobody can answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"{what}: give {option} to do it")
+    typer.confirm(f"{what}. Go on?", abort=True, err=True)
 
 
 def show(found: Any, as_json: bool, render: Callable[[Any], list[Any]]) -> None:

@@ -30,7 +30,8 @@ OPEN, REPLAYING, PARKED, RESOLVED, DISCARDED = STATES = (
     "discarded",
 )
 COUNTED = (OPEN, REPLAYING, PARKED)  # the digest has these
-VERBS = ("replay", "discard", "park", "unpark", "undo")
+PRUNED = "pruned"  # no state: the letter is gone, and its group counts it
+VERBS = ("replay", "discard", "park", "unpark", "undo", "prune")
 
 UNPUBLISHED = text("status = 'open' AND published_at IS NULL")
 UNREMOVED = text("status <> 'open' AND published_at IS NOT NULL")
@@ -80,6 +81,7 @@ actions = Table(
     Column("letters", BigInteger, nullable=False),
     Column("started_at", Text, nullable=False),
     Column("finished_at", Text),
+    Column("unpark_at", Text),  # of a park: when its letters are opened again; null: never, or it is done
     CheckConstraint(_one_of("verb", VERBS), name="actions_verb"),
     # running -> finished: each of its letters has an outcome; running -> stopped, by hand or by its terms
     CheckConstraint(_one_of("status", ("running", "finished", "stopped")), name="actions_status"),
@@ -169,6 +171,21 @@ dead_letters = Table(
         Index(f"dead_letters_{name}", "status", "published_at", sqlite_where=where)
         for name, where in (("unpublished", UNPUBLISHED), ("unremoved", UNREMOVED))
     ),
+)
+
+# What is left of a letter that was pruned: lineage and the account of its delivery speak of it.
+pruned_letters = Table(
+    "pruned_letters",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("group_id", Name, primary_key=True),
+    Column("status", Text, nullable=False),  # its last state
+    Column("why", Text),  # of its discard
+    Column("times", BigInteger, nullable=False),  # the same payload may come again, and be pruned again
+    Column("occurrences", BigInteger, nullable=False),
+    Column("pruned_at", Text, nullable=False),
+    CheckConstraint(_one_of("status", (RESOLVED, DISCARDED)), name="pruned_letters_status"),
+    sqlite_with_rowid=False,
 )
 
 # Each change of a letter's state since its first rejection.

@@ -69,6 +69,7 @@ class Action:
     letters: int
     started_at: str
     finished_at: str | None
+    unpark_at: str | None  # of a park: when its letters are opened again; None: by hand
 
 
 class Registration(NamedTuple):
@@ -102,6 +103,15 @@ def begin(connection: Connection, order: Order, chosen: Sequence[ColumnElement[b
     return _begun(connection, order.verb, action, at, rows)
 
 
+def note(connection: Connection, order: Order, letters: int, action: int | None = None) -> int:
+    """An action that keeps no list of its letters, or so many more of one; its number."""
+    at = timestamps.now_text()
+    number = action or _insert(connection, order, at)
+    more = {"letters": actions.c.letters + letters, "status": "finished", "finished_at": at}
+    connection.execute(update(actions).where(actions.c.seq == number).values(more))
+    return number
+
+
 def undo(connection: Connection, seq: int, order: Order) -> Action | None:
     """Gives the letters of a discard or park the state they had, where they have not moved on since.
 
@@ -112,6 +122,7 @@ def undo(connection: Connection, seq: int, order: Order) -> Action | None:
         reasons = {
             "replay": "what was loaded cannot be taken back: send a correction",
             "unpark": "`store letters park` parks them again",
+            "prune": "what was deleted is gone",
         }
         raise UsageError(f"action {seq} is a {undone.verb}: {reasons.get(undone.verb, 'repeat the action')}")
     at = timestamps.now_text()

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
 from store import database, hashing
-from store.database.letters import OPEN, STATES, letter_groups
+from store.database.letters import OPEN, PRUNED, STATES, letter_groups
 from store.tables.dead_letters import Rejected
 
 Moves = Counter[tuple[str, str, str]]  # (group, state before, state after) -> letters
@@ -95,11 +95,12 @@ def move(connection: Connection, moves: Moves) -> None:
         change[before] -= number
         change[after] += number
     if changes:
-        values = {state: _table[state] + bindparam(f"more_{state}") for state in STATES}
+        counted = (*STATES, PRUNED)
+        values = {state: _table[state] + bindparam(f"more_{state}") for state in counted}
         connection.execute(
             update(letter_groups).where(_table.id == bindparam("group")).values(values),
             [
-                {"group": id, **{f"more_{state}": change[state] for state in STATES}}
+                {"group": id, **{f"more_{state}": change[state] for state in counted}}
                 for id, change in sorted(changes.items())
             ],
         )

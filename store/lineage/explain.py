@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, case, func, literal, select, text
 
 from store import database, timestamps
 from store.database import install
-from store.database.letters import dead_letters
+from store.database.letters import PRUNED, dead_letters, pruned_letters
 from store.database.records import CARRIED, record_tables
 from store.database.schema import lineage_events, source_priorities
 from store.errors import SluiceError
@@ -156,8 +156,14 @@ def _rejected(connection: Connection, entries: list[Entry], key: str) -> list[Fa
 def _letters(connection: Connection, numbers: list[int]) -> dict[int, Facts]:
     """`reject` entry -> its dead letter, the state of that letter, and its number of replays."""
     events = lineage_events
+    was_pruned = select(literal(1)).where(pruned_letters.c.id == events.c.dead_letter_id).exists()
     rows = (
-        select(events.c.id, events.c.dead_letter_id, dead_letters.c.status, dead_letters.c.replays)
+        select(
+            events.c.id,
+            events.c.dead_letter_id,
+            case((dead_letters.c.id.is_(None) & was_pruned, PRUNED), else_=dead_letters.c.status),
+            func.coalesce(dead_letters.c.replays, 0),
+        )
         .outerjoin(dead_letters, dead_letters.c.id == events.c.dead_letter_id)
         .where(database.member_of(connection, events.c.id, numbers))
     )

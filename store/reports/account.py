@@ -5,13 +5,14 @@ received = in the target + replaced + superseded + duplicates + pending + skippe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from store import database, timestamps
-from store.database.letters import STATES, dead_letters, letter_events
+from store.database.letters import STATES, dead_letters, letter_events, pruned_letters
 from store.database.letters import actions as actions_table
 from store.database.records import record_tables
 from store.database.schema import POSITION_BITS, batches, deliveries, lineage_events, past_lineage
@@ -92,15 +93,23 @@ def _of_past_lineage(connection: Connection, delivery: int) -> Sequence[Any]:
 
 
 def _of_letters(connection: Connection, delivery: int) -> Sequence[Any]:
-    """(state of the letter, rejected records); None where the letter is gone."""
+    """(state of the letter, or its last one where it was pruned; records); None where the letter is lost."""
+    status = func.coalesce(dead_letters.c.status, _last(pruned_letters.c.status))
     statement = (
-        select(dead_letters.c.status, func.count())
+        select(status, func.count())
         .select_from(lineage_events)
         .join(batches, batches.c.seq == lineage_events.c.batch_seq)
         .outerjoin(dead_letters, dead_letters.c.id == lineage_events.c.dead_letter_id)
         .where(batches.c.delivery_seq == delivery, lineage_events.c.step == "reject")
     )
-    return connection.execute(statement.group_by(dead_letters.c.status)).all()
+    return connection.execute(statement.group_by(status)).all()
+
+
+def _last(column: ColumnElement[str]) -> Any:
+    """Of the letter of an entry, as it was when it was pruned; null where it was not."""
+    pruned = pruned_letters.c
+    statement = select(column).where(pruned.id == lineage_events.c.dead_letter_id)
+    return statement.order_by(pruned.pruned_at.desc(), pruned.group_id).limit(1).scalar_subquery()
 
 
 def _beaten_by(connection: Connection, delivery: int) -> list[dict[str, Any]]:
@@ -140,4 +149,17 @@ def _discarded_because(connection: Connection, delivery: int) -> dict[str, int]:
         .group_by(actions_table.c.why)
         .order_by(actions_table.c.why)
     )
-    return {why: number for why, number in connection.execute(statement)}
+    found = Counter({why: number for why, number in connection.execute(statement)})
+    return dict(sorted((found + _pruned_because(connection, delivery)).items()))
+
+
+def _pruned_because(connection: Connection, delivery: int) -> Counter[str]:
+    """The same of letters that were pruned."""
+    rows = (
+        select(lineage_events.c.dead_letter_id, _last(pruned_letters.c.why))
+        .join(batches, batches.c.seq == lineage_events.c.batch_seq)
+        .outerjoin(dead_letters, dead_letters.c.id == lineage_events.c.dead_letter_id)
+        .where(batches.c.delivery_seq == delivery, lineage_events.c.step == "reject")
+        .where(dead_letters.c.id.is_(None), _last(pruned_letters.c.status) == "discarded")
+    )
+    return Counter(why or "" for _, why in connection.execute(rows.distinct()))

@@ -14,7 +14,7 @@ from store import database, timestamps
 from store.database.letters import STATES
 from store.database.letters import dead_letters as letters_table
 from store.database.records import record_tables
-from store.dead_letters import actions, groups, states, superseded
+from store.dead_letters import actions, groups, pruning, states, superseded
 from store.dead_letters.actions import Action
 from store.dead_letters.terms import Terms
 from store.dead_letters.superseded import Loaded
@@ -22,7 +22,7 @@ from store.errors import SluiceError, UsageError
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter
 
-TIMES = ("first_seen_at", "last_seen_at", "resolved_at", "started_at", "finished_at", "at")
+TIMES = ("first_seen_at", "last_seen_at", "resolved_at", "started_at", "finished_at", "unpark_at", "at")
 
 
 def grouped(
@@ -45,6 +45,10 @@ def grouped(
 def letter(connection: Connection, prefix: str) -> dict[str, Any]:
     """One dead letter by its id or the first digits of its id, with what happened to it. Raises SluiceError."""
     ids = dead_letters.ids_that_begin(connection, prefix)
+    if not ids and (at := pruning.pruned_at(connection, prefix)):
+        raise SluiceError(
+            f"the letter {prefix!r} was pruned at {timestamps.to_iso(at)}: `store lineage` has its file and line"
+        )
     if not ids:
         raise SluiceError(f"no dead letter's id begins with {prefix!r}: `store letters list` lists them")
     if len(ids) > 1:

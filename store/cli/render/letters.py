@@ -20,6 +20,7 @@ DONE = {
     "unpark": "open again",
     "undo": "as they were before",
     "replay": "sent back",
+    "prune": "deleted",
 }
 
 
@@ -214,7 +215,24 @@ def acted(found: dict[str, Any]) -> list[Any]:
         return ["No letters match that are in a state for it: nothing was done."]
     letters = "1 letter is" if found["letters"] == 1 else f"{found['letters']:,} letters are"
     undo = f"; `store letters undo {found['seq']}` undoes it" if found["verb"] in ("discard", "park") else ""
-    return [f"{letters} {DONE[found['verb']]} (action {found['seq']}){undo}."]
+    until = f" until {second(found['unpark_at'])}" if found["unpark_at"] else ""
+    return [f"{letters} {DONE[found['verb']]}{until} (action {found['seq']}){undo}."]
+
+
+def to_be_pruned(found: dict[str, int]) -> str:
+    """How many letters of which state are old enough."""
+    states = ", ".join(f"{number:,} {status}" for status, number in sorted(found.items()))
+    number = sum(found.values())
+    return f"{number:,} {'letter' if number == 1 else 'letters'} ({states}) would be deleted for good"
+
+
+def pruned(found: dict[str, Any]) -> list[Any]:
+    """What a prune did."""
+    return (
+        acted(found)
+        if found["letters"]
+        else ["No resolved or discarded letters are that old: nothing was done."]
+    )
 
 
 def alarm(found: dict[str, Any]) -> list[Any]:

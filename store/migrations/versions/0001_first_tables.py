@@ -362,7 +362,10 @@ def upgrade() -> None:
         sa.Column("letters", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.Text(), nullable=False),
         sa.Column("finished_at", sa.Text(), nullable=True),
-        sa.CheckConstraint("verb IN ('replay', 'discard', 'park', 'unpark', 'undo')", name="actions_verb"),
+        sa.Column("unpark_at", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "verb IN ('replay', 'discard', 'park', 'unpark', 'undo', 'prune')", name="actions_verb"
+        ),
         sa.CheckConstraint("status IN ('running', 'finished', 'stopped')", name="actions_status"),
         sa.UniqueConstraint("token"),
         sa.PrimaryKeyConstraint("seq"),
@@ -484,6 +487,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
     )
     op.create_index("letter_events_by_letter", "letter_events", ["letter_id", "seq"], unique=False)
+    op.create_table(
+        "pruned_letters",
+        sa.Column("id", NAME, nullable=False),
+        sa.Column("group_id", NAME, nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=True),
+        sa.Column("times", sa.BigInteger(), nullable=False),
+        sa.Column("occurrences", sa.BigInteger(), nullable=False),
+        sa.Column("pruned_at", sa.Text(), nullable=False),
+        sa.CheckConstraint("status IN ('resolved', 'discarded')", name="pruned_letters_status"),
+        sa.PrimaryKeyConstraint("id", "group_id"),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "lineage_events",
         sa.Column("id", SERIAL, autoincrement=False, nullable=False),
