@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, false, func, select
 
 from store import database, timestamps
 from store.database.letters import dead_letters as letters_table
@@ -13,6 +13,8 @@ from store.dead_letters import groups, superseded
 from store.dead_letters.filters import Filter
 from store.errors import UsageError
 from store.tables import dead_letters
+
+FEW = 20_000  # letters that are looked up one by one
 
 
 def conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool]]:
@@ -29,11 +31,11 @@ def conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool
         faulty = groups.ids_with(connection, which.fields, which.rules, which.shapes)
         matching.append(database.member_of(connection, letters_table.c.group_id, faulty))
     if which.file:
-        matching.append(letters_table.c.file == which.file)
+        matching += [letters_table.c.file == which.file, *_seen_with(connection, which.file)]
     if which.delivery is not None:
         matching.append(_rejected_in(connection, which.delivery))
     if which.since:
-        matching.append(letters_table.c.last_seen_at >= moment("--since", which.since))
+        matching += _seen_since(connection, moment("--since", which.since))
     if which.until:
         matching.append(letters_table.c.last_seen_at < moment("--until", which.until))
     if which.superseded:
@@ -49,14 +51,37 @@ def _rejected_in(connection: Connection, delivery: int) -> ColumnElement[bool]:
         raise UsageError(
             f"--delivery {delivery}: there is no such delivery: `store account` lists the latest"
         )
-    event, first = lineage_events.c, batches.c.seq.op("<<")(POSITION_BITS + 1)
-    last = (batches.c.seq + 1).op("<<")(POSITION_BITS + 1)  # ids have the batch in front: no index is needed
-    entries = (
-        select(event.dead_letter_id)
-        .join(batches, (event.id >= first) & (event.id < last))
-        .where(batches.c.delivery_seq == delivery, event.step == "reject")
+    return letters_table.c.id.in_(_rejected(connection, batches.c.delivery_seq == delivery))
+
+
+def _rejected(connection: Connection, of: ColumnElement[bool]) -> Select[Any]:
+    """The letters that these batches rejected."""
+    event, seq = lineage_events.c, batches.c.seq
+    first, last = connection.execute(select(func.min(seq), func.max(seq)).where(of)).one()
+    # Ids have the number of the batch in front: no other index is needed.
+    bounds = (
+        event.id >= ((first or 0) << POSITION_BITS + 1),
+        event.id < ((last or 0) + 1 << POSITION_BITS + 1),
     )
-    return letters_table.c.id.in_(entries)
+    joined = select(event.dead_letter_id).join(batches, seq == event.batch_seq)
+    return joined.where(*bounds, of, event.step == "reject")
+
+
+def _seen_with(connection: Connection, file: str) -> list[ColumnElement[bool]]:
+    """When the batches of a file were processed, and so its letters first seen: an index has that."""
+    at = batches.c.processed_at
+    first, last = connection.execute(select(func.min(at), func.max(at)).where(batches.c.file == file)).one()
+    if first is None:
+        return [false()]
+    return [letters_table.c.first_seen_at >= first, letters_table.c.first_seen_at <= last]
+
+
+def _seen_since(connection: Connection, at: str) -> list[ColumnElement[bool]]:
+    """Letters seen then or later; where that is a small part of all, by what was rejected since."""
+    seen = letters_table.c.last_seen_at >= at
+    since = batches.c.processed_at >= at
+    number = connection.execute(select(func.sum(batches.c.rejected)).where(since)).scalar() or 0
+    return [seen, letters_table.c.id.in_(_rejected(connection, since))] if number <= FEW else [seen]
 
 
 def moment(option: str, text: str) -> str:

@@ -117,7 +117,7 @@ def test_prune_goes_on_until_none_is_left_whatever_a_transaction_takes(
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "change",
     [
         "UPDATE letter_events SET at = '2999'",  # a change
         "UPDATE dead_letters SET last_seen_at = '2999'",  # the payload came again
@@ -125,10 +125,10 @@ def test_prune_goes_on_until_none_is_left_whatever_a_transaction_takes(
     ],
 )
 def test_prune_leaves_what_has_changed_since_or_is_still_on_the_dlq(
-    ended: Ledger, store: Command, kept: str
+    ended: Ledger, store: Command, change: str
 ) -> None:
     pass_time(ended)
-    ended.tamper(kept)
+    ended.tamper(change)
     assert "nothing was done" in prune(store, "--yes").out
     assert len(ended.rows("SELECT 1 FROM dead_letters")) == 5
 
