@@ -37,7 +37,8 @@ def conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool
     if which.since:
         matching += _seen_since(connection, moment("--since", which.since))
     if which.until:
-        matching.append(letters_table.c.last_seen_at < moment("--until", which.until))
+        until = moment("--until", which.until)  # first, too: an index has that
+        matching += [letters_table.c.last_seen_at < until, letters_table.c.first_seen_at < until]
     if which.superseded:
         matching.append(
             database.member_of(connection, letters_table.c.id, sorted(superseded.find(connection, matching)))
@@ -79,9 +80,15 @@ def _seen_with(connection: Connection, file: str) -> list[ColumnElement[bool]]:
 def _seen_since(connection: Connection, at: str) -> list[ColumnElement[bool]]:
     """Letters seen then or later; where that is a small part of all, by what was rejected since."""
     seen = letters_table.c.last_seen_at >= at
-    since = batches.c.processed_at >= at
-    number = connection.execute(select(func.sum(batches.c.rejected)).where(since)).scalar() or 0
-    return [seen, letters_table.c.id.in_(_rejected(connection, since))] if number <= FEW else [seen]
+    if not are_few(connection, at):
+        return [seen]
+    return [seen, letters_table.c.id.in_(_rejected(connection, batches.c.processed_at >= at))]
+
+
+def are_few(connection: Connection, since: str) -> bool:
+    """Whether so few were rejected since then that they are looked up one by one."""
+    rejected = select(func.sum(batches.c.rejected)).where(batches.c.processed_at >= since)
+    return (connection.execute(rejected).scalar() or 0) <= FEW
 
 
 def moment(option: str, text: str) -> str:

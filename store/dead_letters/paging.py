@@ -141,12 +141,13 @@ def _walks(connection: Connection, which: Filter) -> list[Walk]:
 
 def _walks_of_groups(connection: Connection, which: Filter) -> list[Walk]:
     rest = matching.conditions(connection, replace(which, **NOT_OF_GROUPS))
-    if which.until:  # seen last before that time, so first too
-        rest.append(_letter.first_seen_at < matching.moment("--until", which.until))
     found = matching.groups_of(connection, which)
+    status: ColumnElement[str] = _letter.status
     if which.since:
         since = matching.moment("--since", which.since)
         found = [each for each in found if each["last_seen_at"] >= since]
+        if matching.are_few(connection, since):
+            status = _letter.status.concat("")  # by these letters, not by an index of all
     filled = [(each, state) for each in found for state in _states(which) if each[state]]
     if which.has_groups and len(filled) <= MOST_WALKS:
         return [
@@ -155,7 +156,7 @@ def _walks_of_groups(connection: Connection, which: Filter) -> list[Walk]:
         ]
     if which.has_groups:
         rest.append(database.member_of(connection, _letter.group_id, [each["id"] for each in found]))
-    return [Walk([_letter.status == state, *rest], "") for state in {state: 0 for _, state in filled}]
+    return [Walk([status == state, *rest], "") for state in {state: 0 for _, state in filled}]
 
 
 NOT_OF_GROUPS: dict[str, Any] = {

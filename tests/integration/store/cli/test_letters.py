@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from store import hashing
+from store import hashing, timestamps
 from tests.integration.store.conftest import Bad, Ledger, Record
 from tests.integration.store.timing.timeline import Command
 
@@ -25,6 +25,9 @@ def letters(ledger: Ledger) -> Ledger:
     ledger.receive([Bad("4", "late")], source="usgs", file="a.json")
     ledger.tamper("UPDATE dead_letters SET first_seen_at = :before, last_seen_at = :before", before=BEFORE)
     ledger.tamper("UPDATE dead_letters SET last_seen_at = :day WHERE payload = '3'", day=DAY)
+    ledger.tamper("UPDATE batches SET processed_at = :before", before=BEFORE)
+    ledger.tamper("UPDATE batches SET processed_at = :day WHERE file = 'b.json'", day=DAY)
+    ledger.tamper("UPDATE dead_letters SET first_seen_at = :day WHERE file = 'b.json'", day=DAY)
     for column in ("first_seen_at", "last_seen_at"):
         changed = f"UPDATE letter_groups SET {column} = (SELECT {{}}(d.{column}) FROM dead_letters d WHERE group_id = letter_groups.id)"  # noqa: S608, E501
         ledger.tamper(changed.format("MIN" if column == "first_seen_at" else "MAX"))
@@ -181,6 +184,7 @@ ALARMS: dict[str, tuple[list[str], int, str]] = {
 def test_the_alarm_ends_as_monitoring_systems_expect(
     letters: Ledger, store: Command, arguments: list[str], code: int, says: str
 ) -> None:
+    letters.tamper("UPDATE batches SET processed_at = :now", now=timestamps.now_text())
     done = store("letters", "alarm", *arguments)
     assert done.code == code
     assert says in done.out
