@@ -104,9 +104,7 @@ def moment(option: str, text: str) -> str:
 def groups_of(connection: Connection, which: Filter) -> list[dict[str, Any]]:
     """The groups that a filter chooses, whatever states their letters are in."""
     ids = [group_id(connection, each) for each in which.groups]
-    found = groups.select_groups(
-        connection, status=None, source=which.source, reasons=which.reasons, ids=ids
-    )
+    found = groups.select_groups(connection, status=None, source=which.source, reasons=which.reasons, ids=ids)
     return [
         each for each in found if groups.has_fault(each["faults"], which.fields, which.rules, which.shapes)
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from producer.cli import replay_sending
 from store import database
-from store.dead_letters import actions, states
+from store.dead_letters import actions, parking, states
 from store.dead_letters.edits import Edit
 from worker.batch import claims, poison
 from worker.queue.identity import halves
@@ -201,3 +201,29 @@ def test_a_replay_that_was_cut_before_a_crash_is_no_forgery_when_its_parts_are_d
     plant.load()
     assert len(plant.rows()) == 2
     assert plant.violations() == []
+
+
+def test_a_letter_is_first_seen_when_a_batch_of_its_file_is_processed_as_pages_of_a_file_rely_on(
+    plant: Plant,
+) -> None:
+    plant.run(ndjson(row("a", value="x"), row("b")))
+    plant.replay(Edit(set={"value": "y"}))
+    plant.work()
+    found = plant.rows("dead_letters", "id"), plant.rows("batches", "seq")
+    assert [(each["file"], each["first_seen_at"]) for each in found[0]] == [
+        (each["file"], each["processed_at"]) for each in found[1][:1]
+    ]
+
+
+def test_parked_letters_are_opened_by_the_loader_and_published_when_their_time_has_come(plant: Plant) -> None:
+    plant.run(ndjson(row("a", value="x")))
+    with database.transaction(plant.engine) as connection:
+        park = actions.begin(connection, actions.Order("park", {}, "later", "ann"), [])
+        assert park is not None
+        parking.open_at(connection, park.seq, "2999-01-01T00:00:00.000000Z")
+    plant.load()
+    assert (statuses(plant), plant.mirrored()) == ({"a": "parked"}, set())
+    with database.transaction(plant.engine) as connection:
+        parking.open_at(connection, park.seq, "2020-01-01T00:00:00.000000Z")
+    plant.load()
+    assert (statuses(plant), len(plant.mirrored())) == ({"a": "open"}, 1)
