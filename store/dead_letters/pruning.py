@@ -16,6 +16,7 @@ from store.database.letters import (
     DISCARDED,
     PRUNED,
     RESOLVED,
+    action_payloads,
     dead_letters,
     letter_events,
     pruned_letters,
@@ -78,7 +79,8 @@ def _prune(connection: Connection, before: str, at: str) -> int:
     )
     groups.move(connection, Counter({(group, status, PRUNED): number for group, status, number in counted}))
     _remember(connection, chosen, at)
-    connection.execute(delete(letter_events).where(database.member_of(connection, _event.letter_id, ids)))
+    for table in (letter_events, action_payloads):
+        connection.execute(delete(table).where(database.member_of(connection, table.c.letter_id, ids)))
     connection.execute(delete(dead_letters).where(chosen))
     return len(ids)
 

@@ -16,8 +16,8 @@ from store.database.letters import dead_letters as letters_table
 from store.database.records import record_tables
 from store.dead_letters import actions, groups, pruning, states, superseded
 from store.dead_letters.actions import Action
-from store.dead_letters.terms import Terms
 from store.dead_letters.superseded import Loaded
+from store.dead_letters.terms import Terms
 from store.errors import SluiceError, UsageError
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter

@@ -82,8 +82,10 @@ def test_prune_takes_what_has_ended_long_ago_and_what_is_left_goes_on_counting_i
 
 def test_a_pruned_letter_is_spoken_of_by_explain_and_show(ended: Ledger, store: Command) -> None:
     ((id,),) = ended.rows("SELECT id FROM dead_letters WHERE status = 'resolved'")
+    ended.tamper("INSERT INTO action_payloads SELECT max(seq), :id, '{}' FROM actions", id=id)
     pass_time(ended)
     prune(store, "--yes")
+    assert ended.rows("SELECT 1 FROM action_payloads") == []  # nor is what was sent of it
     assert f"Dead letter {id[:8]} is pruned." in store("explain", "key-0").out
     shown = store("letters", "show", id[:8])
     assert shown.code == 1
