@@ -1,4 +1,4 @@
-"""The store that `benchmarks/letters.py` writes is whole by `store check`, and every case can be asked of it."""
+"""The store that `benchmarks/letters/questions.py` writes is whole by `store check`, and every case can be asked of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store.checks import letters as check
 from store.database import install
 from store.settings import StoreSettings
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "letters.py"
+FILE = Path(__file__).parents[2] / "benchmarks" / "letters" / "questions.py"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Replay and its proof over many letters: letters a second, and the peak memory of the command.
 
-python benchmarks/letters_replay.py --letters 10000 100000
+python benchmarks/letters/replays.py --letters 10000 100000
 """
 
 from __future__ import annotations

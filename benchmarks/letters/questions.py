@@ -1,7 +1,7 @@
 """`store letters` over a store of 1,000,000 letters: each command, its CPU time beside an empty store's, and the query.
 
-python benchmarks/letters.py
-python benchmarks/letters.py --letters 100000 --groups 50
+python benchmarks/letters/questions.py
+python benchmarks/letters/questions.py --letters 100000 --groups 50
 
 The rows are written directly: files of 10,000 records each, all of them rejected. `store check` holds for them.
 """
