@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python3.14 py
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lint test test-pythons bounds fuzz examples mutants chaos checking soak demo bench bench-peers clean
+.PHONY: help setup lint test test-postgresql test-pythons bounds fuzz examples mutants chaos checking soak demo bench bench-peers clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ lint: $(STAMP) ## ruff, mypy --strict and the direction of imports
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-postgresql: $(STAMP) ## run the tests of the store, the queue and the records on PostgreSQL; make test runs the most telling of them
+	SLUICE_TEST_BACKEND=postgresql $(BIN)/python -m pytest -n auto --dist worksteal tests/integration $(ARGS)
 
 test-pythons: ## run every test on each Python of this machine, in an environment of its own
 	@.ci/pythons | while read -r version python; do \
@@ -58,11 +61,17 @@ mutants: $(STAMP) ## take one mechanism after the other out, and show which test
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 # In a home of its own, with nobody's Redis, database or settings.
+# On PostgreSQL: make demo DATABASE=postgresql.
 demo: $(STAMP) ## real data from a file to the table, and what became of it
 	@unset REDIS_URL DATABASE_URL $$(env | sed -n 's/^\(SLUICE_[A-Za-z0-9_]*\)=.*/\1/p'); \
 	PATH="$(CURDIR)/$(BIN):$$PATH"; SLUICE_HOME=$$(mktemp -d); export PATH SLUICE_HOME; \
-	trap 'worker down >/dev/null 2>&1; rm -rf "$$SLUICE_HOME"' EXIT; \
+	trap 'worker down >/dev/null 2>&1; [ "$(DATABASE)" != postgresql ] || python -m tests.postgresql stop "$$folder"; \
+		rm -rf "$$SLUICE_HOME"' EXIT; \
 	trap 'exit 130' INT; trap 'exit 143' TERM; \
+	if [ "$(DATABASE)" = postgresql ]; then \
+		folder=$$(python -m tests.postgresql start) || exit; \
+		export DATABASE_URL="postgresql+psycopg://postgres@/postgres?host=$$folder"; \
+	fi; \
 	run() { echo "$$ $$*"; "$$@" || exit; echo; }; \
 	run producer enqueue data/earthquakes.json --source usgs; \
 	run worker up --burst; \

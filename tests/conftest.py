@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from store import addresses
 
+from . import postgresql
 from .examples import IS_CAMPAIGN, examples
 
 # Random examples are alike in every run, and no matter how slow the machine is: a gate must not fail by chance.
@@ -65,6 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The server of PostgreSQL that some test of the run has asked for ends with it."""
+    made = getattr(session.config, "_tmp_path_factory", None)
+    if made and "PYTEST_XDIST_WORKER" not in os.environ and (run := getattr(made, "_basetemp", None)):
+        postgresql.stop_shared(run)
 
 
 @pytest.fixture(autouse=True)

@@ -128,7 +128,7 @@ def _load_chunk(
     Returns what was merged and the pipeline's watermark after it; None where nothing up to `until` is left.
     """
     started = time.monotonic()
-    with database.reading(connection):
+    with database.reading(connection, scratch=True):
         reach("load.chunk_begun")
         columns = install.contract_columns(connection)
         share = (settings.stages.shares() | flags.overrides(connection))["dedupe"]

@@ -180,6 +180,12 @@ class Workplace:
         """Raises ConfigError where a batch has values that a column of the tables cannot hold without loss."""
         if not valid:  # all of it was rejected, perhaps without being judged: it has no columns
             return
+        limit = database.longest_key(self.store)
+        if limit and (found := max(len(key.encode()) for key in valid.keys)) > limit:
+            raise ConfigError(
+                f"the batch has a key of {found:,} bytes, and this database holds {limit:,}: let the mapping of its "
+                "source make a shorter one (a hash of it), or use SQLite; the batch waits until then"
+            )
         for column, values in zip(judge.contract.columns, valid.values, strict=True):
             held = self.columns.kinds.get(column.name, column.kind)
             if held == column.kind or all(value is None for value in values):

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, func, literal, selec
 from store.database.letters import COUNTED, dead_letters, pruned_letters
 from store.database.records import record_tables
 from store.database.schema import (
-    POSITION_BITS,
+    SHIFT,
     batches,
     lineage_events,
     past_lineage,
@@ -161,7 +161,7 @@ def _staged_violations(connection: Connection) -> list[str]:
 
 
 def _count_by_batch(ids: ColumnElement[int]) -> Subquery:
-    batch = ids.op(">>")(POSITION_BITS)
+    batch = ids.op(">>")(SHIFT)
     return select(batch.label("seq"), func.count().label("number")).group_by(batch).subquery()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
-from store import hashing
+from store import database, hashing
 from store.checks.conservation import Law
 from store.database import install
 from store.database.schema import POSITION_BITS, batches, contracts
@@ -74,9 +74,7 @@ def _slices(connection: Connection, table: str, id: str) -> Iterator[list[tuple[
     quote = connection.dialect.identifier_preparer.quote
     names = (id, *FIXED, *(column.name for column in install.contract_columns(connection)))
     statement = f"SELECT {', '.join(map(quote, names))} FROM {table}"  # noqa: S608 - names of columns
-    cursor = connection.connection.cursor()  # plain tuples: SQLAlchemy's rows cost four times as much
-    cursor.execute(statement)
-    while piece := cursor.fetchmany(ROWS):
+    for piece in database.stream(connection, statement, ROWS):
         by_contract: dict[str, list[Any]] = {}
         for row in piece:
             by_contract.setdefault(of_batch.get(row[0] >> POSITION_BITS, ""), []).append(row)

@@ -101,11 +101,11 @@ def opened() -> Iterator[Engine]:
 
 
 @contextmanager
-def reading() -> Iterator[Connection]:
-    """A read transaction: one consistent view of the data."""
+def reading(*, scratch: bool = False) -> Iterator[Connection]:
+    """A read transaction: one consistent view of the data; with `scratch`, one that may make temporary tables."""
     from store import database
 
-    with opened() as engine, database.reading(engine) as connection:
+    with opened() as engine, database.reading(engine, scratch=scratch) as connection:
         yield connection
 
 

@@ -53,7 +53,7 @@ def lateness(
     from store.reports import timing
 
     spans = [_span(text) for text in allowed] if allowed else list(lag.CANDIDATES)
-    with reading() as connection:
+    with reading(scratch=True) as connection:
         found = timing.lateness(connection, sources or [], spans)
     if plot is not None:
         from store.cli.render import lateness_plot

@@ -10,24 +10,20 @@ any other change of a type     the column stays as it was, for it cannot hold tw
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine, func, inspect, select
-from sqlalchemy.engine import URL
 
 from store import database
-from store.database import generation, records, schema
-from store.errors import ForeignDatabase, StoreUnavailable
+from store.database import backends, records, schema
+from store.errors import ForeignDatabase
 from store.settings import StoreSettings
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 TABLES = ("staging", "target")
 LARGEST_EXACT = 2**53  # up to here, each integer is a real
-SQLITE_THAT_DROPS_COLUMNS = (3, 35, 0)
 WAYS_OUT = "keep the type, or give the field another name"
 
 log = logging.getLogger("sluice.store")
@@ -39,25 +35,11 @@ def prepare(settings: StoreSettings) -> Engine:
     Raises ForeignDatabase where somebody else's tables are, StoreUnavailable where it cannot be written.
     """
     engine = database.open_engine(settings)
-    create_private_file(engine.url)
+    backends.of(engine.dialect.name).create(engine.url)
     with database.translated(engine):
         if revision(engine) != schema.SCHEMA_REVISION:
             migrate(engine)
     return engine
-
-
-def create_private_file(url: URL) -> None:
-    """SQLite's file and folder, readable by their owner alone."""
-    path = database.sqlite_file(url)
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the database {path} cannot be written ({error.strerror}): check its folder, or set database_url"
-        ) from error
 
 
 def revision(engine: Engine) -> str | None:
@@ -83,8 +65,9 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    driver: Any
+    backend = backends.of(engine.dialect.name)
     with database.transaction(engine) as connection:
+        backend.check(connection)
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
@@ -93,15 +76,8 @@ def migrate(engine: Engine) -> None:
                 f"the database is of another version of Sluice ({error}; this one has {schema.SCHEMA_REVISION}): "
                 "use that version, or give database_url a new database"
             ) from error
-        if database.is_sqlite(connection):
-            driver = connection.connection.driver_connection
-            # Of several that make a database at once, the others come when it is made.
-            if not driver.execute("PRAGMA user_version").fetchone()[0]:
-                generation.begin(driver)
-    if database.sqlite_file(engine.url):
-        with database.connected(engine) as connection:
-            driver = connection.connection.driver_connection
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the generation is read from the file itself
+        backend.number(connection)
+    backend.settle(engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +171,8 @@ def _add(connection: Connection, column: records.ContractColumn) -> None:
 
 def _why_not_real(connection: Connection, column: records.ContractColumn) -> str | None:
     """Why a column of integers cannot be made one of reals; None where it can."""
-    if database.is_sqlite(connection) and _sqlite_version(connection) < SQLITE_THAT_DROPS_COLUMNS:
-        return (
-            f"contract field {column.name!r} is real now, and the table holds it as integer, which this SQLite cannot "
-            f"change: use SQLite 3.35 or newer; or {WAYS_OUT}"
-        )
+    if why := database.backend_of(connection).why_not_widened(connection):
+        return f"contract field {column.name!r} is real now, and the table holds it as integer, {why}; or {WAYS_OUT}"
     tables = records.record_tables(contract_columns(connection))
     for table in (tables.staging, tables.target):
         value = table.c[column.name]
@@ -218,16 +191,7 @@ def _make_real(connection: Connection, column: records.ContractColumn) -> None:
     name, kind = quote(column.name), _type(connection, column)
     drop_views(connection)
     for table in TABLES:
-        if not database.is_sqlite(connection):
-            connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind}")
-            continue
-        for statement in (
-            f"ALTER TABLE {table} ADD COLUMN _widened {kind}",  # no field begins with an underscore
-            f"UPDATE {table} SET _widened = {name} WHERE {name} IS NOT NULL",  # noqa: S608 - a quoted name
-            f"ALTER TABLE {table} DROP COLUMN {name}",
-            f"ALTER TABLE {table} RENAME COLUMN _widened TO {name}",
-        ):
-            connection.exec_driver_sql(statement)
+        database.backend_of(connection).widen(connection, table, name, kind)
     own = schema.contract_columns.c.name == column.name
     connection.execute(schema.contract_columns.update().where(own).values(kind=column.kind))
     log.warning(
@@ -238,8 +202,3 @@ def _make_real(connection: Connection, column: records.ContractColumn) -> None:
 
 def _type(connection: Connection, column: records.ContractColumn) -> str:
     return records.KIND_TYPES[column.kind]().compile(dialect=connection.dialect)
-
-
-def _sqlite_version(connection: Connection) -> tuple[int, ...]:
-    found: str = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
-    return tuple(map(int, found.split(".")))

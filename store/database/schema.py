@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
     text,
 )
 
@@ -28,6 +29,7 @@ VERSION_TABLE = "sluice_schema"
 # A staged record's id is its batch's number and its position in the batch, so no counter is needed and
 # any id tells its batch.
 POSITION_BITS = 20
+SHIFT = literal_column(str(POSITION_BITS), Integer)  # PostgreSQL shifts by a 32-bit number alone
 MAX_BATCH_RECORDS = 1 << POSITION_BITS
 # A version is a delivery's number and a record's number in it: of versions of one time the greatest wins.
 RECORD_BITS = 32

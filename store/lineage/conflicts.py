@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, select
 
 from store import timestamps
 from store.database.records import record_tables
-from store.database.schema import MAX_BATCH_RECORDS, POSITION_BITS, RECORD_BITS, batches, past_lineage
+from store.database.schema import MAX_BATCH_RECORDS, RECORD_BITS, SHIFT, batches, past_lineage
 from store.tables import batches as inbox
 
 Facts = dict[str, Any]
@@ -78,8 +78,8 @@ def _both(chosen: Subquery) -> Any:
     version = func.coalesce(target.c.lineage_version, won.c.version)
     names = ("key", "source", "ts", "sequence", "conflict_run")
     rows = chosen.join(lost, loser)
-    rows = rows.join(of_lost, of_lost.c.seq == lost.c.id.op(">>")(POSITION_BITS))
-    rows = rows.join(of_won, of_won.c.seq == lost.c.beaten_by.op(">>")(POSITION_BITS))
+    rows = rows.join(of_lost, of_lost.c.seq == lost.c.id.op(">>")(SHIFT))
+    rows = rows.join(of_won, of_won.c.seq == lost.c.beaten_by.op(">>")(SHIFT))
     rows = rows.outerjoin(target, held).outerjoin(won, past)
     columns = [
         *(lost.c[name] for name in names),

@@ -18,8 +18,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import Connection, func, inspect, select
 
-from store import timestamps
-from store.database.schema import POSITION_BITS, batches, record_lineage, run_log
+from store import database, timestamps
+from store.database.schema import SHIFT, batches, record_lineage, run_log
 from store.errors import ConfigError, SluiceError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def events(connection: Connection, namespace: str, *, first: int = 1, last: int 
 def _rows_read(connection: Connection, first: int, last: int | None) -> dict[int, dict[str, int]]:
     """run -> file -> number of rows that the run loaded of the file."""
     loads = record_lineage
-    batch = loads.c.id.op(">>")(POSITION_BITS)
+    batch = loads.c.id.op(">>")(SHIFT)
     wanted = loads.c.run_seq.between(first, last) if last else loads.c.run_seq >= first
     counted = (
         select(loads.c.run_seq, batch.label("seq"), func.count().label("rows"))
@@ -75,16 +75,8 @@ def _rows_read(connection: Connection, first: int, last: int | None) -> dict[int
 
 def _target(connection: Connection) -> tuple[str, str, dict[str, str]]:
     """(namespace, name, column -> type) of the target; the namespace has no user or password."""
-    url = connection.engine.url
     columns = {str(each["name"]): str(each["type"]) for each in inspect(connection).get_columns("target")}
-    if url.get_backend_name() == "sqlite":
-        return "sqlite", f"{Path(url.database or ':memory:').absolute()}/target", columns
-    schema = connection.dialect.default_schema_name
-    return (
-        f"postgres://{url.host or 'localhost'}:{url.port or 5432}",
-        f"{url.database}.{schema}.target",
-        columns,
-    )
+    return *database.backend_of(connection).dataset(connection, "target"), columns
 
 
 def _events(

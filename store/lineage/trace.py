@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from store import database
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, batches, lineage_events, past_lineage, record_lineage
+from store.database.schema import POSITION_BITS, SHIFT, batches, lineage_events, past_lineage, record_lineage
 from store.errors import UsageError
 from store.tables import batches as inbox
 from store.tables import dead_letters
@@ -146,7 +146,7 @@ def _records_where(
 
 
 def _batch_among(connection: Connection, numbers: list[int]) -> Callable[[Table], ColumnElement[bool]]:
-    return lambda rows: database.member_of(connection, rows.c.id.op(">>")(POSITION_BITS), numbers)
+    return lambda rows: database.member_of(connection, rows.c.id.op(">>")(SHIFT), numbers)
 
 
 def _family(connection: Connection, entries: list[Entry]) -> list[Entry]:

@@ -38,7 +38,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from store import database
 from store.database.records import KIND_TYPES, ContractColumn, RecordTables, record_tables
-from store.database.schema import MAX_BATCH_RECORDS, POSITION_BITS, RECORD_BITS, Serial, batches
+from store.database.schema import MAX_BATCH_RECORDS, POSITION_BITS, RECORD_BITS, SHIFT, Serial, batches
 from store.tables import staging
 from store.tables.batches import AT_LOAD
 from store.tables.lineage import DUPLICATE, INSERTED, OUTCOMES, SUPERSEDED, UPDATED
@@ -171,7 +171,7 @@ def _fill(
         order.insert(0, staged.c.source)
     rows = (
         select(*(staged.c[name] for name in names), ranked)
-        .join_from(staged, batches, batches.c.seq == staged.c.id.op(">>")(POSITION_BITS))
+        .join_from(staged, batches, batches.c.seq == staged.c.id.op(">>")(SHIFT))
         .where(staged.c.id <= last)
         .order_by(*order)
     )
@@ -267,7 +267,7 @@ def _by_batch(connection: Connection, chunk: Table, staged: Mapping[int, int]) -
 
     Most rows are new: only the others are grouped, which sorts them.
     """
-    batch, outcome = chunk.c.id.op(">>")(POSITION_BITS), chunk.c["_outcome"]
+    batch, outcome = chunk.c.id.op(">>")(SHIFT), chunk.c["_outcome"]
     found = {number: {"inserted": rows} for number, rows in staged.items()}
     others = select(batch, outcome, func.count(), func.sum(chunk.c["_conflict"])).group_by(batch, outcome)
     conflicts: Counter[int] = Counter()

@@ -105,9 +105,10 @@ def _write_target(connection: Connection, chunk: Chunk, run_seq: int) -> int:
         values = _values(chunk, run_seq, INSERTED)
         # In the order of the target's key: SQLite then fills its pages one after another.
         new = select(*(values[name] for name in names)).where(rows.c["_outcome"] == INSERTED)
-        statement = database.insert(connection, held).from_select(names, new.order_by(rows.c["_position"]))
-        # Unlike an upsert, and what may fail alone, this needs no copy of each page it changes.
-        written += connection.execute(statement.prefix_with("OR ROLLBACK", dialect="sqlite")).rowcount
+        statement = database.insert_whole(connection, held)
+        written += connection.execute(
+            statement.from_select(names, new.order_by(rows.c["_position"]))
+        ).rowcount
     if outcomes["updated"]:
         values = _values(chunk, run_seq, UPDATED)
         changed = {name: value for name, value in values.items() if name not in ("source", "key")}

@@ -15,7 +15,7 @@ from store import database, timestamps
 from store.database.letters import STATES, dead_letters, letter_events, pruned_letters
 from store.database.letters import actions as actions_table
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, batches, deliveries, lineage_events, past_lineage
+from store.database.schema import SHIFT, batches, deliveries, lineage_events, past_lineage
 from store.errors import SluiceError
 from store.tables.batches import AT_LOAD
 
@@ -76,7 +76,7 @@ def _account(connection: Connection, delivery: dict[str, Any]) -> dict[str, Any]
 
 
 def _batch_of(id: ColumnElement[int]) -> ColumnElement[int]:
-    return id.op(">>")(POSITION_BITS)
+    return id.op(">>")(SHIFT)
 
 
 def _count(connection: Connection, id: ColumnElement[int], delivery: int) -> int:

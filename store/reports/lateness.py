@@ -30,7 +30,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from store import database
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, Serial, batches, record_lineage
+from store.database.schema import SHIFT, Serial, batches, record_lineage
 from store.errors import SluiceError, UsageError
 from store.tables import batches as inbox
 
@@ -118,7 +118,7 @@ def _counts(limits: Table, source: str, allowed: Sequence[int]) -> Select[Any]:
         true(),
         *(each.c.ts < limits.c[f"late_{n}"] for n in range(len(allowed))),
     ]
-    joined = each.join(limits, limits.c.seq == each.c.id.op(">>")(POSITION_BITS))
+    joined = each.join(limits, limits.c.seq == each.c.id.op(">>")(SHIFT))
     return select(*(func.sum(case((held, 1), else_=0)) for held in conditions)).select_from(joined)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, true
 
 from store import database
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, batch_of, staged_id
+from store.database.schema import SHIFT, batch_of, staged_id
 
 # The price of a row is mostly that of binding its values: these are enough where the others have
 # their defaults.
@@ -38,7 +38,7 @@ def holds_batches(connection: Connection, numbers: Sequence[int]) -> bool:
     """Whether any record of these batches still waits to be loaded."""
     staging = record_tables().staging
     wanted = [str(number) for number in numbers]
-    batch = func.cast(staging.c.id.op(">>")(POSITION_BITS), staging.c.key.type)
+    batch = func.cast(staging.c.id.op(">>")(SHIFT), staging.c.key.type)
     statement = select(staging.c.id).where(database.member_of(connection, batch, wanted)).limit(1)
     return connection.execute(statement).first() is not None
 

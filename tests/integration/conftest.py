@@ -1,9 +1,11 @@
-"""The plant as a fixture."""
+"""The plant as a fixture, and PostgreSQL, on which it stands where SLUICE_TEST_BACKEND says so."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
-from store.database import engine as engines
 from store.database import install
+from store.database.backends import sqlite
 from store.settings import StoreSettings
 
+from .. import postgresql as servers
 from .plant import Plant, opened
 from .replaying import Replay
 
@@ -27,16 +30,61 @@ def statements_are_compiled_once() -> Iterator[None]:
 
     def create(*args: Any, **kwargs: Any) -> Engine:
         engine = create_engine(*args, **kwargs)
-        if isinstance(engine.dialect, SQLiteDialect_pysqlite):
-            engine._compiled_cache = compiled
+        engine._compiled_cache = compiled
         return engine
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "create_engine", create)
+        patch.setattr(sqlite, "create_engine", create)
         # A compiled statement is found by its dialect too.
         patch.setattr(SQLiteDialect_pysqlite, "__eq__", lambda one, other: type(one) is type(other))
         patch.setattr(SQLiteDialect_pysqlite, "__hash__", lambda each: hash(type(each)))
         yield
+
+
+NUMBERS = count()
+BACKEND = os.environ.pop("SLUICE_TEST_BACKEND", "sqlite")
+MakeDatabase = Callable[[str], str]
+EmptyStore = Callable[[], Path | str]
+
+
+# Files of tests that run on both in every run: what they look at is done by the database in its own way.
+ON_BOTH = {
+    "test_batches",
+    "test_contents",
+    "test_lateness",
+    "test_letter_actions",
+    "test_locks",
+    "test_merging",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with the fixture `backend` runs on each of its backends."""
+    if "backend" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
+        usual = {BACKEND, "sqlite", "postgresql"} if both else {BACKEND}
+        metafunc.parametrize("backend", getattr(metafunc.module, "BACKENDS", sorted(usual)))
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A server of PostgreSQL: its URL, but for the database. One for all processes of a run."""
+    own = tmp_path_factory.getbasetemp()
+    return servers.shared(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+
+
+@pytest.fixture
+def postgresql_database(postgresql: str) -> Iterator[MakeDatabase]:
+    """Makes databases, each a copy of a template, that are gone after the test; their URLs."""
+    made: list[str] = []
+
+    def make(template: str) -> str:
+        made.append(f"test_{os.getpid()}_{next(NUMBERS)}")
+        return servers.create(postgresql, made[-1], template)
+
+    yield make
+    for name in made:
+        servers.drop(postgresql, name)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +95,39 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "sluice.db"
 
 
+@pytest.fixture(scope="session")
+def empty_template(postgresql: str) -> Iterator[str]:
+    """The name of such a database of PostgreSQL."""
+    name = f"empty_{os.getpid()}"
+    install.prepare(StoreSettings(database_url=servers.create(postgresql, name))).dispose()
+    yield name
+    servers.drop(postgresql, name)
+
+
+@pytest.fixture
+def plant_backend(request: pytest.FixtureRequest) -> str:
+    """The backend of the plants of a test: the run's, or the module's PLANT_BACKEND."""
+    return getattr(request.module, "PLANT_BACKEND", BACKEND)
+
+
+@pytest.fixture
+def empty_store(request: pytest.FixtureRequest, plant_backend: str) -> EmptyStore:
+    """Where a plant finds an empty database: a file to copy, or the URL of one of its own."""
+    if plant_backend == "sqlite":
+        file: Path = request.getfixturevalue("empty_database")
+        return lambda: file
+    make: MakeDatabase = request.getfixturevalue("postgresql_database")
+    template: str = request.getfixturevalue("empty_template")
+    return lambda: make(template)
+
+
 @pytest.fixture
 def make_plant(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_store: EmptyStore, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], Plant]]:
     """Plants, each with a home of its own; the one made last is where the jobs run."""
+    monkeypatch.setenv("DATABASE_URL", "")
+    monkeypatch.delenv("DATABASE_URL")  # whatever a plant sets is gone after the test
     config = tmp_path / "sluice.toml"
     config.touch()
     monkeypatch.setenv("SLUICE_CONFIG", str(config))
@@ -59,7 +135,7 @@ def make_plant(
     monkeypatch.setenv("SLUICE_PATIENCE_SECONDS", "0")
     with ExitStack() as stack:
         homes = iter(range(10_000))
-        yield lambda: stack.enter_context(opened(tmp_path / f"home-{next(homes)}", empty_database))
+        yield lambda: stack.enter_context(opened(tmp_path / f"home-{next(homes)}", empty_store()))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import fakeredis
 import orjson
 import rq
 from rq.utils import now
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from producer import feed as feeds
 from producer.settings import ProducerSettings
@@ -198,8 +198,7 @@ class Plant:
 
     def column_types(self, table: str) -> dict[str, str]:
         with database.reading(self.engine) as connection:
-            found = connection.exec_driver_sql(f"PRAGMA table_info({table})").mappings()
-            return {each["name"]: each["type"] for each in found}
+            return {each["name"]: str(each["type"]) for each in inspect(connection).get_columns(table)}
 
     def report(self) -> dict[str, Any]:
         with database.reading(self.engine) as connection:
@@ -257,10 +256,13 @@ def signals_restored() -> Iterator[None]:
 
 
 @contextmanager
-def opened(home: Path, empty_database: Path) -> Iterator[Plant]:
-    """A plant with a database of its own, copied from an empty one, for that is quicker than making it."""
+def opened(home: Path, empty_database: Path | str) -> Iterator[Plant]:
+    """A plant with a database of its own, copied from an empty file, for that is quicker than making it; or a URL's."""
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(empty_database, home / "sluice.db")
+    if isinstance(empty_database, str):
+        os.environ["DATABASE_URL"] = empty_database
+    else:
+        shutil.copy(empty_database, home / "sluice.db")
     os.environ["SLUICE_HOME"] = str(home)
     plant = Plant(home, Path(os.environ["SLUICE_CONFIG"]))
     close_workplace()

@@ -40,8 +40,8 @@ class Written(NamedTuple):
 
 def store_id(connection: Connection) -> str:
     """Which store this is: ids and hashes of letters alone are equal in two stores that got the same file."""
-    if database.is_sqlite(connection):
-        return f"s{connection.exec_driver_sql('PRAGMA user_version').scalar():08x}"
+    if (generation := database.backend_of(connection).generation(connection)) is not None:
+        return f"s{generation:08x}"
     first = select(deliveries.c.id, deliveries.c.started_at).order_by(deliveries.c.seq).limit(1)
     return "s" + hashing.hexdigest(repr(connection.execute(first).first()).encode())[:8]
 

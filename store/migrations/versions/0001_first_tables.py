@@ -526,7 +526,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("dead_letter_id IS NOT NULL"),
         postgresql_where=sa.text("dead_letter_id IS NOT NULL"),
     )
-    op.create_index("lineage_events_by_key", "lineage_events", ["record_key"], unique=False)
+    op.create_index(
+        "lineage_events_by_key", "lineage_events", ["record_key"], unique=False, postgresql_using="hash"
+    )
     # ### end Alembic commands ###
     op.execute(RECORD_LINEAGE_VIEW)
     op.execute(LINEAGE_VIEW)

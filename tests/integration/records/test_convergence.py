@@ -9,7 +9,6 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,6 +21,7 @@ from worker import jobs, loader
 from worker.queue.message import Message
 from worker.workplace import Workplace
 
+from ..conftest import EmptyStore
 from ..plant import Plant, opened
 
 Rows = Sequence[dict[str, Any]]
@@ -238,8 +238,8 @@ RECORDS = st.lists(VALID | st.builds(broken, VALID, BREAK), min_size=1, max_size
 
 
 @contextmanager
-def scratch(plant: Plant, number: int, empty: Path) -> Any:
-    with opened(plant.home / f"run-{number}", empty) as made:
+def scratch(plant: Plant, number: int, empty: EmptyStore) -> Any:
+    with opened(plant.home / f"run-{number}", empty()) as made:
         yield made
 
 
@@ -275,11 +275,11 @@ def state(plant: Plant) -> tuple[Any, ...]:
 @settings(max_examples=examples(5))
 @given(sent=st.lists(RECORDS, min_size=1, max_size=3), data=st.data())
 def test_state_is_a_function_of_the_deliveries_and_their_order(
-    plant: Plant, empty_database: Path, sent: list[list[dict[str, Any]]], data: st.DataObject
+    plant: Plant, empty_store: EmptyStore, sent: list[list[dict[str, Any]]], data: st.DataObject
 ) -> None:
     states = []
     for number in range(2):
-        with pytest.MonkeyPatch.context() as patched, scratch(plant, number, empty_database) as made:
+        with pytest.MonkeyPatch.context() as patched, scratch(plant, number, empty_store) as made:
             patched.setattr(Workplace, "redis", lambda _, redis=made.redis: redis)
             messages = [
                 message
@@ -294,11 +294,11 @@ def test_state_is_a_function_of_the_deliveries_and_their_order(
 @settings(max_examples=examples(4))
 @given(rows=RECORDS, data=st.data())
 def test_with_ties_by_hash_state_is_a_function_of_the_set_of_records_sent(
-    plant: Plant, empty_database: Path, rows: list[dict[str, Any]], data: st.DataObject
+    plant: Plant, empty_store: EmptyStore, rows: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     states = []
     for number in range(2):
-        with pytest.MonkeyPatch.context() as patched, scratch(plant, number, empty_database) as made:
+        with pytest.MonkeyPatch.context() as patched, scratch(plant, number, empty_store) as made:
             patched.setattr(Workplace, "redis", lambda _, redis=made.redis: redis)
             made.configure(BY_HASH)
             shuffled = data.draw(st.permutations(rows), "order of records")

@@ -1,11 +1,11 @@
-"""The store's suite runs once for every backend; a new one is a new entry of BACKENDS."""
+"""The store's suite: on SQLite, and what may differ between backends on PostgreSQL too."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +29,12 @@ from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
 from store.tables.deliveries import Delivery
 
+from ... import postgresql as servers
+from ..conftest import MakeDatabase
+
 AT = "2025-01-15T12:00:00.000000Z"
 FIELDS: dict[str, Kind] = {"key": "text", "ts": "text", "name": "text", "value": "real"}
 COLUMNS = (ContractColumn("name", "text"), ContractColumn("value", "real"))
-
-BACKENDS: dict[str, Callable[[Path], StoreSettings]] = {
-    "sqlite": lambda folder: StoreSettings(home=folder, synchronous="NORMAL"),
-}
 
 
 class Record(NamedTuple):
@@ -276,14 +275,17 @@ def rejected(
     )
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
-def settings(backend: str, tmp_path: Path, own_environment: None) -> StoreSettings:
-    return BACKENDS[backend](tmp_path)
+def settings(
+    request: pytest.FixtureRequest, backend: str, tmp_path: Path, own_environment: None
+) -> StoreSettings:
+    """Of a database with nothing in it."""
+    settings = StoreSettings(home=tmp_path, synchronous="NORMAL")
+    if backend == "postgresql":
+        make: MakeDatabase = request.getfixturevalue("postgresql_database")
+        settings = settings.model_copy(update={"database_url": make("template0")})
+        request.getfixturevalue("monkeypatch").setenv("DATABASE_URL", settings.database_url)
+    return settings
 
 
 def install_tables(settings: StoreSettings) -> Engine:
@@ -296,16 +298,34 @@ def install_tables(settings: StoreSettings) -> Engine:
 @pytest.fixture(scope="session")
 def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Such a database, to be copied: that is ten times as quick as making it."""
-    settings = BACKENDS["sqlite"](tmp_path_factory.mktemp("prepared"))
+    settings = StoreSettings(home=tmp_path_factory.mktemp("prepared"), synchronous="NORMAL")
     install_tables(settings).dispose()
     return settings.home / "sluice.db"
 
 
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str) -> Iterator[str]:
+    """The name of such a database, to be copied."""
+    name = f"ledger_{os.getpid()}"
+    url = servers.create(postgresql, name)
+    install_tables(StoreSettings(database_url=url)).dispose()
+    yield name
+    servers.drop(postgresql, name)
+
+
 @pytest.fixture
-def engine(request: pytest.FixtureRequest, backend: str, settings: StoreSettings) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, backend: str, tmp_path: Path, own_environment: None
+) -> Iterator[Engine]:
     """A prepared database with the contract's columns."""
     if backend == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_file"), settings.home / "sluice.db")
+        shutil.copy(request.getfixturevalue("sqlite_file"), tmp_path / "sluice.db")
+        settings = request.getfixturevalue("settings")
+    else:
+        make: MakeDatabase = request.getfixturevalue("postgresql_database")
+        url = make(request.getfixturevalue("postgresql_template"))
+        request.getfixturevalue("monkeypatch").setenv("DATABASE_URL", url)
+        settings = StoreSettings(home=tmp_path, database_url=url)
     engine = install_tables(settings)
     yield engine
     engine.dispose()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -14,9 +15,12 @@ from store.database.records import ContractColumn
 from store.database.schema import RECORD_BITS
 from store.errors import SluiceError
 from store.load import chunk, merge
+from store.settings import StoreSettings
 from store.tables import deliveries, load_runs, staging
+from tests import postgresql as servers
 from tests.examples import examples
-from tests.integration.store.conftest import BACKENDS, COLUMNS, Bad, Ledger, Record, a_delivery
+from tests.integration.conftest import BACKEND
+from tests.integration.store.conftest import COLUMNS, Bad, Ledger, Record, a_delivery, install_tables
 
 OLD, MIDDLE, NEW = "2025-01-01", "2025-01-02", "2025-01-03"
 
@@ -162,13 +166,19 @@ def test_a_merge_that_writes_other_than_was_decided_is_refused(
     assert ledger.rows("SELECT count(*) FROM staging") == [(1,)]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=[BACKEND])
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One database for all examples: each wipes it first."""
-    engine = install.prepare(BACKENDS[request.param](tmp_path_factory.mktemp("shared")))
-    install.add_contract_columns(engine, COLUMNS)
+    settings = StoreSettings(home=tmp_path_factory.mktemp("shared"), synchronous="NORMAL")
+    name = f"shared_{os.getpid()}"
+    if request.param == "postgresql":
+        url = servers.create(request.getfixturevalue("postgresql"), name)
+        settings = settings.model_copy(update={"database_url": url})
+    engine = install_tables(settings)
     yield engine
     engine.dispose()
+    if request.param == "postgresql":
+        servers.drop(request.getfixturevalue("postgresql"), name)
 
 
 RECORDS = st.builds(
@@ -179,7 +189,10 @@ RECORDS = st.builds(
     value=st.sampled_from([1.0, -2.0]),
     sequence=st.sampled_from([0, 0, 7]),
 )
-SENT = st.lists(RECORDS | st.builds(Bad, st.sampled_from(["{", "[", "nul"])), max_size=10)
+BAD = st.builds(
+    Bad, payload=st.sampled_from(["{", "[", "nul"]), reason=st.just("malformed_json"), key=st.none()
+)
+SENT = st.lists(RECORDS | BAD, max_size=10)
 
 
 @settings(max_examples=examples(12), deadline=None)

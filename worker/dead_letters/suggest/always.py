@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from store import database
 from store.database.letters import dead_letters
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, batches
+from store.database.schema import SHIFT, batches
 from store.dead_letters.actions import ORDER
 from store.dead_letters.edits import Edit
 from store.errors import ConfigError, InputError
@@ -201,7 +201,7 @@ class _Writer:
         statement = select(target.c.key).where(
             target.c.source == self.name,
             target.c.lineage_parent.is_(None),  # it was not replayed
-            target.c.lineage_id.op(">>")(POSITION_BITS).in_(current),
+            target.c.lineage_id.op(">>")(SHIFT).in_(current),
             *conditions,
         )
         return self.court.connection.execute(statement.limit(1)).first() is not None

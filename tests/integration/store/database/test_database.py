@@ -250,7 +250,7 @@ def test_a_lock_is_waited_for_as_long_as_the_setting_says_and_no_longer(
             of_sqlite.extend(cursor.connection.execute("PRAGMA busy_timeout").fetchone())
 
     clock = Clock()
-    monkeypatch.setattr("store.database.engine.time", clock)
+    monkeypatch.setattr("store.database.backends.sqlite.time", clock)
     with database.transaction(engine):
         with pytest.raises(StoreUnavailable, match="locked"), database.transaction(impatient):
             pass
@@ -278,7 +278,7 @@ def test_what_is_wrong_when_a_transaction_begins_is_reported_like_what_is_wrong_
 def test_a_long_log_is_not_waited_for_while_somebody_reads(
     settings: StoreSettings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.database.engine.LONGEST_WAL_BYTES", 0)
+    monkeypatch.setattr("store.database.backends.sqlite.LONGEST_WAL_BYTES", 0)
     reader = install.prepare(settings)
     patient = install.prepare(settings.model_copy(update={"busy_timeout_seconds": 60.0}))
     with database.reading(reader) as reading, database.connected(patient) as writing:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from store import database, timestamps
-from store.database import dialect
+from store.database.backends import base
 from store.errors import LockHeld, LockLost
 from store.tables import leases
 
@@ -86,7 +86,7 @@ def test_a_wrong_clock_of_a_host_that_is_known_decides_no_lease(
     for hours in (-2, 2):
         moment = present + timedelta(hours=hours)
         monkeypatch.setattr(timestamps, "now", lambda moment=moment: moment)
-        monkeypatch.setattr(dialect, "_host_is_ahead", hours * 3600.0)  # as Redis' clock has told
+        monkeypatch.setattr(base, "_host_is_ahead", hours * 3600.0)  # as Redis' clock has told
         with pytest.raises(LockHeld):
             take(engine, "new-host:2:11")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,8 @@ from sqlalchemy.pool import NullPool
 
 from store import database
 from store.addresses import keep_secret
+from store.database import backends, parse_url
+from store.database.backends.postgresql import BACKEND
 from store.errors import ConfigError, StoreUnavailable
 
 from .opening import prepare, url
@@ -28,10 +31,30 @@ def test_a_url_that_is_none_is_refused_without_showing_it(own_environment: None,
     assert "s3cret" not in str(refused.value)
 
 
-def test_a_database_whose_driver_is_not_installed_is_refused(own_environment: None) -> None:
-    with pytest.raises(ConfigError, match=r"oracle.*not installed") as refused:
-        prepare(database_url="oracle+cx_oracle://user:s3cret@host/db")
+def test_a_database_whose_driver_is_not_installed_is_refused(
+    own_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "store.database.backends.postgresql", raising=False)
+    backends.of.cache_clear()
+    with pytest.raises(
+        ConfigError, match=r"driver 'psycopg' is not installed: pip install 'sluice\[postg"
+    ) as refused:
+        prepare(database_url="postgresql://user:s3cret@host/db")
     assert "s3cret" not in str(refused.value)
+    backends.of.cache_clear()
+
+
+@pytest.mark.parametrize("scheme", ["oracle+cx_oracle", "mysql+mysqldb", "postgresql+asyncpg"])
+def test_a_database_or_driver_that_was_not_tried_is_refused(own_environment: None, scheme: str) -> None:
+    with pytest.raises(ConfigError, match=r"does not run|psycopg is what is tried") as refused:
+        prepare(database_url=f"{scheme}://user:s3cret@host/db")
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_a_url_of_postgresql_needs_no_driver(scheme: str) -> None:
+    assert parse_url(f"{scheme}://ann@host/db").drivername == "postgresql+psycopg"
 
 
 ODD_NAMES = ["a?b", "a?c", "p%41", "pA", "h#1", "100%", "a b", "new\nline", "q'\"`$;&", "a=b", "file:x", "ø"]
@@ -94,6 +117,7 @@ def test_what_a_driver_says_of_a_login_is_shown_without_its_secrets(
         raise getattr(Refusing, kind)(f"no login for {given}, user 'ann-s3cret'")
 
     monkeypatch.setattr(Refusing, "connect", connect, raising=False)
+    monkeypatch.setattr(backends, "of", lambda name: BACKEND)
     engine = create_engine(
         "mysql+mysqldb://ann-s3cret:a-s3cret@db:5/x?password=b-s3cret&sslpassword=c-s3cret",
         module=Refusing, poolclass=NullPool,

@@ -165,7 +165,7 @@ def test_a_usage_error_is_one_line(
 
 def test_asking_writes_nothing_into_the_database(late: Timeline) -> None:
     for _ in range(2):
-        with database.reading(late.engine) as connection:
+        with database.reading(late.engine, scratch=True) as connection:
             lateness.of_sources(connection)
     assert "arrival_limits" not in inspect(late.engine).get_table_names()
 

@@ -1,0 +1,129 @@
+"""What the store asks of a database beyond the SQL that all of them speak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from store import timestamps
+from store.settings import StoreSettings
+
+# How a transaction begins; an execution option of its connection.
+BEGIN = "sluice_begin"
+# write: alone, or waiting for those before it; read: one view of the data; scratch: that, with temporary tables
+Begin = Literal["write", "read", "scratch"]
+
+TOLERATED_SECONDS = 5.0  # less is no wrong clock
+
+_host_is_ahead = 0.0  # seconds
+
+
+def correct_host_clock(ahead: float) -> None:
+    """Tells this process by how many seconds the host's clock is ahead of that of a server which others use too."""
+    global _host_is_ahead  # noqa: PLW0603 - a process has one clock
+    _host_is_ahead = ahead if abs(ahead) > TOLERATED_SECONDS else 0.0
+
+
+def host_now() -> datetime:
+    """The present by the host's clock, corrected: for a database that has no clock of its own."""
+    return timestamps.now() - timedelta(seconds=_host_is_ahead)
+
+
+class Backend(Protocol):
+    """One database. Every function is called with connections, engines or URLs of this one alone."""
+
+    longest_key: int | None  # bytes of a record's key that its indexes hold; None: any number
+
+    # --- the engine ---
+
+    def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
+        """An engine for this process alone, whose transactions begin as BEGIN says. Raises ConfigError."""
+
+    def shown(self, url: URL) -> str:
+        """The URL for people, without secrets."""
+
+    def file(self, url: URL) -> Path | None:
+        """The database's one file; None where it has none."""
+
+    def dataset(self, connection: Connection, table: str) -> tuple[str, str]:
+        """(namespace, name) of a table, as OpenLineage names it; without user or password."""
+
+    def translate(self, where: str, reported: str, error: DBAPIError) -> Exception:
+        """The error to raise for what the driver said; `error` itself where it is a mistake of ours."""
+
+    # --- first use ---
+
+    def create(self, url: URL) -> None:
+        """What is there before the first connection. Raises StoreUnavailable."""
+
+    def check(self, connection: Connection) -> None:
+        """Raises ConfigError where the store does not run on this server or database."""
+
+    def number(self, connection: Connection) -> None:
+        """Gives a database that has just got its tables what tells it from every other."""
+
+    def generation(self, connection: Connection) -> int | None:
+        """The number that tells this database from every other; None where it has none."""
+
+    def settle(self, engine: Engine) -> None:
+        """After the transaction that made the tables."""
+
+    def why_not_widened(self, connection: Connection) -> str | None:
+        """Why a column of integers cannot be made one of reals here, and what to do; None where it can."""
+
+    def widen(self, connection: Connection, table: str, name: str, kind: str) -> None:
+        """Gives the column (names are quoted) another type, with its values."""
+
+    # --- transactions ---
+
+    def unsynced(self, connection: Connection) -> AbstractContextManager[None]:
+        """A transaction whose commit does not wait for the disk; the next one that does waits for both."""
+
+    def checkpoint(self, connection: Connection) -> None:
+        """What is to be done between two large transactions, if anything."""
+
+    def keep_temporary(self, connection: Connection, megabytes: int) -> None:
+        """Lets so much of this connection's temporary tables stay in memory; once there is one."""
+
+    def now(self, connection: Connection) -> datetime:
+        """The present by the database's clock, in UTC."""
+
+    # --- statements ---
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that can say ON CONFLICT."""
+
+    def insert_whole(self, table: Table) -> Any:
+        """An INSERT of many rows, after whose failure the transaction is rolled back in any case."""
+
+    def insert_tuples(
+        self, connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Many rows, as quickly as it goes."""
+
+    def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
+        """The rows of a SELECT as plain tuples, so many at once, in constant memory."""
+
+    def member_of(
+        self, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
+    ) -> ColumnElement[bool]:
+        """`column` is one of `values`, however many, as one bound parameter."""
+
+    def greatest(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+        """The greatest of two or more values of one row."""
+
+    def least(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+        """The least of two or more values of one row."""
+
+    def microseconds(self, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+        """A stored timestamp as microseconds since 1970, exactly."""
+
+    def earlier(self, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:
+        """A stored timestamp moved back by whole seconds, as stored text; null before the beginning of time."""

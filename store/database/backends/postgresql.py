@@ -1,0 +1,261 @@
+"""PostgreSQL, from version 14 on, with psycopg 3: any number of hosts, one writer at a time.
+
+Write transactions are READ COMMITTED, and each takes the advisory lock WRITERS before it looks at anything: so they run
+one after another, in the order of the numbers that they give, whatever asked for them. Readers wait for nobody: each
+has one view of the data, REPEATABLE READ. All that is set for a transaction is set in it, so that a pool of
+connections between (pgbouncer) may give each transaction another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import (
+    TIMESTAMP,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    case,
+    cast,
+    create_engine,
+    event,
+    extract,
+    func,
+    null,
+    select,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from store import timestamps
+from store.addresses import shown_url
+from store.database.backends.base import BEGIN
+from store.errors import ConfigError, StoreUnavailable
+from store.settings import StoreSettings
+
+OLDEST_SERVER = 140_000
+WRITERS = 0x536C7563  # the number of the advisory lock of writers: "Sluc"
+# A client that is cut off in mid-transaction holds the lock until the server notices.
+IDLE_SECONDS = 15
+KEEPALIVE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS'
+
+# SQLSTATE, or the class that it begins with -> what its user can do about it. The longest that fits counts.
+ADVICE = {
+    "08": "the connection broke: it is retried; check the network and that the server runs",
+    "25P03": "this process did nothing for too long inside a transaction, which was rolled back: it is retried",
+    "25006": "it is read-only, perhaps a standby: give database_url the server that takes writes",
+    "28": "check the user and password of database_url, and the server's pg_hba.conf",
+    "3D000": "create it (createdb), or correct database_url",
+    "40001": "another transaction was in the way: it is retried",
+    "40P01": "it and another transaction waited for each other: it is retried",
+    "42501": "give the role the rights that docs/many-hosts.md lists",
+    "42P01": "it was replaced while in use: restore it, or run `store init` for an empty one",
+    "53100": "its disk is full: free some space, then retry",
+    "53200": "it is out of memory: it is retried",
+    "53300": "it has too many connections: start fewer workers, or raise its max_connections; it is retried",
+    "53": "it lacks resources: it is retried",
+    "55P03": "another process holds the write lock for longer than busy_timeout_seconds: it is retried",
+    "57014": "the statement was cancelled: it is retried",
+    "57P": "the server stops or starts: it is retried",
+    "58": "the server's disk failed: check it; restore from a backup if data is damaged",
+    "XX001": "data is damaged: stop the workers, restore a backup, send the files again",
+    "XX002": "an index is damaged: REINDEX it",
+}
+
+
+class Postgresql:
+    """See `Backend`."""
+
+    longest_key = 2000  # of an entry of a B-tree, which has a third of a page, with its source and number
+
+    def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
+        """One connection a process, which is asked whether it lives before it is used."""
+        if url.get_driver_name() != "psycopg":
+            raise ConfigError(
+                f"database_url names the driver {url.get_driver_name()}, and psycopg is what is tried: write "
+                "postgresql+psycopg://"
+            )
+        engine = create_engine(
+            url,
+            connect_args={**KEEPALIVE, "prepare_threshold": None, "autocommit": True, **_own(url)},
+            pool_size=1,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            # Otherwise INSERT ... SELECT does not say how many rows it wrote.
+            execution_options={"preserve_rowcount": True},
+        )
+        # One message for all of it. What is set counts until the transaction ends.
+        limits = f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
+        begins = {
+            "write": f"BEGIN ISOLATION LEVEL READ COMMITTED; {limits}; "
+            f"SET LOCAL lock_timeout = '{max(1, round(settings.busy_timeout_seconds * 1000))}ms'; "
+            f"SELECT pg_advisory_xact_lock({WRITERS})",
+            "scratch": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+            "read": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        }
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begins[connection.get_execution_options().get(BEGIN, "read")])
+
+        return engine
+
+    def shown(self, url: URL) -> str:
+        return shown_url(url.render_as_string(hide_password=False))
+
+    def file(self, url: URL) -> Path | None:
+        return None
+
+    def dataset(self, connection: Connection, table: str) -> tuple[str, str]:
+        url, schema = connection.engine.url, connection.dialect.default_schema_name
+        return f"postgres://{url.host or 'localhost'}:{url.port or 5432}", f"{url.database}.{schema}.{table}"
+
+    def translate(self, where: str, reported: str, error: DBAPIError) -> Exception:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        for length in (5, 3, 2):
+            if (advice := ADVICE.get(state[:length])) and len(state) >= length:
+                return StoreUnavailable(f"{where}: {reported}: {advice}")
+        if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
+            return StoreUnavailable(
+                f"{where}: {reported}: check that the server runs and database_url is right; it is retried"
+            )
+        return error
+
+    def create(self, url: URL) -> None:
+        """The database is there, or its user makes it: `createdb`."""
+
+    def check(self, connection: Connection) -> None:
+        version, encoding = connection.exec_driver_sql(
+            "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')"
+        ).one()
+        if version < OLDEST_SERVER:
+            raise ConfigError(
+                f"the server is PostgreSQL {version // 10_000}: the store needs version 14 or newer"
+            )
+        if encoding != "UTF8":
+            raise ConfigError(
+                f"the database's encoding is {encoding}, which cannot hold every text: make one with "
+                "createdb --encoding=UTF8 --template=template0"
+            )
+
+    def number(self, connection: Connection) -> None:
+        """The server knows what its databases are: nothing here tells one from another."""
+
+    def generation(self, connection: Connection) -> int | None:
+        return None
+
+    def settle(self, engine: Engine) -> None:
+        """The tables are there for all as soon as they are committed."""
+
+    def why_not_widened(self, connection: Connection) -> str | None:
+        return None
+
+    def widen(self, connection: Connection, table: str, name: str, kind: str) -> None:
+        connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind}")
+
+    @contextmanager
+    def unsynced(self, connection: Connection) -> Iterator[None]:
+        with connection.begin():
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield
+
+    def checkpoint(self, connection: Connection) -> None:
+        """The server makes its own."""
+
+    def keep_temporary(self, connection: Connection, megabytes: int) -> None:
+        """The server's temp_buffers say it: they cannot be changed once a connection has a temporary table."""
+
+    def now(self, connection: Connection) -> datetime:
+        moment: datetime = connection.execute(
+            select(func.clock_timestamp())
+        ).scalar_one()  # now() is its transaction's
+        return moment.astimezone(UTC)
+
+    def insert(self, table: Table) -> Any:
+        return postgresql.insert(table)
+
+    def insert_whole(self, table: Table) -> Any:
+        return postgresql.insert(table)
+
+    def insert_tuples(
+        self, connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """COPY."""
+        if not rows:
+            return
+        quote = connection.dialect.identifier_preparer.quote
+        statement = f"COPY {quote(table.name)} ({', '.join(map(quote, names))}) FROM STDIN"
+        with (
+            _wrapped(connection, statement) as driver,
+            driver.cursor() as cursor,
+            cursor.copy(statement) as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
+
+    def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
+        """With a cursor of the server: the client would hold all rows."""
+        with _wrapped(connection, statement) as driver, driver.cursor(name="sluice_stream") as cursor:
+            cursor.execute(statement)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def member_of(
+        self, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
+    ) -> ColumnElement[bool]:
+        """Sorted, they are found in the order of an index."""
+        return column == func.any(sorted(values))
+
+    def greatest(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+        return func.greatest(*values)
+
+    def least(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+        return func.least(*values)
+
+    def microseconds(self, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+        return cast(extract("epoch", cast(stored, TIMESTAMP(timezone=True))) * 1_000_000, BigInteger)
+
+    def earlier(self, stamp: ColumnElement[Any], seconds: int) -> ColumnElement[str]:
+        """Without a zone: the session's would have hours that are not there."""
+        try:
+            span = timedelta(seconds=seconds)
+            first = timestamps.to_text(datetime.min.replace(tzinfo=UTC) + span)
+        except OverflowError:
+            return cast(null(), stamp.type)
+        moved = func.to_char(cast(func.substr(stamp, 1, 19), TIMESTAMP) - span, FORMAT)
+        return case((stamp >= first, moved.concat(func.substr(stamp, 20))), else_=null())
+
+
+def _own(url: URL) -> dict[str, Any]:
+    """The options that the user sets: they come before ours."""
+    return {name: value for name, value in url.query.items() if name in KEEPALIVE}
+
+
+@contextmanager
+def _wrapped(connection: Connection, statement: str) -> Iterator[Any]:
+    """The driver's own connection; its errors come as SQLAlchemy's do."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        yield driver
+    except psycopg.Error as error:
+        raise DBAPIError(
+            statement, None, error, hide_parameters=True, connection_invalidated=driver.closed
+        ) from error
+
+
+BACKEND = Postgresql()
