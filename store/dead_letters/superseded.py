@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, select, updat
 
 from store.database.letters import OPEN, PARKED, dead_letters, letter_events
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, RECORD_BITS, batches, deliveries, past_lineage
+from store.database.schema import POSITION_BITS, RECORD_BITS, SHIFT, batches, deliveries, past_lineage
 
 _letter = dead_letters.c
 # Not by an index of states: most letters are open, and the chosen ones are few.
@@ -100,13 +100,13 @@ def _by_key(records: _Records) -> Any:
             records.id.table,
             (records.source == _letter.source) & (records.key == _letter.record_key),
         )
-        .join(batches, batches.c.seq == records.id.op(">>")(POSITION_BITS))
+        .join(batches, batches.c.seq == records.id.op(">>")(SHIFT))
         .where(_letter.record_key.is_not(None), version > _letter.version)
     )
 
 
 def _by_line(records: _Records) -> Any:
-    same = (records.line == _letter.line) & (records.id.op(">>")(POSITION_BITS) == batches.c.seq)
+    same = (records.line == _letter.line) & (records.id.op(">>")(SHIFT) == batches.c.seq)
     return _candidates(*_columns(records)).join(records.id.table, same)
 
 

@@ -1,4 +1,4 @@
-"""The store that `benchmarks/letters/questions.py` writes is whole by `store check`, and every case can be asked of it."""
+"""The store that the bench of letters writes is whole by `store check`, and every case can be asked of it."""
 
 from __future__ import annotations
 

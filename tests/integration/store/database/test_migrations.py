@@ -58,6 +58,10 @@ def test_the_frozen_migration_makes_exactly_the_tables_and_indexes_that_are_decl
     for index in (index for table in declared() for index in table.indexes):
         # Declared once, for SQLite: `schema` imports no other dialect. It is every database's.
         index.dialect_options[dialect]["where"] = index.dialect_options["sqlite"]["where"]
+        if dialect == "postgresql" and index.name == "lineage_events_by_key":
+            index.dialect_options[dialect]["using"] = (
+                "hash"  # a key may be longer than its other indexes take
+            )
     made = [each for each in migrated_statements(dialect) if not each.strip().startswith("CREATE VIEW")]
     wanted = [CreateTable(table).compile(dialect=DIALECTS[dialect]) for table in declared()]
     wanted += [
