@@ -163,7 +163,7 @@ def _judge(
         faulthandler.cancel_dump_traceback_later()
     reach("batch.judged")
     attempts.end(redis, message)
-    return receive.Verdict(judged, view.watermark, time.monotonic() - started)
+    return receive.Verdict(judged, view.watermark, time.monotonic() - started, view.letters_waiting)
 
 
 def _done_before(here: Workplace, batch: Any) -> dict[str, Any]:

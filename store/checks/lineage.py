@@ -154,6 +154,13 @@ ORPHANS = (
         """,
     ),
     Check(
+        "a dead letter that was closed by a record that is not there",
+        f"""
+        SELECT e.letter_id AS named FROM letter_events e
+        WHERE e.verb = 'arrive' AND COALESCE(e.record_id, -1) NOT IN (SELECT p.id FROM ({PASSED}) p)
+        """,  # noqa: S608
+    ),
+    Check(
         "a rejection without its dead letter",
         """
         SELECT 'event-' || CAST(e.id AS TEXT) AS named FROM lineage_events e

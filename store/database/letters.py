@@ -3,6 +3,7 @@
 open --claim--> replaying --accept--> resolved --reopen--> open
 replaying --reject again, withdraw--> open (parked, where it was replayed too often)
 open <--park, unpark--> parked        open, parked --discard--> discarded --undo--> open
+open, parked --arrive--> resolved --reject--> open
 """
 
 from __future__ import annotations
@@ -202,6 +203,9 @@ letter_events = Table(
     Column("batch_seq", Serial, ForeignKey("batches.seq")),  # the batch that accepted or rejected it
     Column("errors", Text),  # JSON: of this attempt
     Column("payload", Text),  # as it was sent, where that was edited
-    Column("record_id", BigInteger),  # of the loaded record that superseded it: see `staged_id`
+    Column(
+        "record_id", BigInteger
+    ),  # of the record that superseded it, or whose payload was accepted: see `staged_id`
     Index("letter_events_by_letter", "letter_id", "seq"),
+    Index("letter_events_by_record", "record_id", sqlite_where=text("record_id IS NOT NULL")),
 )

@@ -150,6 +150,13 @@ def has_fault(
     return not given or any(all(fault[name] in values for name, values in given) for fault in faults)
 
 
+def waiting(connection: Connection, source: str) -> Counter[str]:
+    """reason -> letters of a source that are open or parked; empty where there are none."""
+    number = func.sum(_table.open + _table.parked)
+    statement = select(_table.reason, number).where(_table.source == source, _table.open + _table.parked > 0)
+    return Counter({reason: int(n) for reason, n in connection.execute(statement.group_by(_table.reason))})
+
+
 def count_open(connection: Connection) -> int:
     """How many letters are open."""
     return int(connection.execute(select(func.coalesce(func.sum(_table.open), 0))).scalar_one())

@@ -3,6 +3,7 @@
 The id of a staged record is made of the number of its batch and its position there, so the number of an entry
 gives its batch. Only the key must be searched for, once through the loaded records of its source. A `replay`
 event and the event of its outcome have the same number without the last bit; its parent is the `reject` event.
+A letter that was closed because its payload came again has the number of the record that was accepted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 
 from store import database
+from store.database.letters import letter_events
 from store.database.records import record_tables
 from store.database.schema import POSITION_BITS, SHIFT, batches, lineage_events, past_lineage, record_lineage
 from store.errors import UsageError
@@ -157,6 +159,7 @@ def _family(connection: Connection, entries: list[Entry]) -> list[Entry]:
         known |= {entry.id: entry for entry in new}
         found = [*_linked(connection, new), *_winners(connection, new, known)]
         found += _replayed(connection, found or new, known)
+        found += _arrived(connection, new, known)
         new = [entry for entry in found if entry.id not in known]
     by_time = sorted(known.values(), key=lambda entry: (entry.at, _staged_number(entry), ORDER[entry.step]))
     return _after_parents(by_time, known)
@@ -203,6 +206,31 @@ def _linked(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
     link = or_(events.c.id == family.c.parent_id, outcome, replays)
     family = family.union(select(*(events.c[name] for name in names)).join_from(family, events, link))
     return _events(connection, connection.execute(select(family.c.id)).scalars().all())
+
+
+def _arrived(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:
+    """Between the rejections of a payload and the record that was accepted with it later."""
+    closed = letter_events.c
+    rejects = [entry.number for entry in entries if entry.step == "reject"]
+    staged = [entry.number for entry in entries if entry.step == "stage"]
+    arrived = closed.verb == "arrive"
+    letters = select(closed.letter_id).where(
+        arrived, database.member_of(connection, closed.record_id, staged)
+    )
+    before = select(lineage_events.c.id).where(lineage_events.c.dead_letter_id.in_(letters))
+    found = _events(connection, connection.execute(before).scalars().all())
+    after = (
+        select(closed.record_id, lineage_events.c.source)
+        .join(lineage_events, lineage_events.c.dead_letter_id == closed.letter_id)
+        .where(arrived, database.member_of(connection, lineage_events.c.id, rejects))
+    )
+    rows = [row for row in connection.execute(after) if f"stage-{row.record_id}" not in known]
+    numbers = [row.record_id for row in rows]
+    return found + _records_where(
+        connection,
+        {row.source for row in rows},
+        lambda each: database.member_of(connection, each.c.id, numbers),
+    )
 
 
 def _winners(connection: Connection, entries: Iterable[Entry], known: Entries) -> list[Entry]:

@@ -14,6 +14,7 @@ from store import database, timestamps
 from store.database.letters import STATES
 from store.database.letters import dead_letters as letters_table
 from store.database.records import record_tables
+from store.database.schema import POSITION_BITS, batches
 from store.dead_letters import actions, groups, pruning, states, superseded
 from store.dead_letters.actions import Action
 from store.dead_letters.superseded import Loaded
@@ -59,12 +60,24 @@ def letter(connection: Connection, prefix: str) -> dict[str, Any]:
 
 
 def _event(connection: Connection, event: dict[str, Any]) -> dict[str, Any]:
-    """An event, with the reason and the name that its action gives."""
+    """An event, with the reason and the name that its action gives, or the record that closed the letter."""
     found = {name: value for name, value in event.items() if name not in ("seq", "letter_id", "record_id")}
-    found["superseded_by"] = None if event["record_id"] is None else f"stage-{event['record_id']}"
+    record = event["record_id"]
+    arrived = event["verb"] == "arrive"
+    found["superseded_by"] = None if record is None or arrived else f"stage-{record}"
+    found["accepted"] = _accepted(connection, record) if record is not None and arrived else None
     found["errors"] = orjson.loads(event["errors"]) if event["errors"] else None
     action = actions.find(connection, event["action_seq"]) if event["action_seq"] else None
     return _with_iso(found | {"why": action.why if action else None, "by": action.by if action else None})
+
+
+def _accepted(connection: Connection, stage_id: int) -> dict[str, Any]:
+    """The record with the payload of a letter that was accepted: `store lineage --id` has its line."""
+    columns = (batches.c.file, batches.c.id.label("batch"), batches.c.delivery_seq.label("delivery"))
+    statement = select(*columns).where(batches.c.seq == stage_id >> POSITION_BITS)
+    batch = connection.execute(statement).mappings().one()
+    position = stage_id & ((1 << POSITION_BITS) - 1)
+    return {"id": f"stage-{stage_id}", "position": position, **database.as_dict(batch)}
 
 
 def _held(connection: Connection, letter: dead_letters.DeadLetter) -> dict[str, Any] | None:

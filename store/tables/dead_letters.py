@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select, update
 
 from store import database
-from store.database.letters import UNPUBLISHED, UNREMOVED, dead_letters
+from store.database.letters import OPEN, PARKED, UNPUBLISHED, UNREMOVED, dead_letters, letter_groups
 from store.payload import Encoding, to_bytes
 
 
@@ -159,6 +159,18 @@ def letter_of_values(values: Sequence[Any]) -> DeadLetter:
     row[ERRORS] = orjson.loads(row[ERRORS])
     row[HEADER] = orjson.loads(row[HEADER]) if row[HEADER] else None
     return DeadLetter(*row)
+
+
+def heads(connection: Connection, source: str, characters: int) -> tuple[set[str], bool]:
+    """How the payloads of a source's open and parked letters begin; and whether some of them are no text."""
+    group = letter_groups.c
+    groups = select(group.id).where(group.source == source, group.open + group.parked > 0)
+    columns = (func.substr(dead_letters.c.payload, 1, characters), dead_letters.c.encoding)
+    statement = select(*columns).where(
+        dead_letters.c.group_id.in_(groups), dead_letters.c.status.in_((OPEN, PARKED))
+    )
+    rows = connection.execute(statement.distinct()).all()
+    return {head for head, encoding in rows if encoding == "utf-8"}, any(row[1] != "utf-8" for row in rows)
 
 
 def unpublished(connection: Connection, limit: int, characters: int = -1) -> list[DeadLetter]:

@@ -1,4 +1,4 @@
-"""Dead letters under any sequence of rejections, replays, actions and interrupted publications: their laws hold."""
+"""Dead letters under any sequence of rejections, arrivals, replays, actions and publications: their laws hold."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store import database
 from store.checks import letters as check
 from store.database import install
-from store.dead_letters import actions, proofs, sending
+from store.database.schema import staged_id
+from store.dead_letters import actions, arrivals, proofs, sending
 from store.dead_letters.actions import Order
+from store.dead_letters.arrivals import Arrival
 from store.dead_letters.proofs import StoredProof
 from store.dead_letters.states import Attempt
 from store.dead_letters.terms import Terms, stop_if_broken
@@ -24,7 +26,7 @@ from store.settings import StoreSettings
 from store.tables import dead_letters, leases
 from store.tables.dead_letters import DeadLetter
 from tests.examples import examples
-from tests.integration.store.conftest import AT, COLUMNS, Bad, Ledger, rejected
+from tests.integration.store.conftest import AT, COLUMNS, Bad, Ledger, Record, rejected
 from worker.dead_letters import mirror
 
 PAYLOADS = [f"{{{number}" for number in range(5)]
@@ -70,6 +72,22 @@ class Letters(RuleBasedStateMachine):
         self.seen.update(payloads)
         for letter in self.letters():
             self.first.setdefault(letter.payload, (letter.id, str(letter.errors)))
+
+    @rule(payloads=SOME, is_later=st.booleans())
+    def arrive(self, payloads: set[str], is_later: bool) -> None:
+        """A mended contract, and the same file again: its records are accepted."""
+        before = {letter.payload: letter for letter in self.letters()}
+        number = self.ledger.receive([Record(each, "2025-01-15") for each in sorted(payloads)])
+        accepted = {
+            rejected(Bad(each)).id: Arrival(number if is_later else 0, staged_id(number, position))
+            for position, each in enumerate(sorted(payloads))
+        }
+        with database.transaction(self.ledger.engine) as connection:
+            arrivals.arrive(connection, accepted, number, AT)
+        for letter in self.letters():
+            was = before[letter.payload].status
+            closes = is_later and letter.payload in payloads and was in ("open", "parked")
+            assert letter.status == ("resolved" if closes else was)
 
     @rule(verb=st.sampled_from(["replay", "discard", "park", "unpark"]), payloads=SOME)
     def act(self, verb: str, payloads: set[str]) -> None:

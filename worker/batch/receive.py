@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Engine
 from store import database, timestamps
 from store.crash_points import reach
 from store.database.schema import event_id, staged_id
-from store.dead_letters import states
+from store.dead_letters import groups, states
 from store.tables import batches, dead_letters, deliveries, flags, lineage, staging, watermarks
 from store.tables.batches import Batch
 from store.tables.dead_letters import Rejected
-from worker.batch import rejections
+from worker.batch import arrivals, rejections
 from worker.judge.records import Records, Valid
 from worker.judge.stages import Bad, Judge, Judged
 from worker.queue.message import Message
@@ -33,6 +33,7 @@ class Verdict:
     judged: Judged
     watermark: str | None  # of the source, as it stood when the batch began
     seconds: float
+    letters_waiting: Counter[str] = field(default_factory=Counter)  # as they stood then: see `arrivals`
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class View:
     watermark: str | None  # of its source
     flags: dict[str, float]  # stage -> share, where it was set by hand
     now: datetime  # by the database's clock: a worker's own may be wrong
+    letters_waiting: Counter[str]  # reason -> open and parked letters of its source
 
 
 def look(engine: Engine, message: Message, max_future: timedelta) -> View:
@@ -52,7 +54,10 @@ def look(engine: Engine, message: Message, max_future: timedelta) -> View:
         processed = bool(batches.known(connection, [message.id]))
         split = processed and bool(batches.split(connection, [message.id]))
         watermark = None if processed else watermarks.read(connection, message.source, max_future)
-        return View(processed, split, watermark, flags.overrides(connection), database.now(connection))
+        waiting = groups.waiting(connection, message.source)
+        return View(
+            processed, split, watermark, flags.overrides(connection), database.now(connection), waiting
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ def store(
     """
     judged = verdict.judged
     rows = StagedRows.of(message, judge, judged.valid) if judged.valid else None
+    ids = arrivals.hashed(message, judged.valid.positions, verdict.letters_waiting)
     asked_at = time.perf_counter()
     with database.transaction(engine) as connection:
         seconds = judged.seconds | {"lock": round(time.perf_counter() - asked_at, 6)}
@@ -84,7 +90,7 @@ def store(
         if number is None:
             return None
         reach("batch.recorded")
-        letters = _write(connection, message, judged, rows, number, batch, max_replays)
+        letters = _write(connection, message, judged, rows, number, batch, max_replays, ids)
         reach("batch.written")
     reach("batch.committed")
     return Stored(batch, letters)
@@ -150,6 +156,7 @@ def _write(
     number: int,
     batch: Batch,
     max_replays: int,
+    ids: arrivals.Ids | None,
 ) -> list[Rejected]:
     """Staged rows, dead letters and lineage of a batch whose row was just written; the letters that are new."""
     replaying = message.kind == "replay"
@@ -167,6 +174,7 @@ def _write(
         rejections.end_replay(connection, message, rejected, number, batch, max_replays)
     else:
         new = states.reject(connection, rejected)
+        arrivals.close(connection, message, judged.valid.positions, number, batch, ids)
     reach("batch.dead_letters")
     events = [
         _reject_event(row, bad, number, parents.get(bad.position))

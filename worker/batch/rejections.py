@@ -69,7 +69,9 @@ def _rejected(message: Message, bad: Bad, number: int, batch: Batch, group: str)
         }
         for fault in bad.faults
     ]
-    letter = message.letters[bad.position].id if message.letters else letter_id(message, payload, digest)
+    letter = (
+        message.letters[bad.position].id if message.letters else letter_id(message, payload, encoding, digest)
+    )
     return Rejected(
         id=letter,
         source=message.source,
@@ -101,9 +103,14 @@ def csv_header(message: Message) -> str | None:
     return orjson.dumps({"columns": message.header, **message.dialect.to_wire()}).decode()
 
 
-def letter_id(message: Message, payload: str, digest: str | None) -> str:
-    """A letter's id, 32 hex digits: the same payload of the same source is the same letter."""
+def letter_id(message: Message, payload: str, encoding: str, digest: str | None) -> str:
+    """A letter's id, 32 hex digits: the same payload of the same source is the same letter.
+
+    Of a CSV row its columns are a part; how its file writes numbers is not.
+    """
     parts = [message.source, message.format, message.header, payload, digest]
+    if encoding != "utf-8":
+        parts.append(encoding)  # a row may be the text that base64 makes of another
     return hashing.hexdigest(orjson.dumps(parts))
 
 

@@ -162,11 +162,21 @@ def event_text(event: dict[str, Any]) -> str:
     why = f": {event['why']}" if event["why"] else ""
     errors = "; ".join(error_text(each) for each in event["errors"] or [])
     sent = f"; sent as {shortened(event['payload'], 200)}" if event["payload"] else ""
+    accepted = accepted_text(event["accepted"]) if event["accepted"] else ""
     return (
         f"{second(event['at'])} {event['verb']}, {event['before']} -> {event['after']}{action}{by}{why}"
         + (f"; {errors}" if errors else "")
         + sent
         + (f"; superseded by {event['superseded_by']}" if event["superseded_by"] else "")
+        + accepted
+    )
+
+
+def accepted_text(accepted: dict[str, Any]) -> str:
+    """The record that closed a letter."""
+    return (
+        f"; the same payload was accepted in {accepted['file']}, delivery {accepted['delivery']}: "
+        f"`store lineage --id {accepted['id']}`"
     )
 
 

@@ -487,6 +487,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
     )
     op.create_index("letter_events_by_letter", "letter_events", ["letter_id", "seq"], unique=False)
+    op.create_index(
+        "letter_events_by_record",
+        "letter_events",
+        ["record_id"],
+        unique=False,
+        sqlite_where=sa.text("record_id IS NOT NULL"),
+        postgresql_where=sa.text("record_id IS NOT NULL"),
+    )
     op.create_table(
         "pruned_letters",
         sa.Column("id", NAME, nullable=False),
