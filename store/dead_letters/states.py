@@ -167,9 +167,9 @@ def _by_group(seen: Iterable[tuple[str, str]]) -> dict[str, tuple[int, str]]:
 
 def _known(connection: Connection, ids: Sequence[str]) -> dict[str, _Known]:
     """Those of the ids that have a letter."""
-    condition = database.member_of(connection, dead_letters.c.id, ids)
     columns = (dead_letters.c.id, dead_letters.c.group_id, dead_letters.c.status, dead_letters.c.version)
-    return {id: _Known(*rest) for id, *rest in connection.execute(select(*columns).where(condition))}
+    rows = database.with_member_of(connection, select(*columns), dead_letters.c.id, ids)
+    return {id: _Known(*rest) for id, *rest in connection.execute(rows)}
 
 
 def _seen(row: Rejected) -> dict[str, Any]:

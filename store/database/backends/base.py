@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -115,6 +115,11 @@ class Backend(Protocol):
         self, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
     ) -> ColumnElement[bool]:
         """`column` is one of `values`, however many, as one bound parameter."""
+
+    def with_member_of(
+        self, rows: Select[Any], column: ColumnElement[Any], values: Iterable[str]
+    ) -> Select[Any]:
+        """Rows whose `column`, a key, is one of many values, each looked up; they are chosen by nothing else."""
 
     def greatest(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
         """The greatest of two or more values of one row."""

@@ -8,7 +8,7 @@ connections between (pgbouncer) may give each transaction another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
     Table,
     case,
     cast,
@@ -220,6 +221,11 @@ class Postgresql:
     ) -> ColumnElement[bool]:
         """Sorted, they are found in the order of an index."""
         return column == func.any(sorted(values))
+
+    def with_member_of(
+        self, rows: Select[Any], column: ColumnElement[Any], values: Iterable[str]
+    ) -> Select[Any]:
+        return rows.where(self.member_of(column, list(values)))
 
     def greatest(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
         return func.greatest(*values)

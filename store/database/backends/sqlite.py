@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
     Table,
     cast,
     create_engine,
@@ -251,6 +252,12 @@ class Sqlite:
     ) -> ColumnElement[bool]:
         each = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
         return column.in_(select(each.c.value))
+
+    def with_member_of(
+        self, rows: Select[Any], column: ColumnElement[Any], values: Iterable[str]
+    ) -> Select[Any]:
+        each = func.json_each(orjson.dumps(sorted(set(values))).decode()).table_valued("value")
+        return rows.select_from(each).where(column == each.c.value)
 
     def greatest(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
         return func.max(*values)
