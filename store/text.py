@@ -87,3 +87,12 @@ def spreadsheet_cell(value: object) -> str:
     if FORMULA.match(text) and not PLAIN_NUMBER.fullmatch(text):
         return "'" + text
     return text
+
+
+def share_of(text: str) -> float:
+    """`5%` or `0.05`, from 0 to 1. Raises ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= share <= 1:
+        raise ValueError(f"{text!r} is no share of all records: write it like 5% or 0.05")
+    return share

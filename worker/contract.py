@@ -45,7 +45,16 @@ class Event(Record):
 EXACT_DIGITS = 15  # of decimal digits, as many as a binary number of 64 bits holds, whatever they are
 
 # A source's settings that decide nothing of what its records say.
-NOT_OF_THE_MAPPING = {"allowed_lateness", "late", "max_age", "stale", "priority", "ties"}
+NOT_OF_THE_MAPPING = {
+    "allowed_lateness",
+    "late",
+    "max_age",
+    "stale",
+    "priority",
+    "ties",
+    "max_rejects",
+    "max_reject_ratio",
+}
 
 
 @dataclass(frozen=True)

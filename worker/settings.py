@@ -24,10 +24,16 @@ from pydantic import (
 from store.csv_reader import Dialect
 from store.errors import ConfigError
 from store.settings import Duration, RoomSettings
+from store.text import share_of
 
 Extra = Literal["keep", "ignore", "forbid"]
 
 NUMBERS_OF_ADAPTERS = "adapter is a function, which reads the numbers itself: leave decimal and thousands out"
+
+
+def ratio(value: object) -> object:
+    """A share of all records, as a number or like `5%`."""
+    return share_of(value) if isinstance(value, str) else value
 
 
 class SourceSettings(BaseModel):
@@ -79,6 +85,10 @@ class SourceSettings(BaseModel):
     max_age: Duration | None = Field(default=None, description="older records are stale")
     stale: Literal["flag", "dead_letter"] = "flag"
     priority: int | None = Field(default=None, ge=1, description="for `golden`: 1 is the best source")
+    max_rejects: int | None = Field(default=None, ge=0, description="more rejected records stop `enqueue`")
+    max_reject_ratio: Annotated[float | None, BeforeValidator(ratio)] = Field(
+        default=None, ge=0, le=1, description="a greater share of rejected records stops `enqueue`"
+    )
 
     def dialect(self, options: Mapping[str, Any] | None = None) -> Dialect:
         """That of its files, but for the options of a command. Raises ConfigError."""

@@ -23,6 +23,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Return when everything sent 
     epilog=examples(
         "producer enqueue data/earthquakes.json --source usgs",
         "producer enqueue orders-*.csv.gz --source shop --wait",
+        "producer enqueue big.csv --source shop --max-reject-ratio 5% --max-rejects 100 --wait",
         "curl -s https://example.com/feed | producer enqueue - --format ndjson --source feed --json",
     )
 )
@@ -63,12 +64,19 @@ def enqueue(
     name: Annotated[
         str | None, typer.Option(help="A stream's name: sent again under it, it is the same delivery.")
     ] = None,
+    max_rejects: Annotated[
+        int | None, typer.Option(min=0, help="Stop sending when more records are rejected.")
+    ] = None,
+    max_reject_ratio: Annotated[
+        str | None, typer.Option(help="Stop when a greater share is rejected: 5% or 0.05.")
+    ] = None,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
     """Send the records of files to the queue, in batches.
 
-    A file that is sent again, or again after an interruption, has no second effect.
+    A file that is sent again, or again after an interruption, has no second effect. A budget for rejected records is
+    approximate: workers judge while the producer sends.
     """
     from producer.cli.enqueue import enqueue_files
 
@@ -92,6 +100,8 @@ def enqueue(
             "null_values": null_values or None,
         },
         overrides={"batch_records": batch_records, "max_pending_batches": max_pending_batches},
+        max_rejects=max_rejects,
+        max_reject_ratio=max_reject_ratio,
         wait=wait,
         as_json=as_json,
     )

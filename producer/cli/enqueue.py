@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import typer
 from sqlalchemy import Engine
 
+from producer.budget import AHEAD, Budget, Limits
 from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
 from producer.feed import Feed, until_fault
 from producer.files.open import RecordFile
@@ -23,6 +25,7 @@ from store.tables.deliveries import Delivery
 from store.terminal import Exit, counted, fail, print_json, warn
 from store.text import shown_path
 from worker.queue import wait as waiting
+from worker.queue.names import RECORDS_QUEUE
 from worker.queue.send import Sent
 from worker.settings import WorkerSettings
 
@@ -58,6 +61,8 @@ def enqueue_files(
     stream: str | None,
     dialect: Mapping[str, Any],
     overrides: Mapping[str, int | None],
+    max_rejects: int | None,
+    max_reject_ratio: str | None,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -89,17 +94,47 @@ def enqueue_files(
             refuse_missing(path)
         if wait:
             waiting.need_workers(resources.broker)
-        done = [send_file(feed, path, resources, quiet=as_json, again=again, stream=stream) for path in files]
+        limits = Limits.of(worker.source(source), max_rejects, max_reject_ratio)
+        budget = Budget(resources.engine, limits, source)
+        paced = near_the_workers(resources, overrides) if limits else resources
+        send = partial(send_file, feed, resources=paced, quiet=as_json, again=again, stream=stream)
+        done = [
+            not_sent(path, source, budget.spent) if budget.spent else send(path, budget) for path in files
+        ]
         total = Sent.total(each.sent for each in done)
         outcome = wait_for_outcome(total.ids, resources) if wait else None
+        stopped = budget.spent
+        if budget.is_spent(at_the_end=True):
+            fail(f"{budget.spent}; {budget.advice(all_sent=stopped is None)}")
     if as_json:
-        report: dict[str, Any] = {"records": total.records, **batch_counts(total)}
+        report: dict[str, Any] = {
+            "records": total.records,
+            **batch_counts(total),
+            "over_budget": budget.spent,
+        }
         report |= {"outcome": outcome} if outcome is not None else {}
         print_json({**report, "files": [each.facts for each in done]})
     elif outcome is not None:
         print(f"processed and loaded: {outcome_text(outcome)}")
-    if code := exit_code(done):
+    if code := Exit.FAILED if budget.spent else exit_code(done):
         raise typer.Exit(code)
+
+
+def near_the_workers(resources: Resources, overrides: Mapping[str, int | None]) -> Resources:
+    """Lets few batches wait, so that sending is not far ahead of judging; warns where nobody judges."""
+    if not resources.broker.workers(RECORDS_QUEUE):
+        warn("no worker is running, so no record is judged, and no budget can stop what is sent")
+        return resources
+    if overrides.get("max_pending_batches") is not None:
+        return resources
+    most = min(AHEAD, resources.settings.max_pending_batches)
+    return replace(resources, settings=resources.settings.model_copy(update={"max_pending_batches": most}))
+
+
+def not_sent(path: str, source: str, why: str | None) -> FileReceipt:
+    """A file that is not opened any more."""
+    counts = {"records": 0, **batch_counts(Sent()), "error": why}
+    return FileReceipt.of(path, source, Sent(), counts)
 
 
 def exit_code(done: list[FileReceipt]) -> Exit:
@@ -151,7 +186,14 @@ def registered(feed: Feed, file: RecordFile, engine: Engine, *, again: bool, str
 
 
 def send_file(
-    feed: Feed, path: str, resources: Resources, *, quiet: bool, again: bool, stream: str | None
+    feed: Feed,
+    path: str,
+    budget: Budget,
+    *,
+    resources: Resources,
+    quiet: bool,
+    again: bool,
+    stream: str | None,
 ) -> FileReceipt:
     """Opens a file, once, and sends it. Prints what was wrong with it and, unless it is quiet, what was sent."""
     started = time.monotonic()
@@ -159,7 +201,7 @@ def send_file(
         with feed.open(path) as file:
             warn_of_lacking_columns(feed, file)
             delivery = registered(feed, file, resources.engine, again=again, stream=stream)
-            sent, error = send_records(feed, file, delivery, resources)
+            sent, error = send_records(feed, file, delivery, resources, budget)
             receipt = record(
                 sent,
                 resources.engine,
@@ -171,8 +213,7 @@ def send_file(
             )
     except InputError as refused:
         fail(str(refused))
-        counts = {"records": 0, **batch_counts(Sent()), "error": str(refused)}
-        return FileReceipt.of(path, feed.name, Sent(), counts)
+        return not_sent(path, feed.name, str(refused))
     if not quiet:
         known = f", {sent.known_batches:,} known already" if sent.known_batches else ""
         amount = f"{counted(sent.records, 'record')} in {counted(sent.batches, 'batch', 'batches')}"
@@ -183,17 +224,19 @@ def send_file(
 
 
 def send_records(
-    feed: Feed, file: RecordFile, delivery: Delivery, resources: Resources
+    feed: Feed, file: RecordFile, delivery: Delivery, resources: Resources, budget: Budget
 ) -> tuple[Sent, str | None]:
-    """Sends all whole records of a file; what was sent, and why not all of the file could be read."""
+    """Sends all whole records of a file; what was sent, and why not all of the file was."""
     faults: list[InputError] = []
     with Bar(file.name, file.size) as bar:
         sent = send_batches(
-            until_fault(feed.messages(file, delivery), faults),
+            budget.within(until_fault(feed.messages(file, delivery), faults), delivery.id),
             resources,
             on_sent=lambda so_far: bar.update(file.bytes_read, so_far.records),
         )
     amount = f"{counted(sent.records, 'record')} of it {'was' if sent.records == 1 else 'were'} sent"
+    if budget.spent:
+        return sent, f"{file.name}: sending stopped, for {budget.spent}. {amount}"
     return sent, f"{faults[0]}. {amount}" if faults else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from store.dead_letters import groups
 from store.errors import UsageError
 from store.settings import duration
 from store.tables import dead_letters
+from store.text import share_of
 
 WARNING_FROM = 0.8  # of a limit
 WINDOW = timedelta(hours=24)
@@ -49,11 +49,10 @@ def _seconds(text: str | None) -> float | None:
 def _share(text: str | None) -> float | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
-    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
-    if not 0 <= share <= 1:
-        raise UsageError(f"--max-rate {text!r} is no share of all records: write it like 5% or 0.05")
-    return share
+    try:
+        return share_of(text)
+    except ValueError as error:
+        raise UsageError(f"--max-rate {error}") from error
 
 
 def alarm(connection: Connection, limits: Limits, source: str | None = None) -> dict[str, Any]:

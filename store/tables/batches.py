@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from store import database
-from store.database.schema import batches, contracts
+from store.database.schema import batches, contracts, deliveries
 
 AT_STAGE = ("received", "staged", "rejected", "skipped", "late", "stale", "ambiguous", "shifted")
 AT_LOAD = ("inserted", "updated", "superseded", "duplicates", "conflicts")  # in the order of lineage.OUTCOMES
@@ -138,6 +138,14 @@ def sum_of(connection: Connection, ids: Sequence[str]) -> dict[str, object]:
     return {name: int(number) for name, number in zip(COUNTERS, row, strict=True)} | {
         "reasons": dict(reasons)
     }
+
+
+def judged(connection: Connection, delivery_ids: Sequence[str]) -> tuple[int, int]:
+    """How many records of these deliveries were received so far, and how many of those were rejected."""
+    numbers = select(deliveries.c.seq).where(database.member_of(connection, deliveries.c.id, delivery_ids))
+    sums = [func.coalesce(func.sum(batches.c[name]), 0) for name in ("received", "rejected")]
+    received, rejected = connection.execute(select(*sums).where(batches.c.delivery_seq.in_(numbers))).one()
+    return int(received), int(rejected)
 
 
 def by_time(counters: Mapping[str, int], rejected: Mapping[str, int]) -> dict[str, int]:

@@ -76,9 +76,16 @@ def number(connection: Connection, id: str) -> int | None:
 
 
 def finish(connection: Connection, id: str, receipt: Receipt) -> None:
-    """Keeps the receipt of a delivery that was sent to its end."""
+    """Keeps the receipt of a delivery that was sent to its end, or as far as it could be.
+
+    That of a part does not replace that of more.
+    """
     values = {**asdict(receipt), "finished_at": timestamps.now_text()}
-    connection.execute(update(deliveries).where(deliveries.c.id == id).values(values))
+    statement = update(deliveries).where(deliveries.c.id == id)
+    if receipt.error:
+        less = func.coalesce(deliveries.c.records, 0) <= receipt.records
+        statement = statement.where(less)
+    connection.execute(statement.values(values))
 
 
 def times_again(connection: Connection, source: str, content: str, fingerprint: str) -> int | None:
