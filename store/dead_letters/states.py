@@ -4,7 +4,7 @@
     replaying -- accept --> resolved             replaying -- reject again --> open, or parked after too many replays
     replaying -- withdraw --> open               resolved -- reject (a later record) --> open
     open -- park --> parked -- unpark --> open   open, parked -- discard --> discarded -- undo --> open, parked
-    open, parked -- arrive (the same payload is accepted: see `arrivals`) --> resolved
+    open, parked -- arrive (the same payload is accepted: see `superseded`) --> resolved
 
 The original payload and its first errors never change: what an attempt sent and what was wrong with it stand in
 its event. Each verb is part of its caller's transaction.

@@ -3,18 +3,24 @@
 By key: the store has a record of the letter's source and key that is a later version: of a later delivery, or later in
 the same one. By line, for a letter without a key: the same file came again, as a later delivery with as many records,
 and the record of that line was loaded. A file of another day under the same name has another number of records.
+
+And letters whose payload was accepted since, by the normal way: a batch closes them (`arrive`). Later is the order of
+deliveries here too, not that of processing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
-from store.database.letters import OPEN, PARKED, dead_letters, letter_events
+from store import database
+from store.database.letters import OPEN, PARKED, RESOLVED, dead_letters, letter_events
 from store.database.records import record_tables
 from store.database.schema import POSITION_BITS, RECORD_BITS, SHIFT, batches, deliveries, past_lineage
+from store.dead_letters import groups
 
 _letter = dead_letters.c
 # Not by an index of states: most letters are open, and the chosen ones are few.
@@ -132,3 +138,49 @@ def _candidates(*columns: ColumnElement[Any]) -> Any:
             batch.last_line >= _letter.line,
         )
     )
+
+
+# --- the same payload, accepted later ---
+
+ARRIVED = (
+    update(dead_letters)
+    .where(dead_letters.c.id == bindparam("letter"))
+    .values(
+        status=RESOLVED,
+        version=bindparam("accepted_version"),  # an earlier record that is rejected later does not reopen it
+        resolved_at=bindparam("at"),
+        published_at=func.coalesce(dead_letters.c.published_at, bindparam("at")),
+    )
+)
+
+
+class Arrival(NamedTuple):
+    """An accepted record whose payload may be that of a letter."""
+
+    version: int  # of its delivery, and its number there
+    record_id: int
+
+
+def arrive(connection: Connection, accepted: Mapping[str, Arrival], batch: int, at: str) -> int:
+    """Resolves open and parked letters whose payload a later record has, by the id of the letter.
+
+    The letters of an action are left to it. Returns how many it resolved.
+    """
+    columns = (dead_letters.c.id, dead_letters.c.group_id, dead_letters.c.status, dead_letters.c.version)
+    known = database.with_member_of(connection, select(*columns), dead_letters.c.id, accepted)
+    found = [
+        row
+        for row in connection.execute(known)
+        if row.status in (OPEN, PARKED) and row.version < accepted[row.id].version
+    ]
+    if not found:
+        return 0
+    values = [{"letter": row.id, "accepted_version": accepted[row.id].version, "at": at} for row in found]
+    connection.execute(ARRIVED, values)
+    groups.move(connection, Counter((row.group_id, row.status, RESOLVED) for row in found))
+    names = ("letter_id", "at", "verb", "before", "after", "batch_seq", "record_id")
+    events = [
+        (row.id, at, "arrive", row.status, RESOLVED, batch, accepted[row.id].record_id) for row in found
+    ]
+    database.insert_tuples(connection, letter_events, names, events)
+    return len(found)

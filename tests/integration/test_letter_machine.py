@@ -15,12 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store import database
 from store.checks import letters as check
 from store.database import install
-from store.database.schema import staged_id
-from store.dead_letters import actions, arrivals, proofs, sending
+from store.database.schema import RECORD_BITS, staged_id
+from store.dead_letters import actions, proofs, sending
 from store.dead_letters.actions import Order
-from store.dead_letters.arrivals import Arrival
 from store.dead_letters.proofs import StoredProof
 from store.dead_letters.states import Attempt
+from store.dead_letters.superseded import Arrival, arrive
 from store.dead_letters.terms import Terms, stop_if_broken
 from store.settings import StoreSettings
 from store.tables import dead_letters, leases
@@ -78,12 +78,14 @@ class Letters(RuleBasedStateMachine):
         """A mended contract, and the same file again: its records are accepted."""
         before = {letter.payload: letter for letter in self.letters()}
         number = self.ledger.receive([Record(each, "2025-01-15") for each in sorted(payloads)])
+        (row,) = self.ledger.rows("SELECT delivery_seq FROM batches WHERE seq = :seq", seq=number)
+        version = row[0] << RECORD_BITS if is_later else 0
         accepted = {
-            rejected(Bad(each)).id: Arrival(number if is_later else 0, staged_id(number, position))
+            rejected(Bad(each)).id: Arrival(version, staged_id(number, position))
             for position, each in enumerate(sorted(payloads))
         }
         with database.transaction(self.ledger.engine) as connection:
-            arrivals.arrive(connection, accepted, number, AT)
+            arrive(connection, accepted, number, AT)
         for letter in self.letters():
             was = before[letter.payload].status
             closes = is_later and letter.payload in payloads and was in ("open", "parked")

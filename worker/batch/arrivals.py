@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from store import hashing
 from store.database.schema import RECORD_BITS, staged_id
 from store.dead_letters import groups
-from store.dead_letters.arrivals import Arrival, arrive
+from store.dead_letters.superseded import Arrival, arrive
 from store.tables import dead_letters
 from store.tables.batches import Batch
 from worker.batch.rejections import letter_id
@@ -130,6 +130,6 @@ def _as_bytes(message: Message, record: str) -> Iterator[Opaque]:
     if not record.isascii():
         try:
             content = record.encode(message.dialect.encoding)
-        except UnicodeEncodeError:
+        except UnicodeEncodeError:  # then no bytes in this encoding are this text
             return
         yield Opaque(content, len(content), None)

@@ -15,7 +15,7 @@ from store.reports import letters as reports
 from store.tables import dead_letters
 from worker.batch import arrivals
 
-from ..plant import Plant, ndjson, row
+from .plant import Plant, ndjson, row
 
 COMMA = '[sources.s]\ndecimal = ","\nthousands = "."\n'
 FIELDS = '[sources.s]\nfields.value = "temp"\n'
