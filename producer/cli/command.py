@@ -53,6 +53,7 @@ class Resources:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.engine.dispose()
+        self.broker.redis.close()
 
 
 def send_batches(

@@ -50,6 +50,15 @@ def test_an_example_prints_what_the_document_shows(commands: list[tuple[str, str
             )
 
 
+def test_the_walk_through_dead_letters_ends_where_the_file_without_faults_ends() -> None:
+    document = ROOT / "docs" / "dead-letters.md"
+    digests = [
+        shown for commands in examples(document) for command, shown in commands if command == "store digest"
+    ]
+    assert len(digests) == 2
+    assert digests[0] == digests[1]
+
+
 def test_the_demo_runs_the_commands_that_the_readme_shows() -> None:
     recipe = re.findall(r"^\trun (.*?); \\$|^\trun (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     shown = next(commands for commands in examples(ROOT / "README.md") if commands[0][0] == "make demo")
@@ -69,6 +78,17 @@ def test_every_setting_in_operations_exists() -> None:
     rooms = {room.section: room.model_fields for room in (StoreSettings, ProducerSettings, WorkerSettings)}
     for section, name in re.findall(r"`\[(\w+)\] (\w+)`", (ROOT / "docs" / "operations.md").read_text()):
         assert name in rooms[section], f"[{section}] {name}"
+
+
+def test_every_test_that_the_comparison_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "dead-letters-compared.md").read_text()))
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 20
+    assert named - there == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

@@ -17,7 +17,9 @@ def test_a_terminal_is_asked_before_anything_is_sent() -> None:
     with sandbox() as box:
         box.enqueue(SAMPLE)
         box.ok("worker", "up", "--burst")
-        [letter] = box.ok_here("store", "letters", "list", "--reason", "invalid_value", "--json").json
+        [letter] = box.ok_here("store", "letters", "list", "--reason", "invalid_value", "--json").json[
+            "letters"
+        ]
         ours, theirs = pty.openpty()
         os.write(ours, b"n\n")
         done = subprocess.run(

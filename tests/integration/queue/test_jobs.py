@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import orjson
@@ -110,9 +111,8 @@ def test_a_batch_delivered_to_two_workers_at_once_is_recorded_by_one(
     plant.work()
     before = plant.report()
     # The other worker looked before this one committed.
-    monkeypatch.setattr(
-        jobs.receive, "look", lambda *_: jobs.receive.View(False, False, None, {}, timestamps.now())
-    )
+    unseen = jobs.receive.View(False, False, None, {}, timestamps.now(), Counter())
+    monkeypatch.setattr(jobs.receive, "look", lambda *_: unseen)
     plant.broker.send([message])
     plant.work()
     assert plant.status(message.id) == "finished"

@@ -43,6 +43,7 @@ TYPES = [
         (r"sluice:lost", "hash"),
         (r"sluice:held", "hash"),
         (r"sluice:missed", "hash"),
+        (r"sluice:sweep", "string"),
         (r"sluice:generation", "string"),
         (r"sluice:intermediate:.+", "hash"),
         (r"sluice:attempts:.+", "string"),
