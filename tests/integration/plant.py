@@ -26,7 +26,7 @@ from producer.settings import ProducerSettings
 from store import database
 from store.checks import conservation, contents
 from store.checks import letters as letters_check
-from store.database import install
+from store.database import generation, install
 from store.dead_letters import actions
 from store.dead_letters.actions import Order
 from store.dead_letters.edits import Edit
@@ -263,6 +263,7 @@ def opened(home: Path, empty_database: Path | str) -> Iterator[Plant]:
         os.environ["DATABASE_URL"] = empty_database
     else:
         shutil.copy(empty_database, home / "sluice.db")
+        generation.forget()  # of an earlier example with this home, whose file this one has replaced
     os.environ["SLUICE_HOME"] = str(home)
     plant = Plant(home, Path(os.environ["SLUICE_CONFIG"]))
     close_workplace()

@@ -16,7 +16,7 @@ from store import database
 from store.checks import letters as check
 from store.database import install
 from store.database.schema import RECORD_BITS, staged_id
-from store.dead_letters import actions, proofs, sending
+from store.dead_letters import actions, proofs, pruning, sending
 from store.dead_letters.actions import Order
 from store.dead_letters.proofs import StoredProof
 from store.dead_letters.states import Attempt
@@ -176,6 +176,18 @@ class Letters(RuleBasedStateMachine):
             before = actions.outcomes(connection, action)["waiting"]
             leases.acquire(connection, sending.lease_of(action), "gone:1:ab", -60 * minutes)
             assert sending.give_up(connection, action) == (before if minutes > 10 else 0)
+
+    @rule()
+    def prune(self) -> None:
+        """Only what has ended goes, and a payload that comes again after that is a new letter."""
+        before = {letter.payload: letter.status for letter in self.letters()}
+        order = Order("prune", {}, "old", "ann")
+        done = pruning.prune_all(self.ledger.engine, "2999-01-01T00:00:00.000000Z", order)
+        gone = before.keys() - {letter.payload for letter in self.letters()}
+        assert {before[payload] for payload in gone} <= {"resolved", "discarded"}
+        assert (done.letters if done else 0) == len(gone)
+        for payload in gone:
+            del self.first[payload], self.seen[payload]
 
     @rule(stopped_after=st.sampled_from(["reading", "publishing", "nothing"]))
     def publish(self, stopped_after: str) -> None:
