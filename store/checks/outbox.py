@@ -69,10 +69,12 @@ def standings(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]
     return found
 
 
-def to_be_removed(connection: Connection) -> dict[str, Standing]:
-    """id -> how it stands, of the letters that are not open any more and that the DLQ may still have."""
-    rows = connection.execute(select(dead_letters.c.id, *STANDING).where(UNREMOVED))
-    return {id: Standing(bool(is_open), *others) for id, is_open, *others in rows}
+def to_be_removed(connection: Connection) -> Iterator[dict[str, Standing]]:
+    """id -> how it stands, of the letters that are not open any more and that the DLQ may still have; some at once."""
+    statement = select(dead_letters.c.id, *STANDING).where(UNREMOVED)
+    rows = connection.execute(statement.execution_options(yield_per=IDS_AT_ONCE))
+    for page in rows.partitions():
+        yield {id: Standing(bool(is_open), *others) for id, is_open, *others in page}
 
 
 def open_letters(

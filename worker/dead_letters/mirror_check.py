@@ -8,7 +8,7 @@ published or removed yet is waiting, and no violation for the first minute.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -31,6 +31,7 @@ PAUSES = (0.2, 0.8, 2.5)
 # Before one more look at what waits for long: a loader, which comes every five seconds, may just be on its way to it.
 PAUSE_FOR_OVERDUE = 10.0
 IDS_AT_ONCE = 500
+ENVELOPES_AT_ONCE = 100  # they come with the ids, and each may have 16 Ki characters
 NOT_THERE = (None, None)
 
 Wrong = Literal["missing", "other", "strange", "overdue"]
@@ -84,17 +85,18 @@ def look(redis: Redis, engine: Engine) -> dict[str, Suspect]:
     """One look at all letters: what may be wrong, by id. The table is one snapshot, and is read before Redis."""
     suspects: dict[str, Suspect] = {}
     long_ago = outbox.long_ago()
-    known: set[str] = set()
     with database.reading(engine) as connection:
         for page in outbox.open_letters(connection, mirror.ENVELOPE_PAYLOAD + 1):
             suspects |= _judged(redis, page, long_ago)
-            known |= {letter.id for letter, _ in page}
-        leaving = outbox.to_be_removed(connection)
-        suspects |= _overdue(leaving, long_ago)
-        known |= leaving.keys()
-        strange = sorted(_all_ids(redis) - known)
-        standings = outbox.standings(connection, strange)
-    return suspects | {id: Suspect("strange", standings.get(id)) for id in strange}
+        for leaving in outbox.to_be_removed(connection):
+            suspects |= _overdue(leaving, long_ago)
+        for some in _pieces(_all_ids(redis)):
+            standings = outbox.standings(connection, some)
+            for id in some:
+                standing = standings.get(id)
+                if standing is None or not (standing.is_open or standing.waits):
+                    suspects[id] = Suspect("strange", standing)
+    return suspects
 
 
 def look_again(redis: Redis, engine: Engine, ids: Sequence[str]) -> dict[str, Suspect]:
@@ -165,14 +167,16 @@ def _held(redis: Redis, ids: Sequence[str]) -> dict[str, tuple[float | None, byt
     return dict(zip(ids, zip(scores, envelopes, strict=True), strict=True))
 
 
-def _all_ids(redis: Redis) -> set[str]:
-    """The ids in the index and those that have an envelope: both should be the same."""
+def _all_ids(redis: Redis) -> Iterator[str]:
+    """The ids in the index, and those that have an envelope: both should be the same. Page by page, some twice."""
     with translated():
-        members: list[bytes] = redis.hkeys(mirror.LETTERS_KEY)  # type: ignore[assignment]
-        return mirror.ids(redis) | {member.decode(errors="surrogateescape") for member in members}
+        for member, _ in redis.zscan_iter(mirror.INDEX_KEY, count=IDS_AT_ONCE):
+            yield member.decode(errors="surrogateescape")
+        for member, _ in redis.hscan_iter(mirror.LETTERS_KEY, count=ENVELOPES_AT_ONCE):
+            yield member.decode(errors="surrogateescape")
 
 
-def _pieces(ids: Sequence[str]) -> Iterator[list[str]]:
+def _pieces(ids: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(ids)
     while some := list(islice(rest, IDS_AT_ONCE)):
         yield some

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,6 +18,18 @@ from worker.dead_letters.mirror import INDEX_KEY, LETTERS_KEY
 from ..plant import Plant, ndjson, row
 
 BAD = ndjson({"key": "a"}, row("b", value="x"), row("good"))
+
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "dead-letters.md"
+JSON_TYPE_OF = {
+    str: "string",
+    int: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+JSON_TYPES = set(JSON_TYPE_OF.values())
 
 
 def open_ids(plant: Plant) -> set[str]:
@@ -40,6 +54,21 @@ def test_an_envelope_tells_consumers_what_was_wrong_and_where(plant: Plant) -> N
     assert orjson.loads(body["payload"]) == row("b", value="x")
     seen = timestamps.from_text(letter.first_seen_at).timestamp()
     assert plant.redis.zscore(INDEX_KEY, letter.id) == pytest.approx(seen)
+
+
+def test_the_documents_list_every_field_of_an_envelope_with_its_types(plant: Plant) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    documented = {
+        name: set(types.split(" or ")) for name, types in rows if set(types.split(" or ")) <= JSON_TYPES
+    }
+    plant.send(ndjson(row("b", value="x"), {"name": "n" * 3000}), "a.ndjson", max_record_bytes=2000)
+    plant.send(b"key,name,value,ts\na,n,x,2025-01-15\n\x80,n,1,2025-01-15\n", "b.csv")
+    plant.work()
+    found: dict[str, set[str]] = {}
+    for text in plant.redis.hvals(LETTERS_KEY):
+        for name, value in orjson.loads(text).items():
+            found.setdefault(name, set()).add(JSON_TYPE_OF[type(value)])
+    assert found == documented
 
 
 def test_a_long_payload_is_cut_in_the_envelope_and_whole_in_the_table(plant: Plant) -> None:

@@ -14,7 +14,7 @@ from store.dead_letters.edits import Edit
 from store.errors import QueueUnavailable
 from worker.dead_letters import mirror, mirror_check
 from worker.dead_letters.mirror import INDEX_KEY, LETTERS_KEY
-from worker.dead_letters.mirror_check import Agreement, Wrong
+from worker.dead_letters.mirror_check import Agreement, Suspect, Wrong
 
 from ..plant import Plant, ndjson, row
 
@@ -182,6 +182,23 @@ def test_what_waits_is_no_violation_for_a_minute_and_one_afterwards(
     repair(plant)
     assert check(plant) == Agreement({}, 0)
     assert plant.mirrored() == open_ids(plant)
+
+
+def test_what_is_wrong_is_found_page_by_page(letters: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids on the DLQ are never held together, however many they are."""
+    letters.run(ndjson(*(row(f"n{each}", value=f"x{each}") for each in range(7))), "more.ndjson")
+    for each in range(300):
+        letters.redis.zadd(mirror.INDEX_KEY, {f"{each:032x}": 1.0})
+        letters.redis.hset(mirror.LETTERS_KEY, f"{each + 290:032x}", b"{}")
+    monkeypatch.setattr(mirror_check, "IDS_AT_ONCE", 50)
+    asked = []
+    standings = mirror_check.outbox.standings
+    monkeypatch.setattr(
+        mirror_check.outbox, "standings", lambda on, ids: asked.append(len(ids)) or standings(on, ids)
+    )
+    found = mirror_check.look(letters.redis, letters.engine)
+    assert found == {f"{each:032x}": Suspect("strange", None) for each in range(590)}
+    assert max(asked) <= 50
 
 
 # --- no race accuses, and no repair costs a letter ---
