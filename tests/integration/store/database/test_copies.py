@@ -218,10 +218,10 @@ def test_a_worker_notices_a_copy_that_is_put_over_its_database(
         loaded.broker.send([message])
         loaded.work()
     assert queued(loaded) == 2
-    told = [each.getMessage() for each in caplog.records]
+    logged = [each.getMessage() for each in caplog.records]
     why = "was overwritten while it was in use (its generation is "
     for [message] in messages:  # at least once: on a slow machine the first one may be due again
-        assert any(message.id in each and why in each for each in told)
+        assert any(message.id in each and why in each for each in logged)
     assert "`store restore FILE`" in caplog.text
 
 
