@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -74,7 +75,7 @@ def content_of(
         for name, value in raw.items()
         if not is_blank(value)
     ]
-    return hashing.hexdigest(orjson.dumps(sorted(reported, key=lambda each: each[0])))
+    return hashing.hexdigest(orjson.dumps(sorted(reported, key=itemgetter(0))))
 
 
 def as_bytes(record: RawRecord) -> str:

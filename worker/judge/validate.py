@@ -147,7 +147,9 @@ class Validator:
             faults += rejection.faults
         if not faults:
             return Rejection(Fault("invalid_record", None, error_message(first)))
-        return Rejection(*sorted(faults, key=self._field_order))
+        if len(faults) > 1:
+            faults.sort(key=self._field_order)
+        return Rejection(*faults)
 
     def _all_faults(self, raw: dict[str, Any], first: Exception) -> tuple[list[Fault], Exception]:
         """What is wrong with the contract's fields, and the error to tell of where that is nothing."""

@@ -6,7 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from store import payload
 from store.csv_reader import Dialect
 from store.tables.deliveries import Delivery
 from store.tables.staging import LATE, STALE
@@ -188,6 +191,15 @@ def test_an_epoch_number_that_is_none_is_invalid_with_validate_off_too(ts: str) 
 )
 def test_a_payload_is_stored_byte_for_byte(record: RawRecord, stored: tuple[Any, ...]) -> None:
     assert payload_of(record) == stored
+
+
+@given(st.text(st.characters(), max_size=20))
+@example("plain")
+@example("a\0b")
+@example("\udc80")
+def test_every_text_is_stored_as_its_bytes_are(text: str) -> None:
+    content = text.encode("utf-8", "surrogatepass")
+    assert payload_of(text) == (*payload.to_text(content), len(content), None)
 
 
 def test_what_cannot_be_read_says_its_bytes() -> None:
