@@ -32,7 +32,6 @@ from worker.settings import WorkerSettings
 DEFAULT_SOURCE = "default"
 OUTCOMES = ("inserted", "updated", "duplicates", "superseded", "rejected", "skipped")
 
-
 Status = Literal["sent", "sent in part", "not sent"]
 
 
@@ -70,24 +69,10 @@ def enqueue_files(
 
     What is wrong with the command itself, a path that does not exist included, is told before anything is sent.
     """
-    if stream is not None and len(files) > 1:
-        raise ConfigError(
-            f"--name {stream} names one delivery, and {len(files)} files were given: send each with a name of its own"
-        )
-    if files.count(STDIN) > 1:
-        raise ConfigError("- is given twice, but standard input can be read only once: give it once")
+    refuse_unclear(files, stream)
     with Resources.open(**overrides) as resources:
         worker = resources.worker
-        feed = Feed(
-            source,
-            worker.source(source),
-            resources.contract,
-            resources.settings,
-            format,
-            records,
-            stage_shares(resources),
-            {name: value for name, value in dialect.items() if value is not None},
-        )
+        feed = feed_of(resources, source, format, records, dialect)
         warn_of_unknown_source(source, worker)
         for path in files:
             feed.check_options(path)
@@ -107,17 +92,45 @@ def enqueue_files(
         if budget.is_spent(at_the_end=True):
             fail(f"{budget.spent}; {budget.advice(all_sent=stopped is None)}")
     if as_json:
-        report: dict[str, Any] = {
-            "records": total.records,
-            **batch_counts(total),
-            "over_budget": budget.spent,
-        }
-        report |= {"outcome": outcome} if outcome is not None else {}
-        print_json({**report, "files": [each.facts for each in done]})
+        print_json(
+            {
+                "records": total.records,
+                **batch_counts(total),
+                "over_budget": budget.spent,
+                **({"outcome": outcome} if outcome is not None else {}),
+                "files": [each.facts for each in done],
+            }
+        )
     elif outcome is not None:
         print(f"processed and loaded: {outcome_text(outcome)}")
     if code := Exit.FAILED if budget.spent else exit_code(done):
         raise typer.Exit(code)
+
+
+def refuse_unclear(files: list[str], stream: str | None) -> None:
+    """Raises ConfigError where one name would be that of several files, or standard input would be read twice."""
+    if stream is not None and len(files) > 1:
+        raise ConfigError(
+            f"--name {stream} names one delivery, and {len(files)} files were given: send each with a name of its own"
+        )
+    if files.count(STDIN) > 1:
+        raise ConfigError("- is given twice, but standard input can be read only once: give it once")
+
+
+def feed_of(
+    resources: Resources, source: str, format: str | None, records: str | None, dialect: Mapping[str, Any]
+) -> Feed:
+    """How the files of this command are read and cut."""
+    return Feed(
+        source,
+        resources.worker.source(source),
+        resources.contract,
+        resources.settings,
+        format,
+        records,
+        stage_shares(resources),
+        {name: value for name, value in dialect.items() if value is not None},
+    )
 
 
 def near_the_workers(resources: Resources, overrides: Mapping[str, int | None]) -> Resources:
