@@ -63,7 +63,7 @@ class Tally:
 
 
 @dataclass
-class Courier:
+class Sender:
     """Sends messages, and notes what each delivery amounts to."""
 
     resources: Resources
@@ -153,12 +153,12 @@ def send(action: Action, holder: str, resources: Resources) -> tuple[Sent, Sendi
     with mirror.tolerated():
         mirror.flush_outbox(resources.broker.redis, resources.engine)
     with Bar("replaying", action.letters, unit="letters") as bar:
-        courier = Courier(resources, Pace(terms.rate), bar)
-        courier.send(going.messages(terms.stop_after))
-        if courier.total.ids:
+        sender = Sender(resources, Pace(terms.rate), bar)
+        sender.send(going.messages(terms.stop_after))
+        if sender.total.ids:
             _wait_for_first(action, resources)
-        courier.send(going.messages())
-    return courier.total, going
+        sender.send(going.messages())
+    return sender.total, going
 
 
 def _wait_for_first(action: Action, resources: Resources) -> None:

@@ -25,7 +25,7 @@ from store.text import printable, shortened
 from worker.contract import load_contract
 from worker.dead_letters.suggest.always import Always
 from worker.dead_letters.suggest.suggestions import Found, Suggestion, suggest
-from worker.dead_letters.suggest.trial import Court, text_of
+from worker.dead_letters.suggest.trial import Context, text_of
 from worker.settings import WorkerSettings
 
 SHORT = 8  # digits of an id
@@ -44,15 +44,15 @@ def suggest_for(
     try:
         with database.reading(engine) as connection:
             reached = watermarks.read_all(connection, worker.max_future_skew).sound
-            court = Court(connection, contract, worker, reached)
+            context = Context(connection, contract, worker, reached)
             if group is None:
                 chosen = groups.select_groups(connection, source=source, limit=limit)
-                show(overview(court, chosen), as_json, overview_lines)
+                show(overview(context, chosen), as_json, overview_lines)
                 return
             [row] = groups.select_groups(connection, status=None, ids=[group_id(connection, group)])
             with progress(row["open"]) as on_letters:
                 found = suggest(
-                    Court(connection, contract, worker, reached, on_letters), row, for_always=for_always
+                    Context(connection, contract, worker, reached, on_letters), row, for_always=for_always
                 )
             show(to_json(found, connection), as_json, group_lines)
     finally:
@@ -73,12 +73,12 @@ def progress(letters: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
-def overview(court: Court, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def overview(context: Context, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The best suggestion of each group, tried on some of its letters."""
     with Bar("trying fixes", len(chosen), unit="groups") as bar:
         found = []
         for number, row in enumerate(chosen, 1):
-            found.append(to_json(suggest(court, row, whole=False), court.connection))
+            found.append(to_json(suggest(context, row, whole=False), context.connection))
             bar.update(number, number)
     return found
 

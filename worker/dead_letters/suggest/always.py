@@ -26,7 +26,7 @@ from store.errors import ConfigError, InputError
 from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
 from worker.contract import IDENTITY
 from worker.dead_letters.replay import Cut, Replayable, batches_of, delivery_of, message_of, prepared
-from worker.dead_letters.suggest.trial import Chosen, Court, Sample, Trial
+from worker.dead_letters.suggest.trial import Chosen, Context, Sample, Trial
 from worker.judge.stages import Judge, judge_batch, judge_for
 from worker.settings import SourceSettings
 
@@ -72,20 +72,20 @@ def toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml(name)
 
 
-def always(court: Court, name: str, trial: Trial, sample: Sample, chosen: Chosen) -> Always:
+def always(context: Context, name: str, trial: Trial, sample: Sample, chosen: Chosen) -> Always:
     """What makes a tried edit the mapping of a source."""
-    source = court.settings.source(name)
+    source = context.settings.source(name)
     if trial.edit.is_empty:
         return Always(None, "the mapping reads them already")
     try:
-        writer = _Writer(court, name, source, trial, sample, _is_csv(court, chosen))
+        writer = _Writer(context, name, source, trial, sample, _is_csv(context, chosen))
         options = [*product(*writer.parts())]
         conflicts = None
         for option in options:
             keys = _merged(option)
             if why := writer.conflict(keys):
                 conflicts = why
-            elif _reads_the_same(court, name, trial.edit, chosen, keys):
+            elif _reads_the_same(context, name, trial.edit, chosen, keys):
                 return Always(keys, notes=writer.notes(keys))
         if conflicts:
             raise CannotSayError(conflicts)
@@ -96,7 +96,7 @@ def always(court: Court, name: str, trial: Trial, sample: Sample, chosen: Chosen
 
 @dataclass(frozen=True)
 class _Writer:
-    court: Court
+    context: Context
     name: str
     source: SourceSettings
     trial: Trial
@@ -125,7 +125,7 @@ class _Writer:
     def _field(self, raw: str) -> tuple[str, str]:
         """(the contract's field that a raw one is read for, the expression that reads it)."""
         by_mapping = {expression: field for field, expression in self.source.fields.items()}
-        field = by_mapping.get(raw) or self.court.contract.inputs.get(raw)
+        field = by_mapping.get(raw) or self.context.contract.inputs.get(raw)
         if field is None:
             raise CannotSayError(f"{raw} is not a field of the contract")
         return field, self.source.fields.get(field, _path(raw))
@@ -156,7 +156,7 @@ class _Writer:
 
     def _default(self, raw: str) -> list[Keys]:
         field, now = self._field(raw)
-        info = self.court.contract.model.model_fields[field]
+        info = self.context.contract.model.model_fields[field]
         options: list[Keys] = [{"trim": True}] if self.is_csv else []
         if isinstance(info.default, str | int | float):
             return [*options, {"defaults": {field: info.default}}]
@@ -177,10 +177,10 @@ class _Writer:
                 "ts_format and ts_unit read one kind of times, and records of this source came with another"
             )
         if keys.get("decimal") == ",":
-            target = record_tables(self.court.contract.columns).target
+            target = record_tables(self.context.contract.columns).target
             numbers = [
                 target.c[field]
-                for field, kind in self.court.contract.kinds.items()
+                for field, kind in self.context.contract.kinds.items()
                 if kind in ("real", "decimal") and field in target.c and field not in IDENTITY
             ]
             broken = [column != func.round(column) for column in numbers]
@@ -195,8 +195,8 @@ class _Writer:
 
     def _accepted(self, conditions: Sequence[ColumnElement[bool]]) -> bool:
         """Whether the target has rows of the source that this mapping accepted as they came."""
-        target = record_tables(self.court.contract.columns).target
-        fingerprint = self.court.contract.fingerprint(self.source)
+        target = record_tables(self.context.contract.columns).target
+        fingerprint = self.context.contract.fingerprint(self.source)
         current = select(batches.c.seq).where(batches.c.fingerprint == fingerprint)
         statement = select(target.c.key).where(
             target.c.source == self.name,
@@ -204,7 +204,7 @@ class _Writer:
             target.c.lineage_id.op(">>")(SHIFT).in_(current),
             *conditions,
         )
-        return self.court.connection.execute(statement.limit(1)).first() is not None
+        return self.context.connection.execute(statement.limit(1)).first() is not None
 
     def notes(self, keys: Keys) -> tuple[str, ...]:
         """What the keys do beside."""
@@ -245,27 +245,27 @@ def with_keys(source: SourceSettings, keys: Mapping[str, Any]) -> SourceSettings
     return SourceSettings.model_validate(both)
 
 
-def _is_csv(court: Court, chosen: Chosen) -> bool:
+def _is_csv(context: Context, chosen: Chosen) -> bool:
     formats = select(dead_letters.c.format).where(*chosen).distinct()
-    return set(court.connection.execute(formats).scalars()) == {"csv"}
+    return set(context.connection.execute(formats).scalars()) == {"csv"}
 
 
-def _reads_the_same(court: Court, name: str, edit: Edit, chosen: Chosen, keys: Keys) -> bool:
+def _reads_the_same(context: Context, name: str, edit: Edit, chosen: Chosen, keys: Keys) -> bool:
     """Whether each letter becomes the same record under the keys as under the edit, or is rejected by both."""
     try:
-        would_be = with_keys(court.settings.source(name), keys)
+        would_be = with_keys(context.settings.source(name), keys)
     except ValidationError:  # keys that exclude each other
         return False
-    skew = court.settings.max_future_skew
-    now, then = court.judge(name), judge_for(court.contract, would_be, skew)
+    skew = context.settings.max_future_skew
+    now, then = context.judge(name), judge_for(context.contract, would_be, skew)
     dialect = {key: getattr(would_be, key) for key in OF_CSV if key in keys}
     statement = select(*COLUMNS).where(*chosen).order_by(*ORDER).execution_options(yield_per=500)
-    letters = (letter_of(row) for row in court.connection.execute(statement).mappings())
+    letters = (letter_of(row) for row in context.connection.execute(statement).mappings())
     while piece := list(islice(letters, CUT.records)):
-        edited = _accepted(court, now, [_ready(each, edit, {}) for each in piece])
-        if edited != _accepted(court, then, [_ready(each, Edit(), dialect) for each in piece]):
+        edited = _accepted(context, now, [_ready(each, edit, {}) for each in piece])
+        if edited != _accepted(context, then, [_ready(each, Edit(), dialect) for each in piece]):
             return False
-        court.on_letters(len(piece))
+        context.on_letters(len(piece))
     return True
 
 
@@ -278,14 +278,16 @@ def _ready(letter: DeadLetter, edit: Edit, dialect: Mapping[str, Any]) -> Replay
         return None
 
 
-def _accepted(court: Court, judge: Judge, letters: Sequence[Replayable | None]) -> dict[str, tuple[Any, ...]]:
+def _accepted(
+    context: Context, judge: Judge, letters: Sequence[Replayable | None]
+) -> dict[str, tuple[Any, ...]]:
     """letter -> the record that it becomes, of those that are accepted."""
     found: dict[str, tuple[Any, ...]] = {}
-    at = database.now(court.connection)
+    at = database.now(context.connection)
     for group in batches_of((each for each in letters if each), CUT):
         source = group[0].letter.source
         message = message_of(group, delivery_of("0" * 32, source, judge.fingerprint))
-        judged = judge_batch(message, judge, court.watermarks.get(source), at)
+        judged = judge_batch(message, judge, context.watermarks.get(source), at)
         for records in (judged.valid, judged.skipped):
             for each in records:
                 one = each.record

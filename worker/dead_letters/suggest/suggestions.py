@@ -20,7 +20,7 @@ from worker.dead_letters.suggest.always import Always, always
 from worker.dead_letters.suggest.candidates import AS_THEY_ARE, Candidate, Faulty
 from worker.dead_letters.suggest.readings import Verdict
 from worker.dead_letters.suggest.trial import (
-    Court,
+    Context,
     Sample,
     Texts,
     Trial,
@@ -64,22 +64,24 @@ def open_letters(group: str) -> list[ColumnElement[bool]]:
     return [dead_letters.c.group_id == group, dead_letters.c.status == "open"]
 
 
-def suggest(court: Court, group: dict[str, Any], *, whole: bool = True, for_always: bool = False) -> Found:
+def suggest(
+    context: Context, group: dict[str, Any], *, whole: bool = True, for_always: bool = False
+) -> Found:
     """What would fix the open letters of a group; tried on all of them, or else on the sample alone.
 
     `for_always`, the best one is also tried as the mapping of the source.
     """
     chosen = open_letters(group["id"])
-    sample = sample_of(court.connection, chosen)
+    sample = sample_of(context.connection, chosen)
     found = Found(group, group["open"], len(sample.letters))
     if not sample.letters:
         return found
-    names = Names(court.contract, court.settings.source(group["source"]), sample.present)
-    [baseline] = tried(court, sample, names, [(None, AS_THEY_ARE)])
-    trials = tried(court, sample, names, _candidates(court, group, sample, names, found.notes))
+    names = Names(context.contract, context.settings.source(group["source"]), sample.present)
+    [baseline] = tried(context, sample, names, [(None, AS_THEY_ARE)])
+    trials = tried(context, sample, names, _candidates(context, group, sample, names, found.notes))
     helping = [each for each in trials if helps(each, baseline)]
-    usable = _unambiguous(court, chosen if whole else sample, helping, found)
-    if both := combined(court, sample, usable, baseline):
+    usable = _unambiguous(context, chosen if whole else sample, helping, found)
+    if both := combined(context, sample, usable, baseline):
         usable.insert(0, both)
     accepted = baseline.on_sample.would_accept
     best = [each for each in usable if each.on_sample.would_accept > accepted]
@@ -87,13 +89,13 @@ def suggest(court: Court, group: dict[str, Any], *, whole: bool = True, for_alwa
     if accepted:
         best.insert(0, baseline)
     for trial in best if whole else ():
-        trial.whole = court.prove(chosen, trial.edit)
+        trial.whole = context.prove(chosen, trial.edit)
     best = _distinct(sorted(best, key=lambda each: -each.proof.would_accept))
     found.suggestions = [
         Suggestion(each, shown_change(sample, each)) for each in best if each.proof.would_accept
     ]
     for first in found.suggestions[:for_always]:
-        first.always = always(court, group["source"], first.trial, sample, chosen)
+        first.always = always(context, group["source"], first.trial, sample, chosen)
     return found
 
 
@@ -105,7 +107,7 @@ def helps(trial: Trial, baseline: Trial) -> bool:
 
 
 def _unambiguous(
-    court: Court, letters: Sample | Sequence[ColumnElement[bool]], trials: Sequence[Trial], found: Found
+    context: Context, letters: Sample | Sequence[ColumnElement[bool]], trials: Sequence[Trial], found: Found
 ) -> list[Trial]:
     """The candidates that read the texts in the only way there is; what is ambiguous is noted."""
     texts = Texts.of(trials)
@@ -113,7 +115,7 @@ def _unambiguous(
         for body in letters.bodies:
             texts.add(body)
     else:
-        read_all(court, letters, texts)
+        read_all(context, letters, texts)
     usable = []
     for trial in trials:
         if trial.raw in texts.no_null_word and trial.candidate.needs_null_words:
@@ -161,11 +163,11 @@ def _distinct(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _candidates(
-    court: Court, group: dict[str, Any], sample: Sample, names: Names, notes: list[str]
+    context: Context, group: dict[str, Any], sample: Sample, names: Names, notes: list[str]
 ) -> list[tuple[str | None, Candidate]]:
     """(raw field, candidate) of each faulty field."""
-    judge = court.judge(group["source"])
-    used = {*court.contract.inputs, *judge.adapter.consumed, *judge.adapter.read_besides}
+    judge = context.judge(group["source"])
+    used = {*context.contract.inputs, *judge.adapter.consumed, *judge.adapter.read_besides}
     most = len(sample.bodies) / 2
     free = {name: number for name, number in sample.present.items() if name not in used and number >= most}
     if not sample.bodies:
@@ -173,19 +175,19 @@ def _candidates(
     found: list[tuple[str | None, Candidate]] = []
     for fault in {each["field"]: each for each in group["faults"] if each.get("field")}.values():
         try:
-            faulty = faulty_of(court, fault, names)
+            faulty = faulty_of(context, fault, names)
         except UsageError as error:
             notes.append(str(error))
             continue
         values = sample.values(faulty.raw)
-        given = list(court.contract.inputs)
+        given = list(context.contract.inputs)
         found += [(faulty.raw, each) for each in proposing.candidates(faulty, values, free, given)]
     return found
 
 
-def faulty_of(court: Court, fault: dict[str, str], names: Names) -> Faulty:
+def faulty_of(context: Context, fault: dict[str, str], names: Names) -> Faulty:
     """A faulty field as candidates need it. Raises UsageError where no edit can change it."""
-    field, contract = fault["field"], court.contract
+    field, contract = fault["field"], context.contract
     is_beyond = field not in contract.kinds
     typed = f"raw.{field}" if is_beyond else field
     if not is_beyond and names.source.adapter and field in names.present:

@@ -31,8 +31,8 @@ Chosen = Sequence[ColumnElement[bool]]
 
 
 @dataclass(frozen=True)
-class Court:
-    """What judges the letters: today's contract, mapping and target."""
+class Context:
+    """What the letters are judged by: today's contract, mapping and target."""
 
     connection: Connection
     contract: Contract
@@ -46,6 +46,7 @@ class Court:
     def prove(self, chosen: Chosen, edit: Edit) -> Proof:
         """What would become of the letters under an edit with raw names."""
         found = proving.prove(self.connection, chosen, edit, self.contract, self.settings, self.watermarks)
+        found.ids.clear()  # 16 bytes a letter, which a permit alone needs
         self.on_letters(found.letters)
         return found
 
@@ -118,21 +119,21 @@ class Trial:
 
 
 def tried(
-    court: Court, sample: Sample, names: Names, candidates: Sequence[tuple[str | None, Candidate]]
+    context: Context, sample: Sample, names: Names, candidates: Sequence[tuple[str | None, Candidate]]
 ) -> list[Trial]:
     """(raw field, candidate) judged on the sample; one that names what cannot be edited is left out."""
-    chosen = [database.member_of(court.connection, dead_letters.c.id, sample.ids)]
+    chosen = [database.member_of(context.connection, dead_letters.c.id, sample.ids)]
     found = []
     for raw, candidate in candidates:
         try:
             edit = names.resolved(candidate.edit)
         except UsageError:  # the mapping does not use the field: no edit of it can help
             continue
-        found.append(Trial(candidate, edit, raw, court.prove(chosen, edit), evidence=candidate.because))
+        found.append(Trial(candidate, edit, raw, context.prove(chosen, edit), evidence=candidate.because))
     return found
 
 
-def combined(court: Court, sample: Sample, trials: Sequence[Trial], baseline: Trial) -> Trial | None:
+def combined(context: Context, sample: Sample, trials: Sequence[Trial], baseline: Trial) -> Trial | None:
     """Each field's best candidate, together; None where fewer than two fields have one."""
     best: dict[str, Trial] = {}
     for trial in trials:
@@ -150,10 +151,10 @@ def combined(court: Court, sample: Sample, trials: Sequence[Trial], baseline: Tr
     candidate = Candidate(
         " and ".join(f"{part.candidate.name} ({part.candidate.field})" for part in parts), typed
     )
-    chosen = [database.member_of(court.connection, dead_letters.c.id, sample.ids)]
+    chosen = [database.member_of(context.connection, dead_letters.c.id, sample.ids)]
     evidence = "; ".join(part.evidence for part in parts if part.evidence)
     decided = all(part.is_decided for part in parts)
-    return Trial(candidate, edit, None, court.prove(chosen, edit), None, evidence, decided, parts)
+    return Trial(candidate, edit, None, context.prove(chosen, edit), None, evidence, decided, parts)
 
 
 def merged(one: Edit, other: Edit) -> Edit:
@@ -209,16 +210,16 @@ class Texts:
         return self.readings[key].verdict() if key in self.readings else None
 
 
-def read_all(court: Court, chosen: Chosen, texts: Texts) -> None:
+def read_all(context: Context, chosen: Chosen, texts: Texts) -> None:
     """Notes the texts of all letters that meet these conditions; streamed."""
     if not texts.are_needed:
         return
     statement = select(*COLUMNS).where(*chosen).execution_options(yield_per=500)
-    for number, row in enumerate(court.connection.execute(statement).mappings(), 1):
+    for number, row in enumerate(context.connection.execute(statement).mappings(), 1):
         if (body := fields_of(letter_of(row))) is not None:
             texts.add(body)
         if number % 500 == 0:
-            court.on_letters(500)
+            context.on_letters(500)
 
 
 def shown_change(sample: Sample, trial: Trial) -> dict[str, Any] | None:
