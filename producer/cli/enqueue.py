@@ -90,7 +90,8 @@ def enqueue_files(
         outcome = wait_for_outcome(total.ids, resources) if wait else None
         stopped = budget.spent
         if budget.is_spent(at_the_end=True):
-            fail(f"{budget.spent}; {budget.advice(all_sent=stopped is None)}")
+            advice = budget.advice(all_sent=stopped is None)
+            fail(advice if stopped else f"{budget.spent}; {advice}")  # a file that was cut short has said why
     if as_json:
         print_json(
             {
