@@ -16,7 +16,7 @@ from store import database
 from store.checks import letters as check
 from store.database import install
 from store.database.schema import RECORD_BITS, staged_id
-from store.dead_letters import actions, proofs, pruning, sending
+from store.dead_letters import actions, proofs, pruning, sending, states
 from store.dead_letters.actions import Order
 from store.dead_letters.proofs import StoredProof
 from store.dead_letters.states import Attempt
@@ -131,9 +131,9 @@ class Letters(RuleBasedStateMachine):
                 actions.undo(connection, number, Order("undo", {}, "", "ann"))
 
     @precondition(lambda self: self.letters("replaying"))
-    @rule(accepted=st.lists(st.booleans(), min_size=5, max_size=5))
-    def process(self, accepted: list[bool]) -> None:
-        """A worker stores a batch of letters of one action, which may stop itself then."""
+    @rule(accepted=st.lists(st.booleans(), min_size=5, max_size=5), edited=st.none() | st.just('{"a":1}'))
+    def process(self, accepted: list[bool], edited: str | None) -> None:
+        """A worker stores a batch of letters of one action, edited or not; the action may stop itself then."""
         replaying = self.letters("replaying")
         action = replaying[0].action_seq
         assert action is not None
@@ -143,10 +143,12 @@ class Letters(RuleBasedStateMachine):
         attempts = []
         for position, (letter, is_accepted) in enumerate(zip(mine, accepted, strict=False)):
             row = rejected(Bad(letter.payload, "stale"), number=number, position=position)
-            attempts.append(Attempt(letter.id, None, None if is_accepted else row._replace(id=letter.id)))
+            attempts.append(Attempt(letter.id, edited, None if is_accepted else row._replace(id=letter.id)))
             self.seen[letter.payload] += not is_accepted
         with database.transaction(self.ledger.engine) as connection:
             assert actions.end_attempts(connection, action, attempts, number, AT, 3)
+            sent = [states.history(connection, letter.id)[-1]["payload"] for letter in mine]
+            assert sent == [edited] * len(mine)
             is_stopped = stop_if_broken(connection, action)
             became = actions.outcomes(connection, action)
             terms = actions.find(connection, action).terms
