@@ -238,6 +238,12 @@ def _main() -> NoReturn:
         importlib.import_module(name)
     import gc
 
+    import typer.main
+
+    # The options of all commands are read once, and not by each forked process.
+    typer.main.get_group = functools.cache(typer.main.get_group)
+    for name in ("producer", "worker", "store"):
+        typer.main.get_group(importlib.import_module(f"{name}.cli.app").app)
     gc.collect()
     gc.freeze()
     sys.exit(become(serve(socket.socket(fileno=int(sys.argv[1]))))())
