@@ -13,16 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from store import trust
+from store import environment, trust
 from store.addresses import keep_secret
 from store.errors import ConfigError
 
@@ -62,28 +55,17 @@ def read_config() -> dict[str, Any]:
     return config
 
 
-class RoomSettings(BaseSettings):
-    """What the three rooms' settings have in common."""
+class RoomSettings(BaseModel):
+    """What the three rooms' settings have in common. What is given wins over the environment, that over the file."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SLUICE_",
-        env_nested_delimiter="__",
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
     section: ClassVar[str]
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.from_config(read_config()))
+    def __init__(self, **given: Any) -> None:
+        room = type(self)
+        ours = environment.merged(environment.values(room), environment.by_key(room, given))
+        values = environment.merged(environment.by_key(room, room.from_config(read_config())), ours)
+        super().__init__(**values)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -98,19 +80,9 @@ class RoomSettings(BaseSettings):
             found = cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
             raise ConfigError(describe(cls, error)) from error
-        except SettingsError as error:  # a variable of a list or a section, which should be JSON
-            raise ConfigError(not_json(error)) from error
         for url in (getattr(found, name) for name in cls.model_fields if name.endswith("_url")):
             keep_secret(url or "")
         return found
-
-
-def not_json(error: SettingsError) -> str:
-    """Which variable is not the JSON it should be, and what it is."""
-    named = re.search(r'field "(\w+)"', str(error))
-    variable = f"SLUICE_{named[1].upper()}" if named else "a SLUICE_ variable"
-    value = os.environ.get(variable)
-    return f'{variable} = {value!r:.200} should be JSON, like [1, 2] or {{"name": {{}}}}'
 
 
 def describe(room: type[RoomSettings], error: ValidationError) -> str:

@@ -141,9 +141,9 @@ def confirm(what: str, option: str) -> None:
 
 def show(found: Any, as_json: bool, render: Callable[[Any], list[Any]]) -> None:
     """Prints the same data as JSON or, rendered, for people."""
-    from store.cli.render import elements
-
     if as_json:
         print_json(found)
     else:
+        from store.cli.render import elements
+
         elements.put(*render(found))

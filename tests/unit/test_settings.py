@@ -197,6 +197,9 @@ def test_an_address_is_taken_from_our_variable_then_the_usual_one_then_the_file(
         (WorkerSettings, "SLUICE_RETRY_INTERVALS_SECONDS", "1,2"),
         (WorkerSettings, "SLUICE_SOURCES", "{bad"),
         (WorkerSettings, "SLUICE_SOURCES__shop__late", "perhaps"),
+        (WorkerSettings, "SLUICE_SOURCES__SHOP__FIELDS", "{bad"),
+        (WorkerSettings, "SLUICE_SOURCES__SHOP", "1"),
+        (WorkerSettings, "SLUICE_STAGES__DEDUPE", "maybe"),
         (StoreSettings, "SLUICE_SYNCHRONOUS", "OFF"),
     ],
 )
@@ -218,6 +221,42 @@ def test_a_source_may_stand_in_the_environment_and_the_file_together(
     shop = WorkerSettings.load().source("shop")
     assert (shop.late, shop.allowed_lateness) == ("skip", timedelta(hours=1))
     assert shop.fields == {"key": "id", "value": "price.net"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "section", "expected"),
+    [
+        ({"SLUICE_RETRY_INTERVALS_SECONDS": "[1, 2]"}, "retry_intervals_seconds", [1, 2]),
+        ({"sluice_Workers": "3"}, "workers", 3),
+        ({"SLUICE_RECONCILE_TOLERANCES__VALUE": "0.5"}, "reconcile_tolerances", {"from_file": 1.0, "value": 0.5}),
+        ({"SLUICE_RECONCILE_TOLERANCES": '{"a": 1}', "SLUICE_RECONCILE_TOLERANCES__B": "2"},
+         "reconcile_tolerances", {"from_file": 1.0, "a": 1.0, "b": 2.0}),
+    ],
+)  # fmt: skip
+def test_a_list_or_a_section_takes_json_and_its_parts_have_variables_that_go_before(
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    section: str,
+    expected: object,
+) -> None:
+    configure("[worker]\nworkers = 1\nreconcile_tolerances = { from_file = 1 }\n")
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    assert getattr(WorkerSettings.load(), section) == expected
+
+
+def test_each_stage_and_each_list_of_a_source_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_STAGES__VALIDATE", "off")
+    monkeypatch.setenv("SLUICE_SOURCES__SHOP", '{"late": "skip"}')
+    monkeypatch.setenv("SLUICE_SOURCES__SHOP__NULL_VALUES", '["-"]')
+    monkeypatch.setenv("SLUICE_SOURCES__SHOP__CONSTANTS__KEY", "[1]")
+    found = WorkerSettings.load()
+    assert found.stages.shares() == {
+        "adapt": 1.0, "validate": 0.0, "freshness": 1.0, "dedupe": 1.0, "reconcile": 0.0
+    }  # fmt: skip
+    shop = found.source("shop")
+    assert (shop.late, shop.null_values, shop.constants) == ("skip", ("-",), {"key": "[1]"})
 
 
 def test_a_source_without_an_entry_is_a_passthrough() -> None:

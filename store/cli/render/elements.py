@@ -1,4 +1,7 @@
-"""What answers are made of: tables that fit the terminal, times and lengths of time for people."""
+"""What answers are made of: tables that fit the terminal, times and lengths of time for people.
+
+What is printed as JSON is not rendered: so rich, which is slow to import, is imported where something is made of it.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Literal
 
 from store.text import MAX_CELL, printable, printable_lines, shortened
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+    from rich.text import Text
 
 PIPED_WIDTH = 132
 GAP = 2  # blanks between two columns
@@ -45,6 +47,8 @@ class Listing:
     names: int = 1
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
         yield Text(self.title, "table.title")  # not the table's own title, which is as narrow as the table
         for number, widths in enumerate(self.parts(options.max_width)):
             if number:
@@ -77,10 +81,14 @@ class Listing:
         return fitted({column: natural[column] for column in part}, least, room - GAP * len(part))
 
     def _natural(self, column: int) -> int:
+        from rich.cells import cell_len
+
         heading = list(self.columns)[column]
         return max([cell_len(heading), *(row[column].cell_len for row in self.rows)])
 
     def _narrow(self, column: int, natural: int) -> int:
+        from rich.cells import cell_len
+
         heading, kind = list(self.columns.items())[column]
         return min(natural, max(LEAST_TEXT, cell_len(heading))) if kind == "text" else natural
 
@@ -120,6 +128,9 @@ def _capped(natural: Mapping[int, int], least: Mapping[int, int], most: int) -> 
 
 def put(*things: Any) -> None:
     """Prints tables, trees and lines; a pipe gets a fixed width, whatever terminal is behind it."""
+    from rich.console import Console
+    from rich.table import Table
+
     fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
     console = Console(markup=False, emoji=False, highlight=False, width=fixed)
     with console.capture() as captured:
@@ -135,6 +146,10 @@ def put(*things: Any) -> None:
 
 def frame(title: str) -> Table:
     """An empty table: a title, a line under the headings, and as narrow as can be."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     return Table(
         title=Text(title) if title else None,
         title_justify="left",
@@ -162,6 +177,8 @@ def table(
 
 def cell(value: object, most: int = MAX_CELL) -> Text:
     """One line, shortened with `…` where it is long; numbers with a comma between thousands."""
+    from rich.text import Text
+
     if value is None:
         return Text("")
     return Text(f"{value:,}" if isinstance(value, int) else shortened(str(value), most))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from store.cli.render.elements import Kind, file_and_lines, second, span, table
 from store.database.letters import STATES
 from store.payload import to_bytes
 from store.text import MAX_CELL, printable, shortened
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MAX_PAYLOAD = 4096
 DONE = {
@@ -103,6 +103,8 @@ def listed(found: list[dict[str, Any]], matching: int | None, status: str, more:
 
 def letter(found: dict[str, Any]) -> list[Any]:
     """One dead letter in full."""
+    from rich.text import Text
+
     rows: dict[str, str] = {
         "id": found["id"],
         "status": found["status"]
@@ -132,6 +134,9 @@ def letter(found: dict[str, Any]) -> list[Any]:
 
 
 def _facts(rows: dict[str, str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column("name", no_wrap=True)
     made.add_column("value", overflow="fold")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
-
-from rich.text import Text
-from rich.tree import Tree
+from typing import TYPE_CHECKING, Any
 
 from store import timestamps
 from store.cli.render.elements import EMPTY, ISO_TIME, moment, second, table
 from store.text import shortened
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
 
 MOST_NAMED = 5
 MAX_FILE = 200
@@ -21,6 +22,8 @@ Facts = dict[str, Any]
 
 def lineage(found: list[Facts]) -> list[Any]:
     """One tree for each line that the records came from; each entry stands under its parent."""
+    from rich.tree import Tree
+
     known = {entry["id"]: entry for entry in found}
     trees: dict[tuple[str, str, int], Tree] = {}
     branches: dict[str, Tree] = {}
@@ -44,10 +47,14 @@ def lineage(found: list[Facts]) -> list[Any]:
 
 
 def _root(entry: Facts) -> Text:
+    from rich.text import Text
+
     return Text(f"{_file_and_line(entry)}  source {shortened(entry['source'])}")
 
 
 def _step(entry: Facts, parent: Facts | None) -> Text:
+    from rich.text import Text
+
     by = f"run {entry['run']}" if entry["run"] is not None else f"batch {entry['batch'][:8]}"
     detail = ISO_TIME.sub(lambda found: moment(timestamps.to_iso(found[0])), shortened(entry["detail"]))
     key = f" of key {shortened(entry['key'])}" if entry["key"] is not None and entry["step"] != "load" else ""

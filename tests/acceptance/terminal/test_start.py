@@ -49,6 +49,13 @@ def test_an_answer_about_the_store_imports_nothing_of_the_queue(box: Sandbox, wo
     assert imported(box, (DATABASE, *QUEUE, *SELDOM), words) == [[DATABASE]]
 
 
+def test_an_answer_as_json_imports_nothing_that_renders(box: Sandbox) -> None:
+    box.ok_here("store", "init")
+    answers = [("store", name, "--json") for name in ("report", "letters", "batches")]
+    slow = ("rich.console", "store.lineage.trace", "store.checks.contents", *QUEUE, *SELDOM)
+    assert imported(box, slow, *answers, ("store", "report")) == [[], [], [], ["rich.console"]]
+
+
 def test_status_and_enqueue_import_what_they_need_of_the_queue_and_nothing_that_migrates(
     box: Sandbox,
 ) -> None:
