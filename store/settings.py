@@ -19,7 +19,7 @@ from store import environment, trust
 from store.addresses import keep_secret
 from store.errors import ConfigError
 
-SECTIONS = ("producer", "worker", "store", "sources", "stages")
+SECTIONS = ("producer", "worker", "store", "page", "sources", "stages")
 SECRET_WORDS = ("url", "password", "secret")
 
 Settings = TypeVar("Settings", bound="RoomSettings")

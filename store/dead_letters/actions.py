@@ -208,10 +208,27 @@ def number_of(connection: Connection, token: str) -> int | None:
     return connection.execute(select(actions.c.seq).where(actions.c.token == token)).scalar()
 
 
-def recent(connection: Connection, limit: int) -> list[tuple[Action, dict[str, int]]]:
-    """The latest actions, newest first, each with outcome -> letters; `waiting` are those without one."""
-    rows = connection.execute(select(actions).order_by(actions.c.seq.desc()).limit(limit)).mappings()
+def recent(
+    connection: Connection, limit: int, before: int | None = None
+) -> list[tuple[Action, dict[str, int]]]:
+    """The latest actions, or those before one, newest first, each with outcome -> letters; `waiting`: without one."""
+    statement = select(actions).order_by(actions.c.seq.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(actions.c.seq < before)
+    rows = connection.execute(statement).mappings()
     return [(_action(row), outcomes(connection, row["seq"])) for row in rows]
+
+
+def proved_by(connection: Connection, digest: str, after: int) -> int | None:
+    """The first action, behind the one with this number, that a proof has permitted; None where there is none yet."""
+    later = select(actions.c.seq, actions.c.proof).where(actions.c.seq > after, actions.c.proof.is_not(None))
+    rows = connection.execute(later.order_by(actions.c.seq))
+    return next((seq for seq, proof in rows if orjson.loads(proof)["digest"] == digest), None)
+
+
+def last(connection: Connection) -> int:
+    """The number of the latest action; 0 where there is none."""
+    return connection.execute(select(func.max(actions.c.seq))).scalar() or 0
 
 
 def outcomes(connection: Connection, seq: int) -> dict[str, int]:

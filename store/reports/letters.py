@@ -92,9 +92,9 @@ def _held(connection: Connection, letter: dead_letters.DeadLetter) -> dict[str, 
     return {**database.as_dict(row), "ts": timestamps.to_iso(row["ts"])} if row else None
 
 
-def acted(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """The latest actions, newest first, with what became of their letters."""
-    return [action_report(action, counts) for action, counts in actions.recent(connection, limit)]
+def acted(connection: Connection, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+    """The latest actions, or those before one, newest first, with what became of their letters."""
+    return [action_report(action, counts) for action, counts in actions.recent(connection, limit, before)]
 
 
 def refresh_mirrors() -> None:

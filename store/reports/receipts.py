@@ -38,19 +38,19 @@ def recent(connection: Connection, limit: int) -> dict[str, list[Receipt]]:
     return {name: receipts(connection, limit) for name, receipts in kinds.items()}
 
 
-def runs(connection: Connection, limit: int) -> list[Receipt]:
-    """The loader's latest runs, newest first."""
-    return [_of_run(row) for row in load_runs.recent(connection, limit)]
+def runs(connection: Connection, limit: int, before: int | None = None) -> list[Receipt]:
+    """The loader's latest runs, or those before one, newest first."""
+    return [_of_run(row) for row in load_runs.recent(connection, limit, before)]
 
 
-def batches(connection: Connection, limit: int) -> list[Receipt]:
-    """The latest batches, newest first."""
-    return [_of_batch(row) for row in inbox.recent(connection, limit)]
+def batches(connection: Connection, limit: int, before: int | None = None) -> list[Receipt]:
+    """The latest batches, or those before one, newest first."""
+    return [_of_batch(row) for row in inbox.recent(connection, limit, before)]
 
 
-def sent(connection: Connection, limit: int) -> list[Receipt]:
-    """The latest deliveries, newest first."""
-    return [_of_delivery(row) for row in deliveries.recent(connection, limit)]
+def sent(connection: Connection, limit: int, before: int | None = None) -> list[Receipt]:
+    """The latest deliveries, or those before one, newest first."""
+    return [_of_delivery(row) for row in deliveries.recent(connection, limit, before)]
 
 
 def _of_run(row: Mapping[str, Any]) -> Receipt:

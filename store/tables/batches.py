@@ -107,9 +107,12 @@ def sources(connection: Connection) -> list[str]:
     return list(connection.execute(select(batches.c.source).distinct().order_by(batches.c.source)).scalars())
 
 
-def recent(connection: Connection, limit: int) -> list[dict[str, object]]:
-    """The latest batches, newest first, as rows of the table with their JSON decoded."""
-    rows = connection.execute(select(batches).order_by(batches.c.seq.desc()).limit(limit)).mappings()
+def recent(connection: Connection, limit: int, before: int | None = None) -> list[dict[str, object]]:
+    """The latest batches, or those before one, newest first, as rows of the table with their JSON decoded."""
+    statement = select(batches).order_by(batches.c.seq.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(batches.c.seq < before)
+    rows = connection.execute(statement).mappings()
     return [
         {
             **database.as_dict(row),

@@ -111,7 +111,9 @@ def later_under_another(connection: Connection, delivery: Delivery) -> int | Non
     return connection.execute(later.where(deliveries.c.fingerprint != delivery.fingerprint)).scalar()
 
 
-def recent(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """The latest deliveries, newest first."""
-    rows = connection.execute(select(deliveries).order_by(deliveries.c.seq.desc()).limit(limit)).mappings()
-    return [database.as_dict(row) for row in rows]
+def recent(connection: Connection, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+    """The latest deliveries, or those before one, newest first."""
+    statement = select(deliveries).order_by(deliveries.c.seq.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(deliveries.c.seq < before)
+    return [database.as_dict(row) for row in connection.execute(statement).mappings()]

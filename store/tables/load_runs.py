@@ -75,10 +75,12 @@ def finish(connection: Connection, seq: int, error: str | None = None) -> None:
     )
 
 
-def recent(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """The latest runs, newest first."""
-    rows = connection.execute(select(run_log).order_by(run_log.c.seq.desc()).limit(limit)).mappings()
-    return [database.as_dict(row) for row in rows]
+def recent(connection: Connection, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+    """The latest runs, or those before one, newest first."""
+    statement = select(run_log).order_by(run_log.c.seq.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(run_log.c.seq < before)
+    return [database.as_dict(row) for row in connection.execute(statement).mappings()]
 
 
 def totals(connection: Connection) -> dict[str, int]:

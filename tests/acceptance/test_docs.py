@@ -11,11 +11,14 @@ import pytest
 
 from producer.settings import ProducerSettings
 from store.settings import StoreSettings
+from worker.page.settings import PageSettings
 from worker.settings import SourceSettings, WorkerSettings
 
 from .sandbox import ROOT, sandbox
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+ROOMS = (StoreSettings, ProducerSettings, WorkerSettings, PageSettings)
 
 
 def examples(document: Path) -> Iterator[list[tuple[str, str]]]:
@@ -67,7 +70,7 @@ def test_the_demo_runs_the_commands_that_the_readme_shows() -> None:
 
 def test_every_setting_stands_in_operations() -> None:
     text = (ROOT / "docs" / "operations.md").read_text()
-    for room in (StoreSettings, ProducerSettings, WorkerSettings):
+    for room in ROOMS:
         for name in room.model_fields:
             assert name == "sources" or f"`[{room.section}] {name}`" in text, f"[{room.section}] {name}"
     for name in SourceSettings.model_fields:
@@ -75,7 +78,7 @@ def test_every_setting_stands_in_operations() -> None:
 
 
 def test_every_setting_in_operations_exists() -> None:
-    rooms = {room.section: room.model_fields for room in (StoreSettings, ProducerSettings, WorkerSettings)}
+    rooms = {room.section: room.model_fields for room in ROOMS}
     for section, name in re.findall(r"`\[(\w+)\] (\w+)`", (ROOT / "docs" / "operations.md").read_text()):
         assert name in rooms[section], f"[{section}] {name}"
 

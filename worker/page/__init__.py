@@ -1,0 +1,1 @@
+"""`worker page`: what the store holds, in a browser; it reads through the store's views and acts by its commands."""

@@ -1,0 +1,137 @@
+"""What all viewers share: each is read once, however many look, and shown with its age when it cannot be read anew."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from store import timestamps
+from store.errors import QueueUnavailable, SluiceError
+from worker.dead_letters import mirror
+from worker.page import commands
+from worker.page.commands import Start
+from worker.queue import quarantine
+from worker.queue.client import Broker, at_address, redis_url, translated
+from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
+from worker.queue.server import private_server
+from worker.settings import WorkerSettings
+
+T = TypeVar("T")
+REDIS_SECONDS = 1.0  # a page does not wait longer
+
+
+@dataclass(frozen=True)
+class Known(Generic[T]):
+    """What was read last, when, and why it could not be read since."""
+
+    value: T | None = None
+    at: datetime | None = None
+    problem: str | None = None
+
+
+@dataclass
+class Shared(Generic[T]):
+    """Something that is read at most every so many seconds. Others get what was read last, while one reads."""
+
+    read: Callable[[], T]
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _known: Known[T] = field(default_factory=Known, init=False)
+    _tried: float | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def get(self) -> Known[T]:
+        """What is known, read anew if it is time."""
+        if self._tried is not None and self.clock() - self._tried < self.seconds:
+            return self._known
+        if not self._lock.acquire(blocking=self._tried is None):
+            return self._known
+        try:
+            if self._tried is None or self.clock() - self._tried >= self.seconds:
+                try:
+                    self._known = Known(self.read(), timestamps.now())
+                except SluiceError as error:
+                    self._known = Known(self._known.value, self._known.at, str(error))
+                self._tried = self.clock()
+        finally:
+            self._lock.release()
+        return self._known
+
+    def forget(self) -> None:
+        """The next one who asks reads anew."""
+        self._tried = None
+
+
+def queue_standing(settings: WorkerSettings, home: Path) -> dict[str, Any]:
+    """The queue and its workers. Raises QueueUnavailable; starts nothing."""
+    if settings.redis_url is None and not private_server.is_running(home):
+        raise QueueUnavailable("the private Redis does not run: `worker up` starts it")
+    url = redis_url(settings, home)
+    with (
+        translated(url),
+        Redis.from_url(url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS) as redis,
+    ):
+        try:
+            return standing(redis, settings, at_address(url).removeprefix(" at "))
+        except RedisError as error:
+            raise QueueUnavailable(
+                f"Redis{at_address(url)} does not answer ({type(error).__name__})"
+            ) from error
+
+
+def standing(redis: Redis, settings: WorkerSettings, address: str) -> dict[str, Any]:
+    """The counts of a Redis."""
+    queue = Broker(redis, settings)
+    return {
+        "redis": address,
+        "queued": queue.waiting(),
+        "failed": queue.failed_count(),
+        "held": queue.held_count(),
+        "quarantined": quarantine.count(redis),
+        "failed_loads": queue.failed_count(LOADER_QUEUE),
+        "workers": queue.workers(RECORDS_QUEUE),
+        "loaders": queue.workers(LOADER_QUEUE),
+        "mirrored": mirror.count(redis),
+    }
+
+
+@dataclass
+class Laws:
+    """The last `store check`, run in a process of its own when somebody looks and it is old."""
+
+    every: float  # seconds
+    start: Start = commands.start
+    clock: Callable[[], float] = time.monotonic
+    known: Known[dict[str, Any]] = field(default_factory=Known, init=False)
+    checking: bool = field(default=False, init=False)
+    _checked: float | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def look(self) -> Known[dict[str, Any]]:
+        """What is known; a check that is due begins."""
+        with self._lock:
+            is_due = self._checked is None or self.clock() - self._checked >= self.every
+            if is_due and not self.checking:
+                self.checking = True
+                threading.Thread(target=self.check, daemon=True).start()
+        return self.known
+
+    def check(self) -> None:
+        """Runs the check to its end."""
+        self.checking = True
+        try:
+            done = commands.run(["store", "check", "--json"], self.start)
+            found = done.json if done.out else None
+            self.known = Known(found or self.known.value, timestamps.now(), None if found else done.why)
+        except (OSError, ValueError) as error:
+            self.known = Known(self.known.value, self.known.at, f"`store check` could not be run: {error}")
+        finally:
+            self._checked, self.checking = self.clock(), False
