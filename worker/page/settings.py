@@ -18,5 +18,6 @@ class PageSettings(RoomSettings):
     hide: tuple[str, ...] = Field(default=(), description="fields whose values the page does not show")
     show_values: bool = Field(default=True, description="false: no value of any record is shown")
     check_every: Duration = Field(
-        default=timedelta(minutes=15), description="`store check` runs, where somebody looks, if the last one is older"
+        default=timedelta(minutes=15),
+        description="`store check` runs, where somebody looks, if the last one is older",
     )
