@@ -58,7 +58,9 @@ def read_config() -> dict[str, Any]:
 class RoomSettings(BaseModel):
     """What the three rooms' settings have in common. What is given wins over the environment, that over the file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, defer_build=True
+    )
     section: ClassVar[str]
 
     def __init__(self, **given: Any) -> None:

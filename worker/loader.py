@@ -22,7 +22,7 @@ from store.load import chunk, merge
 from store.tables import flags, leases, load_runs, staging, watermarks
 from worker.settings import WorkerSettings
 
-LOCK = "loader"
+LOCK = leases.LOADER
 log = logging.getLogger("sluice.loader")
 
 

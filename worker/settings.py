@@ -39,7 +39,8 @@ def ratio(value: object) -> object:
 class SourceSettings(BaseModel):
     """`[sources.NAME]`: how one feed's records become the contract's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built as part of WorkerSettings; alone where it is made alone.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     records: str | None = Field(default=None, description="path of the array of records in a JSON document")
     format: Literal["json", "ndjson", "csv"] | None = Field(default=None, description="where the suffix lies")

@@ -6,6 +6,7 @@ Help is plain text: rich, which would draw boxes around it, takes as long to imp
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import platform
 import sys
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+# Imports make many objects, and all stay. With Python's default of 700 the collector took 0.16 of the 1.4 s of
+# `store report`, with this 0.09.
+OBJECTS_BETWEEN_COLLECTIONS = 20_000
+
 Csv = Annotated[bool, typer.Option("--csv", help="As CSV on standard output; no cell is a formula.")]
 
 
@@ -55,6 +60,7 @@ def examples(*lines: str) -> str:
 
 def run(app: typer.Typer) -> None:
     """Runs a command, or completes one for a shell, which asks with a variable like `_STORE_COMPLETE`."""
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     if any(name.endswith("_COMPLETE") for name in os.environ):
         get_completion_inspect_parameters()  # registers the shells that typer knows
     terminal.run(app)

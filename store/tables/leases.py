@@ -15,6 +15,7 @@ from store import database, timestamps
 from store.database.schema import locks
 from store.errors import LockHeld, LockLost
 
+LOADER = "loader"  # the lease of the one loader
 SLACK_SECONDS = 5  # a lease that ends so much later than one taken now is of a clock that was set back
 
 

@@ -154,7 +154,6 @@ def overview() -> dict[str, Any]:
     from store.dead_letters import groups
     from store.settings import StoreSettings
     from store.tables import leases, staging
-    from worker import loader
     from worker.dead_letters import mirror
     from worker.queue import client, lost, quarantine
     from worker.queue.client import Broker
@@ -175,7 +174,7 @@ def overview() -> dict[str, Any]:
             "failed_loads": queue.failed_count(LOADER_QUEUE),
             "workers": queue.workers(RECORDS_QUEUE),
             "loaders": queue.workers(LOADER_QUEUE),
-            "loading_now": leases.holder_of(connection, loader.LOCK),
+            "loading_now": leases.holder_of(connection, leases.LOADER),
             "staged": staging.count(connection),
             "dead_letters": groups.count_open(connection),
             "dead_letter_queue": mirror.count(redis),

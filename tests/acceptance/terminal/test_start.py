@@ -27,7 +27,9 @@ SELDOM = (
     "matplotlib",
     "openlineage",
     "hypothesis",
+    "pydantic_settings",
 )
+LOADING = ("worker.loader", "store.load.chunk", "store.load.merge")
 
 
 def imported(box: Sandbox, slow: tuple[str, ...], *commands: tuple[str, ...]) -> list[list[str]]:
@@ -56,9 +58,10 @@ def test_an_answer_as_json_imports_nothing_that_renders(box: Sandbox) -> None:
     assert imported(box, slow, *answers, ("store", "report")) == [[], [], [], ["rich.console"]]
 
 
-def test_status_and_enqueue_import_what_they_need_of_the_queue_and_nothing_that_migrates(
+def test_status_and_enqueue_import_what_they_need_of_the_queue_and_nothing_that_migrates_or_loads(
     box: Sandbox,
 ) -> None:
     box.ok_here("store", "init")
-    found = imported(box, (DATABASE, *QUEUE, *SELDOM), ("worker", "status"), ("producer", "enqueue", SAMPLE))
+    slow = (DATABASE, *QUEUE, *SELDOM, *LOADING)
+    found = imported(box, slow, ("worker", "status"), ("producer", "enqueue", SAMPLE))
     assert found == [[DATABASE, *QUEUE]] * 2
