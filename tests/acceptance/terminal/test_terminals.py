@@ -15,7 +15,7 @@ from ..commands import OWN_TERMINALS
 from ..sandbox import SAMPLE, Sandbox, sandbox
 from ..servers import redis_server
 
-MANY = 300
+MANY = 80
 RECORDS = "".join(
     f'{{"key": "k{number}", "name": "n", "value": {number}, "ts": "2025-01-15T08:00:00Z"}}\n'
     for number in range(MANY)
@@ -97,6 +97,12 @@ def answers_and_works(box: Sandbox, queue: str, number: int) -> bool:
     return False
 
 
+def registered_under(box: Sandbox, prefix: str) -> bool:
+    with suppress(RedisError), box.redis() as redis:
+        return all(redis.scard(f"{prefix}:workers:{queue}") for queue in ("records", "loader"))
+    return False
+
+
 def test_a_wrong_password_is_refused_and_not_repeated() -> None:
     with redis_of_ones_own("open-sesame") as url, sandbox() as box:
         done = box.run_here("producer", "enqueue", SAMPLE, env={"REDIS_URL": url.replace("open", "closed")})
@@ -125,10 +131,9 @@ def test_queues_keep_apart_under_a_prefix_of_rqs(box: Sandbox) -> None:
     box.env |= OWN_TERMINALS | {"RQ_KEY_PREFIX": "{other}"}
     for words in (("worker",), ("worker", "loader"), ("cron", "worker.schedule")):
         box.start("rq", *words)
-    box.until(
-        lambda: all(box.ok("worker", "status", "--json").json[name] for name in ("workers", "loaders")),
-        "both",
-    )
+    box.until(lambda: registered_under(box, "{other}"), "both are registered")
+    status = box.ok("worker", "status", "--json").json
+    assert (status["workers"], status["loaders"]) == (1, 1)
 
     waited = box.ok("producer", "enqueue", SAMPLE, "--wait", "--json").json
 

@@ -76,19 +76,27 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_LINES)
+@pytest.mark.parametrize("cut", [3, 1000], ids=["each in a batch of its own", "all in one batch"])
 def test_a_bad_line_is_a_dead_letter_byte_for_byte_and_the_lines_around_it_are_loaded(
-    plant: Plant, name: str
+    plant: Plant, cut: int
 ) -> None:
-    bad, reason = BAD_LINES[name]
-    path = plant.file(GOOD + b"\n\n" + bad + b"\n" + orjson.dumps(row("good too")) + b"\n")
-    plant.run(path)
-    (letter,) = plant.letters()
-    assert letter.reason == reason
-    assert (letter.raw, letter.size, letter.payload_digest) == (bad, len(bad), None)
-    assert (letter.file, letter.line) == (str(path), 3)
-    assert letter.errors[0]["reason"] == reason
-    assert [each["key"] for each in plant.rows()] == ["good", "good too"]
+    good = [[f"{number:03} {place}" for place in ("before", "after")] for number in range(len(BAD_LINES))]
+    lines = [
+        b"%s\n\n%s\n%s\n" % (orjson.dumps(row(before)), bad, orjson.dumps(row(after)))
+        for (before, after), (bad, _) in zip(good, BAD_LINES.values(), strict=True)
+    ]
+    path = plant.file(b"".join(lines))
+    sent = plant.run(path, batch_records=cut)
+    assert len(sent.ids) == -(-3 * len(BAD_LINES) // cut)
+    letters = {letter.line: letter for letter in plant.letters()}
+    assert len(letters) == len(BAD_LINES)
+    for number, (name, (bad, reason)) in enumerate(BAD_LINES.items()):
+        letter = letters[4 * number + 3]
+        assert letter.reason == reason, name
+        assert (letter.raw, letter.size, letter.payload_digest) == (bad, len(bad), None), name
+        assert letter.file == str(path)
+        assert letter.errors[0]["reason"] == reason, name
+    assert [each["key"] for each in plant.rows()] == sorted(key for keys in good for key in keys)
     assert plant.violations() == []
 
 
@@ -159,32 +167,36 @@ BAD_ROWS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_ROWS)
-def test_a_bad_row_is_a_dead_letter_byte_for_byte_and_the_rows_around_it_are_loaded(
-    plant: Plant, name: str
-) -> None:
-    bad, reason = BAD_ROWS[name]
-    good = b"%s,n,1,2025-01-15T08:00:00Z\n"
-    plant.run(HEADER + good % b"good" + bad + b"\n" + good % b"good too", "rows.csv")
-    (letter,) = plant.letters()
-    assert (letter.reason, letter.raw, letter.line) == (reason, bad, 3)
-    assert (letter.format, letter.header) == (
-        "csv",
-        {
-            "columns": ["key", "name", "value", "ts"],
-            "delimiter": ",",
-            "quotechar": '"',
-            "escapechar": None,
-            "trim": False,
-            "encoding": "utf-8",
-            "skip_rows": 0,
-            "comment": None,
-            "decimal": ".",
-            "thousands": None,
-            "null_values": [],
-        },
-    )
-    assert [each["key"] for each in plant.rows()] == ["good", "good too"]
+def test_a_bad_row_is_a_dead_letter_byte_for_byte_and_the_rows_around_it_are_loaded(plant: Plant) -> None:
+    good = b"good %s,n,1,2025-01-15T08:00:00Z\n"
+    for name, (bad, _) in BAD_ROWS.items():  # files of their own: an open quote takes the rest of its file
+        rows = good % name.encode() + bad + b"\n" + good % b"%s too" % name.encode()
+        plant.send(HEADER + rows, f"{name}.csv")
+    plant.work()
+    plant.load()
+    letters = {letter.file: letter for letter in plant.letters()}
+    assert len(letters) == len(BAD_ROWS)
+    for name, (bad, reason) in BAD_ROWS.items():
+        letter = letters[str(plant.home / f"{name}.csv")]
+        assert (letter.reason, letter.raw, letter.line) == (reason, bad, 3), name
+        assert (letter.format, letter.header) == (
+            "csv",
+            {
+                "columns": ["key", "name", "value", "ts"],
+                "delimiter": ",",
+                "quotechar": '"',
+                "escapechar": None,
+                "trim": False,
+                "encoding": "utf-8",
+                "skip_rows": 0,
+                "comment": None,
+                "decimal": ".",
+                "thousands": None,
+                "null_values": [],
+            },
+        )
+    loaded = [f"good {name}{which}" for name in BAD_ROWS for which in ("", " too")]
+    assert [each["key"] for each in plant.rows()] == sorted(loaded)
     assert plant.violations() == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.store.conftest import Bad, Ledger, Record
+from tests.integration.store.conftest import Bad, Ledger, Record, filled
 from tests.integration.store.timing.timeline import Command, commands
 
 
@@ -16,13 +16,16 @@ def store(
     return commands(monkeypatch, capsys)
 
 
-@pytest.fixture
-def sample(ledger: Ledger) -> Ledger:
-    """Seven records: five valid, two invalid, all loaded; the latest of 2025-01-15 12:00."""
+def fill(ledger: Ledger) -> None:
     records = [Record(key, "2025-01-14") for key in "abcd"]
     latest = Record("e", "2025-01-15T12:00:00.000000Z")
     ledger.receive(
         [*records, latest, Bad("{ nonsense"), Bad('{"key": "g"}', "missing_timestamp", "g")], id="b1"
     )
     ledger.load()
-    return ledger
+
+
+@pytest.fixture
+def sample(ledger: Ledger) -> Ledger:
+    """Seven records: five valid, two invalid, all loaded; the latest of 2025-01-15 12:00."""
+    return filled(ledger, fill)

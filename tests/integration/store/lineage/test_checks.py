@@ -5,7 +5,7 @@ import pytest
 from store import database
 from store.checks import lineage as lineage_checks
 from store.database.schema import event_id, staged_id
-from tests.integration.store.conftest import Bad, Ledger, Record
+from tests.integration.store.conftest import Bad, Ledger, Record, filled
 from tests.integration.store.lineage.test_trace import send_back
 
 BATCH = 1 << 20
@@ -16,9 +16,7 @@ def broken(ledger: Ledger) -> list[str]:
         return [reported for law in lineage_checks.laws(connection) for reported in law.violations]
 
 
-@pytest.fixture
-def whole(ledger: Ledger) -> Ledger:
-    """Loaded, updated, beaten, repeated, rejected, sent back and skipped; one batch still in staging."""
+def fill(ledger: Ledger) -> None:
     ledger.receive([Record(key, "2025-01-02") for key in "abc"], id="b1")
     ledger.load()
     ledger.receive(
@@ -36,7 +34,12 @@ def whole(ledger: Ledger) -> Ledger:
         id=event_id(5, 0, "skip"),
     )
     ledger.tamper("UPDATE batches SET last_line = 1 WHERE id = 'b5'")
-    return ledger
+
+
+@pytest.fixture
+def whole(ledger: Ledger) -> Ledger:
+    """Loaded, updated, beaten, repeated, rejected, sent back and skipped; one batch still in staging."""
+    return filled(ledger, fill)
 
 
 def test_lineage_that_is_whole_breaks_no_law(whole: Ledger) -> None:
