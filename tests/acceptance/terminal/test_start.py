@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ..sandbox import SAMPLE, Sandbox
 
 # Runs commands one after another; after each, prints which of these modules are imported, behind what it prints itself.
@@ -45,17 +43,10 @@ def test_help_imports_neither_database_nor_queue_nor_models(box: Sandbox) -> Non
     assert imported(box, slow, *helps) == [[], [], []]
 
 
-@pytest.mark.parametrize("words", [("store", "report"), ("store", "dead-letters"), ("store", "batches")])
-def test_an_answer_about_the_store_imports_nothing_of_the_queue(box: Sandbox, words: tuple[str, ...]) -> None:
+def test_an_answer_about_the_store_imports_nothing_of_the_queue(box: Sandbox) -> None:
     box.ok_here("store", "init")
-    assert imported(box, (DATABASE, *QUEUE, *SELDOM), words) == [[DATABASE]]
-
-
-def test_an_answer_as_json_imports_nothing_that_renders(box: Sandbox) -> None:
-    box.ok_here("store", "init")
-    answers = [("store", name, "--json") for name in ("report", "letters", "batches")]
-    slow = ("rich.console", "store.lineage.trace", "store.checks.contents", *QUEUE, *SELDOM)
-    assert imported(box, slow, *answers, ("store", "report")) == [[], [], [], ["rich.console"]]
+    answers = [("store", "report"), ("store", "dead-letters"), ("store", "batches")]
+    assert imported(box, (DATABASE, *QUEUE, *SELDOM), *answers) == [[DATABASE]] * 3
 
 
 def test_status_and_enqueue_import_what_they_need_of_the_queue_and_nothing_that_migrates_or_loads(

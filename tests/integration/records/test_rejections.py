@@ -80,7 +80,7 @@ BAD_LINES = {
 def test_a_bad_line_is_a_dead_letter_byte_for_byte_and_the_lines_around_it_are_loaded(
     plant: Plant, cut: int
 ) -> None:
-    good = [[f"{number:03} {place}" for place in ("before", "after")] for number in range(len(BAD_LINES))]
+    good = [[f"{number:03} {where}" for where in ("before", "after")] for number in range(len(BAD_LINES))]
     lines = [
         b"%s\n\n%s\n%s\n" % (orjson.dumps(row(before)), bad, orjson.dumps(row(after)))
         for (before, after), (bad, _) in zip(good, BAD_LINES.values(), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from store import database, hashing, timestamps
 from store.checks import conservation
-from store.database import generation, install, records, schema
+from store.database import install, records, schema
 from store.database.records import ContractColumn, Kind
 from store.database.schema import RECORD_BITS, event_id, staged_id
 from store.dead_letters import actions, groups, states
@@ -334,27 +334,6 @@ def engine(
 @pytest.fixture
 def ledger(engine: Engine) -> Ledger:
     return Ledger(engine)
-
-
-FILLED: dict[Callable[[Ledger], None], bytes] = {}
-
-
-def filled(ledger: Ledger, fill: Callable[[Ledger], None]) -> Ledger:
-    """An empty ledger, filled. On SQLite, a process fills one, and the others are copies of its file."""
-    if ledger.engine.dialect.name != "sqlite":
-        fill(ledger)
-        return ledger
-    ledger.engine.dispose()  # with the last connection SQLite's log goes into the file
-    file = Path(str(ledger.engine.url.database))
-    if fill in FILLED:
-        file.write_bytes(FILLED[fill])
-        generation.forget()
-    else:
-        fill(ledger)
-        ledger.engine.dispose()
-        assert not file.with_name(f"{file.name}-wal").exists()
-        FILLED[fill] = file.read_bytes()
-    return ledger
 
 
 @pytest.fixture

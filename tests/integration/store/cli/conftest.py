@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.store.conftest import Bad, Ledger, Record, filled
+from tests.integration.store.conftest import Bad, Ledger, Record
+from tests.integration.store.copied import filled
 from tests.integration.store.timing.timeline import Command, commands
 
 

@@ -5,7 +5,8 @@ import pytest
 from store import database
 from store.checks import lineage as lineage_checks
 from store.database.schema import event_id, staged_id
-from tests.integration.store.conftest import Bad, Ledger, Record, filled
+from tests.integration.store.conftest import Bad, Ledger, Record
+from tests.integration.store.copied import filled
 from tests.integration.store.lineage.test_trace import send_back
 
 BATCH = 1 << 20
