@@ -6,6 +6,7 @@ key in capitals. The file is `sluice.toml` in the working directory, or where SL
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -13,9 +14,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
-from store import environment, trust
+from store import trust
 from store.addresses import keep_secret
 from store.errors import ConfigError
 
@@ -55,19 +63,29 @@ def read_config() -> dict[str, Any]:
     return config
 
 
-class RoomSettings(BaseModel):
-    """What the three rooms' settings have in common. What is given wins over the environment, that over the file."""
+class RoomSettings(BaseSettings):
+    """What the three rooms' settings have in common."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, defer_build=True
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        defer_build=True,
     )
     section: ClassVar[str]
 
-    def __init__(self, **given: Any) -> None:
-        room = type(self)
-        ours = environment.merged(environment.values(room), environment.by_key(room, given))
-        values = environment.merged(environment.by_key(room, room.from_config(read_config())), ours)
-        super().__init__(**values)
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.from_config(read_config()))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -82,9 +100,31 @@ class RoomSettings(BaseModel):
             found = cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
             raise ConfigError(describe(cls, error)) from error
+        except SettingsError as error:  # a variable of a list or a section, which should be JSON
+            raise ConfigError(not_json(error)) from error
         for url in (getattr(found, name) for name in cls.model_fields if name.endswith("_url")):
             keep_secret(url or "")
         return found
+
+
+def not_json(error: SettingsError) -> str:
+    """Which variable is not the JSON it should be, and what it is: that of the field, or of a part of its section."""
+    named = re.search(r'field "(\w+)"', str(error))
+    field = f"SLUICE_{named[1]}".upper() if named else "SLUICE_"
+    ours = {name.upper(): text for name, text in os.environ.items() if name.upper().startswith(field)}
+    bad = [name for name in ours if not _is_json(ours[name])]
+    # A part that is text is no JSON either, and right: what looks like JSON and is none comes first.
+    bad.sort(key=lambda name: (name != field, ours[name][:1] not in ("{", "["), name))
+    variable = bad[0] if bad else field
+    return f'{variable} = {ours.get(variable)!r:.200} should be JSON, like [1, 2] or {{"name": {{}}}}'
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:  # the question was whether it is
+        return False
+    return True
 
 
 def describe(room: type[RoomSettings], error: ValidationError) -> str:

@@ -25,7 +25,6 @@ SELDOM = (
     "matplotlib",
     "openlineage",
     "hypothesis",
-    "pydantic_settings",
 )
 LOADING = ("worker.loader", "store.load.chunk", "store.load.merge")
 
