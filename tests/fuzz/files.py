@@ -143,7 +143,7 @@ def assert_nothing_is_lost(text: bytes, found: Found, format: str, *, is_cut: bo
 
 
 TOTAL, CHUNK, LIMIT = 8 * MIB, 16 * KIB, 16 * KIB
-PIECES = 150_000  # of tiny ones so many are long enough: were they held, they would take more than
+PIECES = 60_000  # of tiny ones so many are long enough: were they held, they would take 5 MiB
 MOST = 3 * MIB  # the largest thing held, a block of records
 
 
