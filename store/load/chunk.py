@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -49,6 +48,15 @@ CHUNK_CACHE_MB = 48  # of a chunk table that is larger, the rest is written to a
 
 # Outcomes that are not final: another row of the chunk has a greater version; the target has an equal one.
 BEATEN, TIED = 0, 5
+
+
+# The positions of rows of a chunk that another one of their key follows.
+BEATEN_ROWS = Table(
+    "beaten",
+    MetaData(),
+    Column("position", Serial, primary_key=True, autoincrement=False),
+    prefixes=["TEMPORARY"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +188,15 @@ def _fill(
     return connection.execute(chunk.insert().from_select([*names, "_rank"], rows)).rowcount
 
 
+# Few rows are beaten: whatever concerns them alone begins with their positions, and does not go through the chunk.
+FIND_BEATEN = """
+INSERT INTO beaten (position)
+SELECT chunk._position FROM chunk JOIN chunk AS later ON later._position = chunk._position + 1
+ WHERE later.key = chunk.key AND later.source = chunk.source
+"""
+
 # The last row of a key keeps INSERTED, until the target is asked.
-FLAG_BEATEN = f"""
-UPDATE chunk SET _outcome = {BEATEN} WHERE EXISTS (
-  SELECT 1 FROM chunk AS later
-  WHERE later._position = chunk._position + 1 AND later.source = chunk.source AND later.key = chunk.key
-)
-"""  # noqa: S608
+FLAG_BEATEN = f"UPDATE chunk SET _outcome = {BEATEN} WHERE _position IN (SELECT position FROM beaten)"  # noqa: S608
 
 COMPARE_WITH_TARGET = f"""
 UPDATE chunk SET _rival = t.lineage_id, _outcome = CASE
@@ -221,7 +231,8 @@ FROM (
 WHERE tie.position = chunk._position
 """  # noqa: S608
 
-# What a key ends with: its row of the chunk that wins, or what the target holds.
+# What a key ends with: its row of the chunk that wins, or what the target holds. The beaten rows of a key are followed
+# by its best one, so they are one streak of positions.
 SETTLE_BEATEN = f"""
 UPDATE chunk SET _rival = won.id,
   _outcome = CASE WHEN won.ts = chunk.ts AND won.sequence = chunk.sequence
@@ -229,25 +240,32 @@ UPDATE chunk SET _rival = won.id,
   _conflict = CASE WHEN won.ts = chunk.ts AND won.sequence = chunk.sequence
                     AND won.content_hash <> chunk.content_hash THEN 1 ELSE 0 END
 FROM (
-  SELECT c.source, c.key, CASE WHEN wins THEN c.id ELSE t.lineage_id END AS id,
+  SELECT c.position, CASE WHEN wins THEN c.id ELSE t.lineage_id END AS id,
          CASE WHEN wins THEN c.ts ELSE t.ts END AS ts,
          CASE WHEN wins THEN c.sequence ELSE t.sequence END AS sequence,
          CASE WHEN wins THEN c.content_hash ELSE t.content_hash END AS content_hash
     FROM (
-      SELECT best.*, best._outcome IN ({INSERTED}, {UPDATED}) AS wins
-        FROM chunk AS best JOIN chunk AS before ON before._position = best._position - 1
-       WHERE best._outcome <> {BEATEN} AND before._outcome = {BEATEN}
+      SELECT followed.position, best.*, best._outcome IN ({INSERTED}, {UPDATED}) AS wins
+        FROM (
+          SELECT position, MAX(position) OVER (PARTITION BY streak) + 1 AS by_best
+            FROM (SELECT position, position - ROW_NUMBER() OVER (ORDER BY position) AS streak FROM beaten)
+                 AS numbered
+        ) AS followed JOIN chunk AS best ON best._position = followed.by_best
     ) AS c LEFT JOIN target AS t ON t.source = c.source AND t.key = c.key
 ) AS won
-WHERE won.source = chunk.source AND won.key = chunk.key AND chunk._outcome = {BEATEN}
+WHERE won.position = chunk._position
 """  # noqa: S608
 
 
 def _decide(connection: Connection) -> None:
     """Gives each row of the chunk its outcome."""
-    beaten = connection.execute(text(FLAG_BEATEN)).rowcount
-    connection.execute(text(COMPARE_WITH_TARGET))
-    if connection.execute(text(TIES)).first():
+    connection.execute(DropTable(BEATEN_ROWS, if_exists=True))
+    connection.execute(CreateTable(BEATEN_ROWS))
+    beaten = connection.execute(text(FIND_BEATEN)).rowcount
+    if beaten:
+        connection.execute(text(FLAG_BEATEN))
+    met = connection.execute(text(COMPARE_WITH_TARGET)).rowcount
+    if met and connection.execute(text(TIES)).first():
         connection.execute(text(BREAK_TIES))
     if beaten:
         connection.execute(text(SETTLE_BEATEN))
@@ -285,18 +303,15 @@ def _conflicts(connection: Connection, chunk: Table) -> dict[str, int]:
 
 def _newest(connection: Connection, chunk: Table, sources: Sequence[str], latest: str) -> list[Move]:
     """Each source's greatest event time in the chunk that is not after `latest`, and its record (the first by id)."""
-    rows: Sequence[Any]
     in_time = chunk.c.ts <= latest
+    first = select(chunk.c.ts, chunk.c.id, chunk.c.key).order_by(chunk.c.ts.desc(), chunk.c.id).limit(1)
     if len(sources) == 1:  # grouping would sort the chunk
-        rows = [(sources[0], connection.execute(select(func.max(chunk.c.ts)).where(in_time)).scalar())]
-    else:
-        greatest = select(chunk.c.source, func.max(chunk.c.ts)).where(in_time).group_by(chunk.c.source)
-        rows = connection.execute(greatest).all()
+        found = connection.execute(first.where(in_time)).all()
+        return [Move(sources[0], ts, id, key) for ts, id, key in found]
+    greatest = select(chunk.c.source, func.max(chunk.c.ts)).where(in_time).group_by(chunk.c.source)
     moves = []
-    for source, ts in rows:
-        if ts is None:
-            continue
-        first = select(chunk.c.id, chunk.c.key).where(chunk.c.source == source, chunk.c.ts == ts)
-        id, key = connection.execute(first.order_by(chunk.c.id).limit(1)).one()
+    for source, ts in connection.execute(greatest).all():
+        newest = first.where(chunk.c.source == source, chunk.c.ts == ts)
+        _, id, key = connection.execute(newest).one()
         moves.append(Move(source, ts, id, key))
     return moves
