@@ -17,13 +17,13 @@ VERSIONS = (
         "last writer wins: every row of a key in a chunk is the greatest",
         (
             "store/load/chunk.py",
-            "    beaten = connection.execute(text(FLAG_BEATEN)).rowcount\n",
+            "    beaten = connection.execute(text(FIND_BEATEN)).rowcount\n",
             "    beaten = 0\n",
         ),
     ),
     mutant(
         "last writer wins: the target is not compared",
-        ("store/load/chunk.py", "    connection.execute(text(COMPARE_WITH_TARGET))\n", ""),
+        ("store/load/chunk.py", "connection.execute(text(COMPARE_WITH_TARGET)).rowcount\n", "0\n"),
     ),
     mutant(
         "last writer wins: the sequence is not compared",
@@ -91,8 +91,8 @@ VERSIONS = (
         "last writer wins: a key of another source counts",
         (
             "store/load/chunk.py",
-            "later._position = chunk._position + 1 AND later.source = chunk.source AND",
-            "later._position = chunk._position + 1 AND",
+            " WHERE later.key = chunk.key AND later.source = chunk.source\n",
+            " WHERE later.key = chunk.key\n",
         ),
     ),
     mutant(
