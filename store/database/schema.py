@@ -33,6 +33,7 @@ SHIFT = literal_column(str(POSITION_BITS), Integer)  # PostgreSQL shifts by a 32
 MAX_BATCH_RECORDS = 1 << POSITION_BITS
 # A version is a delivery's number and a record's number in it: of versions of one time the greatest wins.
 RECORD_BITS = 32
+RECORD_SHIFT = literal_column(str(RECORD_BITS), Integer)
 
 # Indexes have SQLite's conditions alone: for others, which the migration has, SQLAlchemy would import their dialect.
 # Byte order everywhere: what sorts in SQLite's BINARY collation must sort alike in PostgreSQL.

@@ -19,7 +19,15 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, select, updat
 from store import database
 from store.database.letters import OPEN, PARKED, RESOLVED, dead_letters, letter_events
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, RECORD_BITS, SHIFT, batches, deliveries, past_lineage
+from store.database.schema import (
+    POSITION_BITS,
+    RECORD_BITS,
+    RECORD_SHIFT,
+    SHIFT,
+    batches,
+    deliveries,
+    past_lineage,
+)
 from store.dead_letters import groups
 
 _letter = dead_letters.c
@@ -123,7 +131,7 @@ def _candidates(*columns: ColumnElement[Any]) -> Any:
     return (
         select(*(columns or [_letter.id]))
         .select_from(dead_letters)
-        .join(own, own.c.seq == _letter.version.op(">>")(RECORD_BITS))
+        .join(own, own.c.seq == _letter.version.op(">>")(RECORD_SHIFT))
         .join(
             later,
             (later.c.file == own.c.file) & (later.c.source == own.c.source) & (later.c.seq > own.c.seq),

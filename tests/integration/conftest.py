@@ -58,12 +58,25 @@ ON_BOTH = {
 }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    for name, engine in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
+        config.addinivalue_line(
+            "markers", f"{name}(why): of {engine} alone, and on it in every run: no other has what it looks at"
+        )
+
+
+def own_backend(item: pytest.Item | pytest.FunctionDefinition) -> str | None:
+    """The engine whose own a test is; None for a test of all."""
+    return next((name for name in ("sqlite", "postgresql") if item.get_closest_marker(name)), None)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with the fixture `backend` runs on each of its backends."""
     if "backend" in metafunc.fixturenames:
         both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
         usual = {BACKEND, "sqlite", "postgresql"} if both else {BACKEND}
-        metafunc.parametrize("backend", getattr(metafunc.module, "BACKENDS", sorted(usual)))
+        own = own_backend(metafunc.definition)
+        metafunc.parametrize("backend", [own] if own else sorted(usual))
 
 
 @pytest.fixture(scope="session")
@@ -106,8 +119,8 @@ def empty_template(postgresql: str) -> Iterator[str]:
 
 @pytest.fixture
 def plant_backend(request: pytest.FixtureRequest) -> str:
-    """The backend of the plants of a test: the run's, or the module's PLANT_BACKEND."""
-    return getattr(request.module, "PLANT_BACKEND", BACKEND)
+    """The backend of the plants of a test: the run's, or the one whose own the test is."""
+    return own_backend(request.node) or BACKEND
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from worker import loader
 from ..plant import Plant, ndjson, opened, row
 
 DATA = Path(__file__).parents[3] / "data"
-PLANT_BACKEND = "postgresql"
+pytestmark = pytest.mark.postgresql("the same on SQLite is in every run")
 
 
 def story(plant: Plant) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ..conftest import Ledger
 from .conftest import Command
 
 
+@pytest.mark.sqlite("its file is copied")
 def test_a_backup_and_a_restore_say_what_they_did_and_what_is_left_to_do(
     sample: Ledger, store: Command, tmp_path: Path
 ) -> None:

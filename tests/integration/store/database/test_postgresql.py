@@ -28,8 +28,7 @@ from ..conftest import COLUMNS, Bad, Ledger, Record
 
 ROOT = Path(__file__).parents[4]
 
-
-BACKENDS = ("postgresql",)
+pytestmark = pytest.mark.postgresql("its locks, errors and rights")
 
 
 def another(engine: Engine, **changed: Any) -> Engine:

@@ -165,6 +165,7 @@ def test_conflicts_are_chosen_and_the_newest_run_comes_first(
         assert number(several, **chosen) == len(expected)
 
 
+@pytest.mark.sqlite("its plans")
 @pytest.mark.parametrize(
     ("chosen", "index"),
     [
