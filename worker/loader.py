@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -24,6 +25,14 @@ from worker.settings import WorkerSettings
 
 LOCK = leases.LOADER
 log = logging.getLogger("sluice.loader")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What this loader has taken: see `leases`."""
+
+    holder: str
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +66,16 @@ def load(
     """
     holder = holder or leases.new_holder()
     with database.transaction(engine) as connection:
-        leases.acquire(connection, LOCK, holder, settings.load_lease_seconds)
+        fence = leases.acquire(connection, LOCK, holder, settings.load_lease_seconds)
     reach("load.locked")
     try:
-        return _run(engine, settings, holder, idle_after)
+        return _run(engine, settings, Lease(holder, fence), idle_after)
     finally:
         with database.transaction(engine) as connection:
             leases.release(connection, LOCK, holder)
 
 
-def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: timedelta | None) -> Run:
+def _run(engine: Engine, settings: WorkerSettings, lease: Lease, idle_after: timedelta | None) -> Run:
     started = time.monotonic()
     with database.reading(engine) as connection:
         until = staging.last(connection)
@@ -75,9 +84,10 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
             pipeline_watermark = _pipeline(connection, checked, idle_after)
             return Run(None, 0, 0, 0, 0, 0, 0, 0, pipeline_watermark, pipeline_watermark, 0.0)
     with database.transaction(engine) as connection:
+        leases.renew(connection, LOCK, lease.holder, settings.load_lease_seconds, lease.fence)
         checked = watermarks.read_all(connection, settings.max_future_skew)
         before = _pipeline(connection, checked, idle_after)
-        number = load_runs.start(connection, holder, before)
+        number = load_runs.start(connection, lease.holder, before)
     reach("load.run_started")
     chunks: list[merge.Merged] = []
     spent: Counter[str] = Counter()
@@ -86,9 +96,7 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
     try:
         with database.connected(engine) as connection:
             while time.monotonic() - started < settings.load_run_seconds:
-                loaded = _load_chunk(
-                    connection, settings, holder, number, until, spent, conflicts, idle_after
-                )
+                loaded = _load_chunk(connection, settings, lease, number, until, spent, conflicts, idle_after)
                 if loaded is None:
                     _refuse_what_is_left(connection, settings.max_future_skew)
                     break
@@ -115,7 +123,7 @@ def _run(engine: Engine, settings: WorkerSettings, holder: str, idle_after: time
 def _load_chunk(
     connection: Connection,
     settings: WorkerSettings,
-    holder: str,
+    lease: Lease,
     number: int,
     until: int,
     spent: Counter[str],
@@ -128,24 +136,17 @@ def _load_chunk(
     Returns what was merged and the pipeline's watermark after it; None where nothing up to `until` is left.
     """
     started = time.monotonic()
-    with database.reading(connection, scratch=True):
+    with database.reading_then_writing(connection) as write:
         reach("load.chunk_begun")
-        columns = install.contract_columns(connection)
-        share = (settings.stages.shares() | flags.overrides(connection))["dedupe"]
-        corrupt = watermarks.read_all(connection, settings.max_future_skew).problems
-        # A worker whose clock was wrong may have staged a later time.
-        latest = timestamps.to_text(watermarks.latest_sound(connection, settings.max_future_skew))
-        taken = chunk.take(
-            connection, columns, settings.load_chunk_records, until, share, without=corrupt, latest=latest
-        )
-    if taken is None:
-        return None
-    reach("load.judged")
-    judged = time.monotonic()
-    with database.transaction(connection):
+        taken, corrupt = _judge(connection, settings, until)
+        if taken is None:
+            return None
+        reach("load.judged")
+        judged = time.monotonic()
+        connection = write()
         locked = time.monotonic()
         # Whoever holds the lease is the only one who writes the target: what was judged still holds.
-        leases.renew(connection, LOCK, holder, settings.load_lease_seconds)
+        leases.renew(connection, LOCK, lease.holder, settings.load_lease_seconds, lease.fence)
         checked = watermarks.read_all(connection, settings.max_future_skew)
         _refuse({source: why for source, why in checked.problems.items() if source not in corrupt})
         merged = merge.merge_chunk(connection, taken, number)
@@ -169,6 +170,21 @@ def _load_chunk(
     database.checkpoint(connection)
     log.info("loaded a chunk of %d records in run %d", merged.rows, number)
     return merged, pipeline_watermark
+
+
+def _judge(
+    connection: Connection, settings: WorkerSettings, until: int
+) -> tuple[chunk.Chunk | None, Collection[str]]:
+    """The next chunk, decided, and the sources that it leaves in staging because their watermarks do not hold."""
+    columns = install.contract_columns(connection)
+    share = (settings.stages.shares() | flags.overrides(connection))["dedupe"]
+    corrupt = watermarks.read_all(connection, settings.max_future_skew).problems
+    # A worker whose clock was wrong may have staged a later time.
+    latest = timestamps.to_text(watermarks.latest_sound(connection, settings.max_future_skew))
+    taken = chunk.take(
+        connection, columns, settings.load_chunk_records, until, share, without=corrupt, latest=latest
+    )
+    return taken, corrupt
 
 
 def _refuse_what_is_left(connection: Connection, max_future: timedelta) -> None:

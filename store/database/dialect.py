@@ -92,6 +92,11 @@ def keep_temporary(connection: Connection, megabytes: int) -> None:
     backend_of(connection).keep_temporary(connection, megabytes)
 
 
+def create_temporary(connection: Connection, table: Table) -> None:
+    """Makes a temporary table, empty, for this transaction, or for both parts of `reading_then_writing`."""
+    backend_of(connection).create_temporary(connection, table)
+
+
 def checkpoint(connection: Connection) -> None:
     """What is to be done between two large transactions, if anything."""
     backend_of(connection).checkpoint(connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -126,14 +126,27 @@ def shown(engine: Engine) -> str:
 
 
 @contextmanager
-def transaction(on: Engine | Connection, *, lasting: bool = True) -> Iterator[Connection]:
+def transaction(
+    on: Engine | Connection, *, lasting: bool = True, changes_tables: bool = False
+) -> Iterator[Connection]:
     """One write transaction: all of it or nothing. Those of all processes run one after another.
 
     One that is not `lasting` may be undone by a power cut, as a whole: for what is only found again then.
     Raises StoreUnavailable for a system error; the first error is the one that is seen.
     """
-    with translated(on.engine), connected(on, "write") as connection, _begun(connection, lasting):
+    kind: Begin = "change" if changes_tables else "write"
+    with translated(on.engine), connected(on, kind) as connection, _begun(connection, lasting):
         yield connection
+
+
+@contextmanager
+def reading_then_writing(connection: Connection) -> Iterator[Callable[[], Connection]]:
+    """What is read without a lock, and then written with it; temporary tables last for both. See `Backend`."""
+    with (
+        translated(connection.engine),
+        _backend(connection.engine.url).reading_then_writing(connection) as write,
+    ):
+        yield write
 
 
 def _begun(connection: Connection, lasting: bool) -> AbstractContextManager[object]:

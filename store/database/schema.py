@@ -301,6 +301,7 @@ locks = Table(
     Column("name", Name, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("expires_at", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False, server_default="0"),  # how often it was taken
 )
 
 contract_columns = Table(

@@ -64,11 +64,9 @@ def hold(connection: Connection, action: int, holder: str) -> None:
 def release(connection: Connection, action: int, holder: str, *, is_sent: bool) -> None:
     """This command sends no more; where it has not sent all, the lease is one that ran out."""
     if is_sent:
-        leases.release(connection, lease_of(action), holder)
+        leases.forget(connection, lease_of(action), holder)
         return
-    mine = (locks.c.name == lease_of(action)) & (locks.c.holder == holder)
-    at = timestamps.to_text(database.now(connection))
-    connection.execute(locks.update().where(mine).values(expires_at=at))
+    leases.release(connection, lease_of(action), holder)
 
 
 def sender(connection: Connection, action: int) -> str | None:

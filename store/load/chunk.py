@@ -33,7 +33,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.schema import CreateTable, DropTable
 
 from store import database
 from store.database.records import KIND_TYPES, ContractColumn, RecordTables, record_tables
@@ -128,9 +127,7 @@ def take(
     if last is None:
         return None
     tables, table = record_tables(columns), chunk_table(columns)
-    # The connection may have one of an earlier chunk, with fewer columns: the contract may grow between two.
-    connection.execute(DropTable(table, if_exists=True))
-    connection.execute(CreateTable(table))
+    database.create_temporary(connection, table)
     database.keep_temporary(connection, CHUNK_CACHE_MB)
     staged = staging.rows_by_batch(connection, last, without)
     sources = _sources(connection, sorted(staged))

@@ -26,7 +26,6 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.schema import CreateTable, DropTable
 
 from store import database
 from store.database.records import record_tables
@@ -95,8 +94,7 @@ def _write_limits(connection: Connection, allowed: Sequence[int]) -> Table:
     columns = [Column(name, Text) for name in given if name != "seq"]
     seq = Column("seq", Serial, primary_key=True)
     limits = Table("arrival_limits", MetaData(), seq, *columns, prefixes=["TEMPORARY"])
-    connection.execute(DropTable(limits, if_exists=True))
-    connection.execute(CreateTable(limits))
+    database.create_temporary(connection, limits)
     connection.execute(limits.insert().from_select(list(given), select(*given.values())))
     return limits
 

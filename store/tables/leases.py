@@ -1,5 +1,8 @@
 """`locks`: leases with a holder and an end, by the database's clock: one loader at a time, and a dead one is not
 waited for.
+
+Each taking has a number greater than all before, the fence: whoever relies on the lease gives it in each transaction,
+so one who slept through the end of the lease writes nothing, whatever the names of holders are.
 """
 
 from __future__ import annotations
@@ -8,10 +11,12 @@ import os
 import secrets
 import socket
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 
 from sqlalchemy import Connection, RowMapping, select
 
-from store import database, timestamps
+from store import database, hashing, timestamps
 from store.database.schema import locks
 from store.errors import LockHeld, LockLost
 
@@ -20,12 +25,26 @@ SLACK_SECONDS = 5  # a lease that ends so much later than one taken now is of a 
 
 
 def new_holder() -> str:
-    """A name for this process: host, process id and a nonce, for a process id comes round again."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    """A name for this process: host and its start, process id and a nonce, for a process id comes round again."""
+    return f"{socket.gethostname()}/{this_boot()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def acquire(connection: Connection, name: str, holder: str, seconds: float) -> None:
-    """Takes the lease, or raises LockHeld. One that ran out, or whose process is dead, is taken over.
+@cache
+def this_boot() -> str:
+    """Names the processes that know each other by their ids: of one start of one host, and of one container there.
+
+    Hosts may have equal names. Where the system tells no more, the name is all there is.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        boot, space = socket.gethostname(), ""
+    return hashing.hexdigest(f"{boot.strip()} {space}".encode())[:12]
+
+
+def acquire(connection: Connection, name: str, holder: str, seconds: float) -> int:
+    """Takes the lease, or raises LockHeld; its fence. One that ran out, or whose process is dead, is taken over.
 
     So is one that ends later than any could that is taken now: the clock was set back since, and nobody waits for
     the difference. A holder that lives loses its chunk, which is rolled back.
@@ -34,14 +53,21 @@ def acquire(connection: Connection, name: str, holder: str, seconds: float) -> N
     last = _end(connection, max(seconds, 0) + SLACK_SECONDS)
     if row and _runs(connection, row) and row["expires_at"] <= last and not _is_dead(row["holder"]):
         raise LockHeld(f"the {name} lock is held by {row['holder']} until {row['expires_at']}")
-    values = {"name": name, "holder": holder, "expires_at": _end(connection, seconds)}
+    fence: int = row["fence"] + 1 if row else 1
+    values = {"name": name, "holder": holder, "expires_at": _end(connection, seconds), "fence": fence}
     statement = database.insert(connection, locks).values(values)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+    return fence
 
 
-def renew(connection: Connection, name: str, holder: str, seconds: float) -> None:
-    """Extends the lease inside the transaction that relies on it; raises LockLost where it is another's."""
+def renew(connection: Connection, name: str, holder: str, seconds: float, fence: int | None = None) -> None:
+    """Extends the lease inside the transaction that relies on it; raises LockLost where it is another's.
+
+    Without a fence only the holder is looked at: for what nobody else would do wrong.
+    """
     mine = (locks.c.name == name) & (locks.c.holder == holder)
+    if fence is not None:
+        mine &= locks.c.fence == fence
     if (
         connection.execute(locks.update().where(mine).values(expires_at=_end(connection, seconds))).rowcount
         != 1
@@ -50,7 +76,13 @@ def renew(connection: Connection, name: str, holder: str, seconds: float) -> Non
 
 
 def release(connection: Connection, name: str, holder: str) -> None:
-    """Gives the lease back."""
+    """Gives the lease back. Its row stays, for its fence: the next one is greater."""
+    mine = (locks.c.name == name) & (locks.c.holder == holder)
+    connection.execute(locks.update().where(mine).values(expires_at=_end(connection, 0)))
+
+
+def forget(connection: Connection, name: str, holder: str) -> None:
+    """Gives back a lease that nobody takes again."""
     connection.execute(locks.delete().where((locks.c.name == name) & (locks.c.holder == holder)))
 
 
@@ -69,9 +101,9 @@ def _end(connection: Connection, seconds: float) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether the holder was a process of this host that is no more."""
+    """Whether the holder was a process that this one would know by its id, and that is no more."""
     host, process, _nonce = holder.rsplit(":", 2)
-    if host != socket.gethostname():
+    if host.rpartition("/")[2] != this_boot():
         return False
     try:
         os.kill(int(process), 0)

@@ -61,7 +61,8 @@ ON_BOTH = {
 def pytest_configure(config: pytest.Config) -> None:
     for name, engine in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
         config.addinivalue_line(
-            "markers", f"{name}(why): of {engine} alone, and on it in every run: no other has what it looks at"
+            "markers",
+            f"{name}(why): of {engine} alone, and on it in every run: no other has what it looks at",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +17,9 @@ from store.settings import StoreSettings
 
 # How a transaction begins; an execution option of its connection.
 BEGIN = "sluice_begin"
-# write: alone, or waiting for those before it; read: one view of the data; scratch: that, with temporary tables
-Begin = Literal["write", "read", "scratch"]
+# write: alone, or waiting for those before it; read: one view of the data; scratch: that, with temporary tables;
+# judge: what is read is written later, see `reading_then_writing`; change: write, and tables are changed
+Begin = Literal["write", "read", "scratch", "judge", "change"]
 
 TOLERATED_SECONDS = 5.0  # less is no wrong clock
 
@@ -85,6 +86,18 @@ class Backend(Protocol):
 
     def unsynced(self, connection: Connection) -> AbstractContextManager[None]:
         """A transaction whose commit does not wait for the disk; the next one that does waits for both."""
+
+    def reading_then_writing(
+        self, connection: Connection
+    ) -> AbstractContextManager[Callable[[], Connection]]:
+        """A part that reads, and makes temporary tables; the function that is given begins the part that writes.
+
+        The tables last for both parts, and no longer. What others write stands between the two: the reader relies
+        only on what nobody else may change.
+        """
+
+    def create_temporary(self, connection: Connection, table: Table) -> None:
+        """Makes a temporary table, empty, for this transaction, or for both parts of `reading_then_writing`."""
 
     def checkpoint(self, connection: Connection) -> None:
         """What is to be done between two large transactions, if anything."""

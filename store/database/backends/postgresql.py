@@ -2,13 +2,16 @@
 
 Write transactions are READ COMMITTED, and each takes the advisory lock WRITERS before it looks at anything: so they run
 one after another, in the order of the numbers that they give, whatever asked for them. Readers wait for nobody: each
-has one view of the data, REPEATABLE READ. All that is set for a transaction is set in it, so that a pool of
-connections between (pgbouncer) may give each transaction another one.
+has one view of the data, REPEATABLE READ. All that is set for a transaction is set in it, its temporary tables end with
+it, and statements are not prepared: so a pool of connections between (pgbouncer) may give each transaction another one.
+
+Locks are taken in this order: CHANGERS, WRITERS, tables. Only the loader reads tables before it takes WRITERS; what
+changes tables would wait for it, and it for that: so one has CHANGERS for itself, and the other shares it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
 
 from store import timestamps
 from store.addresses import shown_url
@@ -44,6 +48,8 @@ from store.settings import StoreSettings
 
 OLDEST_SERVER = 140_000
 WRITERS = 0x536C7563  # the number of the advisory lock of writers: "Sluc"
+CHANGERS = WRITERS + 1  # of those that change tables
+TAKE_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
 # A client that is cut off in mid-transaction holds the lock until the server notices.
 IDLE_SECONDS = 15
 KEEPALIVE = {
@@ -79,6 +85,13 @@ ADVICE = {
 }
 
 
+class Streaming(psycopg.ServerCursor[Any]):
+    """A cursor of the server, which ends it with its transaction, read to its end or not."""
+
+    def __del__(self, _warn: object = None, /) -> None:
+        """Without psycopg's warning of one that is open."""
+
+
 class Postgresql:
     """See `Backend`."""
 
@@ -101,14 +114,22 @@ class Postgresql:
             execution_options={"preserve_rowcount": True},
         )
         # One message for all of it. What is set counts until the transaction ends.
-        limits = f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
+        limited = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED; "
+            f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; "
+            f"SET LOCAL lock_timeout = '{max(1, round(settings.busy_timeout_seconds * 1000))}ms'"
+        )
         begins = {
-            "write": f"BEGIN ISOLATION LEVEL READ COMMITTED; {limits}; "
-            f"SET LOCAL lock_timeout = '{max(1, round(settings.busy_timeout_seconds * 1000))}ms'; "
-            f"SELECT pg_advisory_xact_lock({WRITERS})",
+            "write": f"{limited}; {TAKE_WRITERS}",
+            "change": f"{limited}; SELECT pg_advisory_xact_lock({CHANGERS}); {TAKE_WRITERS}",
+            "judge": f"{limited}; SELECT pg_advisory_xact_lock_shared({CHANGERS})",
             "scratch": "BEGIN ISOLATION LEVEL REPEATABLE READ",
             "read": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         }
+
+        @event.listens_for(engine, "connect")
+        def connect(connection: Any, _record: object) -> None:
+            connection.server_cursor_factory = Streaming
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
@@ -174,6 +195,22 @@ class Postgresql:
         with connection.begin():
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield
+
+    @contextmanager
+    def reading_then_writing(self, connection: Connection) -> Iterator[Callable[[], Connection]]:
+        """One transaction, which takes the lock of writers in its midst: each statement sees what is committed."""
+        on = connection.execution_options(**{BEGIN: "judge"})
+
+        def write() -> Connection:
+            on.exec_driver_sql(TAKE_WRITERS)
+            return on
+
+        with on.begin():
+            yield write
+
+    def create_temporary(self, connection: Connection, table: Table) -> None:
+        made = str(CreateTable(table).compile(dialect=connection.dialect)).rstrip()
+        connection.exec_driver_sql(f"{made} ON COMMIT DROP")
 
     def checkpoint(self, connection: Connection) -> None:
         """The server makes its own."""

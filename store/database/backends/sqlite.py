@@ -6,8 +6,8 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -30,10 +30,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable, DropTable
 
 from store import trust
 from store.database import generation, schema
-from store.database.backends.base import BEGIN, host_now
+from store.database.backends.base import BEGIN, Begin, host_now
 from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 from store.text import printable
@@ -107,7 +108,7 @@ class Sqlite:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            if connection.get_execution_options().get(BEGIN) == "write":
+            if connection.get_execution_options().get(BEGIN) in ("write", "change"):
                 if path:
                     generation.check(path, connection.connection.driver_connection)
                 take_write_lock(connection, settings.busy_timeout_seconds)
@@ -197,6 +198,25 @@ class Sqlite:
                 yield
         finally:
             driver.execute(f"PRAGMA synchronous = {int(level)}")
+
+    @contextmanager
+    def reading_then_writing(self, connection: Connection) -> Iterator[Callable[[], Connection]]:
+        """Two transactions: whoever has read cannot become the writer."""
+        with ExitStack() as transactions:
+
+            def begin(kind: Begin) -> Connection:
+                transactions.close()
+                on = connection.execution_options(**{BEGIN: kind})
+                transactions.enter_context(on.begin())
+                return on
+
+            begin("scratch")
+            yield lambda: begin("write")
+
+    def create_temporary(self, connection: Connection, table: Table) -> None:
+        """The connection may have one of earlier, with other columns."""
+        connection.execute(DropTable(table, if_exists=True))
+        connection.execute(CreateTable(table))
 
     def checkpoint(self, connection: Connection) -> None:
         """Moves what is committed from the write-ahead log into the file.

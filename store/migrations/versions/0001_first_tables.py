@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("name", NAME, nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.Text(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(

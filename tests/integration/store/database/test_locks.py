@@ -92,16 +92,42 @@ def test_a_wrong_clock_of_a_host_that_is_known_decides_no_lease(
 
 
 def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(engine: Engine) -> None:
-    take(engine, f"{socket.gethostname()}:{dead_process()}:00")
+    take(engine, f"{socket.gethostname()}/{leases.this_boot()}:{dead_process()}:00")
     mine = leases.new_holder()
     take(engine, mine)
     assert holder(engine) == mine
 
 
 def test_the_same_process_number_of_another_host_is_not_taken_for_dead(engine: Engine) -> None:
-    take(engine, f"another-host:{dead_process()}:00")
+    take(engine, f"another-host/0123456789ab:{dead_process()}:00")
     with pytest.raises(LockHeld):
         take(engine, leases.new_holder())
+
+
+def test_two_hosts_of_one_name_are_told_apart(engine: Engine) -> None:
+    """As containers often are: a process that one of them does not have may live in the other."""
+    take(engine, f"{socket.gethostname()}/0123456789ab:{dead_process()}:00")
+    with pytest.raises(LockHeld):
+        take(engine, leases.new_holder())
+
+
+def test_a_lease_that_was_taken_again_is_lost_though_the_holder_has_the_same_name(engine: Engine) -> None:
+    with database.transaction(engine) as connection:
+        first = leases.acquire(connection, "loader", ELSEWHERE, -1)
+        second = leases.acquire(connection, "loader", ELSEWHERE, 60)
+        leases.renew(connection, "loader", ELSEWHERE, 60, second)
+    with pytest.raises(LockLost), database.transaction(engine) as connection:
+        leases.renew(connection, "loader", ELSEWHERE, 60, first)
+
+
+def test_the_fence_grows_over_releases(engine: Engine) -> None:
+    fences = []
+    for number in range(3):
+        with database.transaction(engine) as connection:
+            fences.append(leases.acquire(connection, "loader", f"{ELSEWHERE}{number}", 60))
+            leases.release(connection, "loader", f"{ELSEWHERE}{number}")
+    assert fences == [1, 2, 3]
+    assert holder(engine) is None
 
 
 def test_a_host_name_may_hold_colons(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,4 +156,4 @@ def test_a_lock_that_another_took_is_lost(engine: Engine) -> None:
 
 def test_holders_of_one_process_differ() -> None:
     assert leases.new_holder() != leases.new_holder()
-    assert leases.new_holder().startswith(f"{socket.gethostname()}:{os.getpid()}:")
+    assert leases.new_holder().startswith(f"{socket.gethostname()}/{leases.this_boot()}:{os.getpid()}:")
