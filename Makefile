@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python3.14 py
 # Compiled modules are kept, whatever the caller's own choice is: the tests start Python some 500 times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lint test test-postgresql test-pythons bounds fuzz examples mutants chaos checking soak demo bench bench-peers clean
+.PHONY: help setup lint test test-postgresql test-pythons bounds fuzz examples mutants chaos chaos-postgresql checking soak demo bench bench-peers clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ bounds: $(STAMP) ## install as people do, with the newest and the oldest version
 
 chaos: $(STAMP) ## kill everything at random under load, and look whether a record is lost or doubled
 	$(BIN)/python -m tests.chaos.chaos $(ARGS)
+
+chaos-postgresql: $(STAMP) ## two cuts of the same files to 4 workers on PostgreSQL, 20 times; ARGS=--kill: its server dies in mid-load
+	$(BIN)/python -m tests.chaos.many_workers $(ARGS)
 
 checking: $(STAMP) ## ask `store check` again and again beside workers, loader and replays: nothing may be accused
 	$(BIN)/python -m tests.chaos.checking $(ARGS)

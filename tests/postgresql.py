@@ -76,16 +76,23 @@ def start(folder: Path, *options: str, settings: dict[str, str] | None = None) -
     log.touch()
     if account:
         os.chown(log, account["user"], account["group"])
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": str(folder)}
+    environment = {"LC_ALL": "C", "HOME": str(folder)}
     made = subprocess.run(
         [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", *options],
         check=False, capture_output=True, text=True, env=environment, cwd="/", **account,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
+    return run(folder, settings=settings)
+
+
+def run(folder: Path, settings: dict[str, str] | None = None) -> int:
+    """Starts the server that was made in a folder, and may have died there; its process id, and its group's."""
+    binaries, account, log = programs(), _account(), folder / "log"
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": str(folder)}
     given = SETTINGS | {"unix_socket_directories": str(folder)} | (settings or {})
     with log.open("ab") as output:
         server = subprocess.Popen(
-            [binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in given.items())],
+            [binaries / "postgres", "-D", folder / "data", *(f"--{name}={value}" for name, value in given.items())],
             stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment, cwd="/", start_new_session=True,
             **account,
         )  # fmt: skip

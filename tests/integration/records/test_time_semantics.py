@@ -123,7 +123,7 @@ def test_unlike_spark_one_order_or_another_ends_in_one_digest(plant: Plant, make
 def test_what_would_have_been_late_can_be_asked_afterwards(plant: Plant) -> None:
     """`store lateness` tells, before `allowed_lateness` is chosen, whom it would cost."""
     run_triggers(plant)
-    with database.reading(plant.engine) as connection:
+    with database.reading(plant.engine, scratch=True) as connection:
         (found,) = lateness.of_sources(connection, allowed=[timedelta(0), TEN_MINUTES, HOUR])
     assert found.late == {timedelta(0): 4, TEN_MINUTES: 1, HOUR: 0}
 
