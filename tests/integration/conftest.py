@@ -55,6 +55,7 @@ ON_BOTH = {
     "test_letter_actions",
     "test_locks",
     "test_merging",
+    "test_moving",
 }
 
 

@@ -108,8 +108,8 @@ MUTANTS = (
         "fencing: the lease is not renewed",
         (
             "worker/loader.py",
-            "        leases.renew(connection, LOCK, holder, settings.load_lease_seconds)\n",
-            "",
+            "holds.\n        leases.renew(connection, LOCK, lease.holder, settings.load_lease_seconds, lease.fence)\n",
+            "holds.\n",
         ),
     ),
     mutant(

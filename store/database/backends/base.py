@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -72,6 +73,15 @@ class Backend(Protocol):
 
     def generation(self, connection: Connection) -> int | None:
         """The number that tells this database from every other; None where it has none."""
+
+    def last_number(self, connection: Connection, column: Column[Any]) -> int:
+        """The greatest number that a table has given to a row, be it deleted since; 0: none."""
+
+    def number_after(self, connection: Connection, column: Column[Any], number: int) -> None:
+        """The rows of a table get greater numbers than this one."""
+
+    def decimal(self, number: float | Decimal, digits: str | None) -> float | Decimal:
+        """A stored decimal, of any backend, as the column takes it; `digits` where the number is not exact."""
 
     def settle(self, engine: Engine) -> None:
         """After the transaction that made the tables."""

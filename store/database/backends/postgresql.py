@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import psycopg
 from sqlalchemy import (
     TIMESTAMP,
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Engine,
@@ -181,6 +183,19 @@ class Postgresql:
     def generation(self, connection: Connection) -> int | None:
         return None
 
+    def last_number(self, connection: Connection, column: Column[Any]) -> int:
+        last, is_given = connection.exec_driver_sql(
+            f"SELECT last_value, is_called FROM {_sequence(connection, column)}"  # noqa: S608 - of the catalog
+        ).one()
+        return int(last) if is_given else 0
+
+    def number_after(self, connection: Connection, column: Column[Any], number: int) -> None:
+        if number:
+            connection.execute(select(func.setval(_sequence(connection, column), number)))
+
+    def decimal(self, number: float | Decimal, digits: str | None) -> float | Decimal:
+        return Decimal(digits or str(number))
+
     def settle(self, engine: Engine) -> None:
         """The tables are there for all as soon as they are committed."""
 
@@ -282,6 +297,12 @@ class Postgresql:
             return cast(null(), stamp.type)
         moved = func.to_char(cast(func.substr(stamp, 1, 19), TIMESTAMP) - span, FORMAT)
         return case((stamp >= first, moved.concat(func.substr(stamp, 20))), else_=null())
+
+
+def _sequence(connection: Connection, column: Column[Any]) -> str:
+    """The name of what numbers the rows of a table, quoted."""
+    asked = select(func.pg_get_serial_sequence(column.table.name, column.name))
+    return str(connection.execute(asked).scalar_one())
 
 
 def _own(url: URL) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Engine,
@@ -164,6 +166,21 @@ class Sqlite:
 
     def generation(self, connection: Connection) -> int | None:
         return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+    def last_number(self, connection: Connection, column: Column[Any]) -> int:
+        asked = "SELECT max(seq) FROM sqlite_sequence WHERE name = ?"
+        given = connection.exec_driver_sql(asked, (column.table.name,)).scalar()
+        return max(given or 0, connection.execute(select(func.max(column))).scalar() or 0)
+
+    def number_after(self, connection: Connection, column: Column[Any], number: int) -> None:
+        """Of a table that counts for itself: others go on behind their last row."""
+        name = column.table.name
+        if number and column.table.dialect_options["sqlite"]["autoincrement"]:
+            connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+            connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, number))
+
+    def decimal(self, number: float | Decimal, digits: str | None) -> float | Decimal:
+        return float(number)
 
     def settle(self, engine: Engine) -> None:
         if self.file(engine.url):

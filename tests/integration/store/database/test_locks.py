@@ -104,7 +104,7 @@ def test_the_same_process_number_of_another_host_is_not_taken_for_dead(engine: E
         take(engine, leases.new_holder())
 
 
-def test_two_hosts_of_one_name_are_told_apart(engine: Engine) -> None:
+def test_two_hosts_of_one_name_are_two(engine: Engine) -> None:
     """As containers often are: a process that one of them does not have may live in the other."""
     take(engine, f"{socket.gethostname()}/0123456789ab:{dead_process()}:00")
     with pytest.raises(LockHeld):
