@@ -23,6 +23,9 @@ NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:[. '\u00a0\u202f]\d{3})+|\d+)(?:,(\d+))?", re.ASCII)
 THOUSANDS = re.compile(r"([+-]?)(\d{1,3}(?:[, '\u00a0\u202f]\d{3})+|\d+)(?:\.(\d+))?", re.ASCII)
 CURRENCY = re.compile(r"^\s*(?:[A-Z]{3}|[$€£¥])\s*|\s*(?:[A-Z]{3}|[$€£¥])\s*$")
+NOT_DIGITS = re.compile(r"\D+", re.ASCII)
+WITHOUT_DIGITS = {str, bool, type(None)}
+APART = re.compile(r'"[ \t\n\r]+:')
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
@@ -87,7 +90,9 @@ class Edit:
 
     def apply(self, body: dict[str, Any]) -> bytes:
         """The payload as it is sent, JSON. Raises InputError for one that JSON cannot hold."""
-        changed = {self.rename.get(name, name): value for name, value in body.items()}
+        changed = dict(body)
+        if self.rename:
+            changed = {self.rename.get(name, name): value for name, value in body.items()}
         for name in self.drop:
             changed.pop(name, None)
         for name, how in self.cast.items():
@@ -100,23 +105,28 @@ class Edit:
                 changed[name] = value
         changed |= self.set
         try:
-            return orjson.dumps({name: value for name, value in changed.items() if value is not None})
+            return orjson.dumps(
+                {name: value for name, value in changed.items() if value is not None}
+                if None in changed.values()
+                else changed
+            )
         except TypeError as error:
             raise InputError(f"the edited payload is no JSON: {error}") from error
 
 
 def text_to_cast(value: Any, how: str) -> str | None:
     """The text of a value that a cast reads: also the digits of a number, where that can be a time or a text."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, orjson.Fragment) and (how in OF_NUMBERS or how.startswith("time:")):
         return orjson.dumps(value).decode()
-    return value if isinstance(value, str) else None
+    return None
 
 
 def cast(text: str, how: str) -> Any:
     """The text read this way; the text itself where it cannot be."""
-    if how.startswith("time:"):
-        return _time(text, how.removeprefix("time:"))
-    return CASTS[how](text)
+    read = CASTS.get(how)
+    return read(text) if read else _time(text, how.removeprefix("time:"))
 
 
 def _number(text: str) -> Any:
@@ -130,8 +140,11 @@ def _grouped(pattern: re.Pattern[str]) -> Callable[[str], Any]:
         if not found:
             return text
         sign, whole, fraction = found.groups()
-        plain = re.sub(r"\D", "", whole) + (f".{fraction}" if fraction else "")
-        return digits(("-" if sign == "-" else "") + plain)
+        if not whole.isdigit():
+            whole = NOT_DIGITS.sub("", whole)
+        # Written as `digits` would: the pattern leaves nothing to ask.
+        minus, dot = ("-" if sign == "-" else ""), ("." if fraction else "")
+        return orjson.Fragment(f"{minus}{whole.lstrip('0') or '0'}{dot}{fraction or ''}")
 
     return read
 
@@ -197,6 +210,8 @@ def json_body(text: str) -> dict[str, Any]:
 
     Raises InputError for what is no object, or names a field twice.
     """
+    if (quick := _quick_body(text)) is not None:
+        return quick
     try:
         body = EXACT.decode(text)
     except (ValueError, RecursionError) as error:
@@ -204,6 +219,21 @@ def json_body(text: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InputError("its payload is not an object")
     return body
+
+
+def _quick_body(text: str) -> dict[str, Any] | None:
+    """As `json_body`, by orjson: a quarter of its 10 µs. None where a value has digits, or a field may stand twice."""
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    if type(body) is not dict or not WITHOUT_DIGITS.issuperset(map(type, body.values())):
+        return None
+    # As many `":` as fields, and no colon further away: then each field stands once.
+    if text.count('":') != len(body):
+        return None
+    may_be_apart = '" ' in text or '"\t' in text or '"\n' in text or '"\r' in text
+    return None if may_be_apart and APART.search(text) else body
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

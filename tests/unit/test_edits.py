@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from store.dead_letters import edits
 from store.dead_letters.edits import CASTS, Edit, cast, json_body
 from store.errors import InputError, UsageError
 from tests.examples import examples
@@ -150,3 +151,19 @@ def test_an_edit_is_stored_and_read_back_as_it_was(
     body = {"a": "1,5", "b": None}
     assert Edit.from_text(edit.to_text()).apply(dict(body)) == edit.apply(dict(body))
     assert edit.is_empty == (edit.to_text() is None)
+
+
+BLANKS = st.text(" \t\n\r", max_size=2)
+VALUES = st.sampled_from(['"x"', '"\\":"', '"a\\" :1"', "null", "true", "1", "-0", "1.50", "[1]", '{"a":"b"}', "NaN"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(['"a"', '"b"', '"\\":"']), BLANKS, BLANKS, VALUES), max_size=4))
+@settings(max_examples=examples(200), deadline=None)
+def test_a_payload_that_is_read_quickly_has_the_fields_that_it_has_exactly(
+    fields: list[tuple[str, str, str, str]],
+) -> None:
+    text = "{" + ",".join(f"{name}{before}:{after}{value}" for name, before, after, value in fields) + "}"
+    quick = edits._quick_body(text)
+    if quick is not None:
+        assert quick == edits.EXACT.decode(text)
+    assert json_body('{"a" : "x", "b":null}') == {"a": "x", "b": None}

@@ -34,7 +34,7 @@ LETTERS_KEY = "sluice:dlq:letters"
 ENVELOPE_PAYLOAD = 16 * 1024  # characters; the table has all of it
 ENVELOPE_FIELDS = [
     name
-    for name in DeadLetter.__dataclass_fields__
+    for name in DeadLetter._fields
     if name not in ("status", "action_seq", "resolved_at", "event_id")
 ]
 PAGE = 500

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -36,8 +36,7 @@ PAGE = 2_000
 PLAIN = Dialect()
 
 
-@dataclass(frozen=True, slots=True)
-class Replayable:
+class Replayable(NamedTuple):
     """A letter as it is sent back."""
 
     position: int  # in its action
@@ -107,20 +106,29 @@ def body_of(letter: DeadLetter) -> dict[str, Any]:
 
 def batches_of(ready: Iterable[Replayable], cut: Cut) -> Iterator[list[Replayable]]:
     """Letters, in their order, as batches: each of one source, format, header and file."""
-    for _, members in groupby(ready, key=_batch_key):
-        group: list[Replayable] = []
-        size = 0
-        for each in members:
-            if group and (len(group) >= cut.records or size + len(each.record) > cut.bytes):
-                yield group
-                group, size = [], 0
-            group.append(each)
-            size += len(each.record)
+    group: list[Replayable] = []
+    size = 0
+    for each in ready:
+        length = len(each.record)
+        is_full = len(group) >= cut.records or size + length > cut.bytes
+        if group and (is_full or not _goes_with(each, group[0])):
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += length
+    if group:
         yield group
 
 
-def _batch_key(each: Replayable) -> tuple[str, str, bytes, Dialect, str]:
-    return each.letter.source, each.format, orjson.dumps(each.header), each.dialect, each.letter.file
+def _goes_with(one: Replayable, other: Replayable) -> bool:
+    """Whether one batch may hold both."""
+    return (
+        one.letter.file == other.letter.file
+        and one.letter.source == other.letter.source
+        and one.format == other.format
+        and one.header == other.header
+        and (one.dialect is other.dialect or one.dialect == other.dialect)
+    )
 
 
 def delivery_of(token: str, source: str, fingerprint: str) -> Delivery:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,7 +116,7 @@ def test_bytes_that_are_no_text_come_back_as_they_were(ledger: Ledger) -> None:
     with database.transaction(ledger.engine) as connection:
         states.reject(connection, [row])
     assert the_letter(ledger).raw == b"\x00\xff\xfe"
-    assert replace(the_letter(ledger), payload="é", encoding="utf-8").raw == b"\xc3\xa9"
+    assert the_letter(ledger)._replace(payload="é", encoding="utf-8").raw == b"\xc3\xa9"
 
 
 def test_letters_are_chosen_by_all_that_is_given(ledger: Ledger) -> None:

@@ -273,7 +273,7 @@ def _ready(letter: DeadLetter, edit: Edit, dialect: Mapping[str, Any]) -> Replay
     """A letter as it is sent back; its file written in this dialect."""
     try:
         ready = prepared(letter, edit)
-        return replace(ready, dialect=replace(ready.dialect, **dialect)) if dialect else ready
+        return ready._replace(dialect=replace(ready.dialect, **dialect)) if dialect else ready
     except (InputError, ConfigError):  # it cannot be sent back: neither accepts it
         return None
 
