@@ -172,7 +172,8 @@ def replay(
         float | None,
         typer.Option(
             metavar="RATIO",
-            help="Stop if more than this part of at least 20 outcomes is rejected again.",
+            help="Stop if more than this part of at least 20 outcomes is rejected again. Needs workers: at most 2,000 "
+            "letters are ahead of the outcomes.",
             min=0,
             max=1,
             show_default="0.5, not counting what the proof foresaw",

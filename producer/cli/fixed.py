@@ -19,6 +19,7 @@ from store.database.letters import dead_letters as letters_table
 from store.dead_letters import proofs
 from store.dead_letters.filters import Filter
 from store.dead_letters.payloads import FROM, OwnPayloads
+from store.dead_letters.proofs import Letters
 from store.dead_letters.transfer.fixes import Fixes, read_fixes
 from store.errors import UsageError
 from store.terminal import Exit, counted, print_json, warn
@@ -71,8 +72,9 @@ def replay_file(file: Path, options: Options, *, skip_refused: bool) -> None:
 
 
 def _dry_run(found: Fixes, options: Options, resources: Resources) -> None:
-    proof = replaying.prove(options, resources)
-    stored = proof.stored(options.which.to_json(), options.first)
+    written = Letters(resources.engine)
+    proof = replaying.prove(options, resources, written)
+    stored = proof.stored(options.which.to_json(), options.first, written)
     if proof.letters:
         with database.transaction(resources.engine) as connection:
             proofs.store(connection, stored)

@@ -24,8 +24,8 @@ from store.dead_letters.actions import Action, Order
 from store.dead_letters.edits import Edit
 from store.dead_letters.filters import Filter
 from store.dead_letters.payloads import OwnPayloads
-from store.dead_letters.proofs import StoredProof
-from store.dead_letters.terms import STOP_ABOVE, Terms
+from store.dead_letters.proofs import Letters, StoredProof
+from store.dead_letters.terms import AHEAD, STOP_ABOVE, Terms
 from store.errors import ConfigError, UsageError
 from store.load.watermark_moves import who
 from store.tables import dead_letters, leases, watermarks
@@ -81,9 +81,11 @@ def send_letters(options: Options, resources: Resources) -> None:
         waiting.need_workers(resources.broker)
     permit = None
     if options.proof is None:
-        found = prove(options, resources)
-        permit = found.stored(options.which.to_json(), options.first)
+        written = Letters(resources.engine)
+        found = prove(options, resources, written)
+        permit = found.stored(options.which.to_json(), options.first, written)
         if found.letters and not agreed(options, found):
+            written.forget()
             raise typer.Exit(Exit.FAILED)
     holder = leases.new_holder()
     with database.transaction(resources.engine) as connection:
@@ -99,8 +101,8 @@ def send_letters(options: Options, resources: Resources) -> None:
     send_action(action, holder, resources, wait=options.wait, as_json=options.as_json)
 
 
-def prove(options: Options, resources: Resources) -> Proof:
-    """What would become of the letters that match."""
+def prove(options: Options, resources: Resources, written: Letters) -> Proof:
+    """What would become of the letters that match; they are `written` down, to be sent."""
     with database.reading(resources.engine) as connection:
         chosen = proving.open_ones(options.which.conditions(connection))
         edit = resolved(connection, chosen, options.edit, resources)
@@ -111,18 +113,18 @@ def prove(options: Options, resources: Resources) -> Proof:
                 connection,
                 chosen,
                 edit,
-                resources.contract,
-                resources.worker,
-                reached,
+                proving.JudgedBy(resources.contract, resources.worker, reached),
                 options.first,
                 lambda done: bar.update(done, done),
+                written,
             )
 
 
 def dry_run(options: Options, resources: Resources) -> None:
     """Shows what would become of the letters, and keeps that as a permit."""
-    found = prove(options, resources)
-    stored = found.stored(options.which.to_json(), options.first)
+    written = Letters(resources.engine)
+    found = prove(options, resources, written)
+    stored = found.stored(options.which.to_json(), options.first, written)
     if found.letters:
         with database.transaction(resources.engine) as connection:
             proofs.store(connection, stored)
@@ -183,11 +185,10 @@ def changes_since(
     """What is not as it was when the proof was made."""
     changes = []
     chosen = proving.open_ones(which.conditions(connection))
-    now = set(proofs.chosen_now(connection, chosen, first))
-    before = set(proofs.unpacked(stored.letters))
-    if came := len(now - before):
+    came, left = proofs.difference(connection, stored, chosen, first)
+    if came:
         changes.append(f"{counted(came, 'letter')} came")
-    if left := len(before - now):
+    if left:
         changes.append(f"{counted(left, 'letter')} left")
     if edit.to_text() != stored.edit:
         changes.append(f"the edit is {edit.to_text() or 'none'}, and was {stored.edit or 'none'}")
@@ -204,7 +205,8 @@ def begin(connection: Connection, options: Options, permit: StoredProof, holder:
     """The action over the letters of the proof that are still open; this command has its lease."""
     foreseen = permit.counts["rejected"] if options.stop_above is None else 0
     stop_above = STOP_ABOVE if options.stop_above is None else options.stop_above
-    terms = Terms(permit.first, options.rate, stop_above, foreseen=foreseen)
+    ahead = None if options.stop_above is None else AHEAD
+    terms = Terms(permit.first, options.rate, stop_above, ahead=ahead, foreseen=foreseen)
     order = Order(
         "replay",
         permit.filter,
@@ -214,9 +216,9 @@ def begin(connection: Connection, options: Options, permit: StoredProof, holder:
         permit.of_action(),
         terms.to_json(),
     )
-    proved = list(proofs.unpacked(permit.letters))
-    chosen = [database.member_of(connection, letters_table.c.id, proved)]
-    action = actions.begin(connection, order, chosen)
+    action = sending.begin(connection, order, proofs.pages(connection, permit.token))
+    if options.proof is None:  # nobody can name it
+        proofs.forget(connection, permit.token)
     if action:
         sending.take(connection, action.seq, holder)
         if isinstance(options.edit, OwnPayloads):
@@ -269,22 +271,34 @@ def running(resources: Resources, seq: int) -> Action:
 def send_action(action: Action, holder: str, resources: Resources, *, wait: bool, as_json: bool) -> None:
     """Sends the letters of an action that no batch is registered for. This command has its lease."""
     try:
-        with outgoing.under_lease(resources.engine, action.seq, holder):
+        with outgoing.under_lease(resources.engine, action.seq, holder) as lease:
             replay.forget_lost_batches(resources.engine, resources.broker, action.seq)
-            total, going = outgoing.send(action, holder, resources)
+            done = outgoing.send(action, holder, resources)
+            lease.is_sent = done.paused is None
     except BaseException:
         warn(
             f"action {action.seq} is not sent to its end: `producer replay --resume {action.seq}` sends the rest, "
             f"--stop {action.seq} opens its letters again"
         )
         raise
-    for letter, why in going.refused[:20]:
+    for letter, why in done.going.refused:
         warn(f"letter {letter.id[:12]} ({letter.reason}) cannot be replayed: {why}")
-    if len(going.refused) > 20:
-        warn(f"and {len(going.refused) - 20:,} more letters cannot be replayed")
-    outcome = wait_for_outcome(total.ids, resources) if wait and total.ids else None
-    stopped = outgoing.stopped_itself(action, resources.engine)
-    report.show_summary(action, total, len(going.refused), outcome, stopped, as_json)
+    if more := done.going.refusals - len(done.going.refused):
+        warn(f"and {more:,} more letters cannot be replayed")
+    waits = wait and done.sent.ids and not done.paused
+    outcome = wait_for_outcome(done.sent.ids, resources) if waits else None
+    with database.reading(resources.engine) as connection:
+        stopped = Terms.of(actions.find(connection, action.seq)).why_stopped
+        so_far = report.SoFar(
+            done.before, sending.totals(connection, action.seq), actions.outcomes(connection, action.seq)
+        )
+    report.show_summary(action, done.sent, so_far, done.going.refusals, outcome, stopped, as_json)
+    if done.paused:
+        fail(
+            f"{done.paused}: start workers with `worker up`, then `producer replay --resume {action.seq}` within "
+            f"{sending.RESUMABLE_SECONDS / 60:g} minutes; --stop {action.seq} opens again what was not sent"
+        )
+        raise typer.Exit(Exit.USAGE)
     if stopped:
         fail(
             f"action {action.seq} has stopped itself: {stopped}; the letters that were not sent are open again"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from producer.cli.command import batch_counts
 from store.dead_letters.actions import Action
+from store.dead_letters.sending import Totals
 from store.terminal import counted, print_json
 from store.text import shortened
 from worker.dead_letters.proof import Proof
@@ -74,9 +75,18 @@ def show_nothing(held: int, as_json: bool) -> None:
     print(f"no open dead letters match: nothing to replay{others}")
 
 
+class SoFar(NamedTuple):
+    """What became of an action, whichever commands have sent its letters."""
+
+    before: int  # letters that other commands have sent
+    sent: Totals
+    outcomes: dict[str, int]
+
+
 def show_summary(
     action: Action,
     sent: Sent,
+    so_far: SoFar,
     refused: int,
     outcome: dict[str, Any] | None,
     stopped: str | None,
@@ -89,12 +99,24 @@ def show_summary(
             "letters": sent.records,
             **batch_counts(sent),
             "refused": refused,
+            "in_all": {
+                "letters": action.letters,
+                "sent_before": so_far.before,
+                "sent": so_far.sent.letters,
+                "batches": so_far.sent.batches,
+                "outcomes": so_far.outcomes,
+            },
         }
         report |= {"proof": action.proof, "stopped": stopped}
         print_json(report if outcome is None else {**report, "outcome": outcome})
         return
     batches = counted(sent.sent_batches, "batch", "batches")
     print(f"{counted(sent.records, 'dead letter')} sent back in {batches} (action {action.seq})")
+    if so_far.before:
+        print(
+            f"{so_far.before:,} were sent before: {so_far.sent.letters:,} of its {action.letters:,} letters in all, "
+            f"in {counted(so_far.sent.batches, 'batch', 'batches')}"
+        )
     if outcome is not None:
         resolved = outcome["received"] - outcome["rejected"]
         print(f"resolved {resolved:,}, rejected again {outcome['rejected']:,}")

@@ -100,6 +100,16 @@ proofs = Table(
     Column("edit", Text),  # JSON: with raw names
     Column("fingerprints", Text, nullable=False),  # JSON: source -> contract and mapping
     Column("counts", Text, nullable=False),  # JSON: what would become of how many
+    Column("token", Name, nullable=False),  # of its letters, in `proof_letters`
+)
+
+# The letters of a proof, thousands a row; also of one that is not stored, until its action has begun.
+proof_letters = Table(
+    "proof_letters",
+    metadata,
+    Column("token", Name, primary_key=True),
+    Column("page", BigInteger, primary_key=True),  # from 0
+    Column("made_at", Text, nullable=False),
     Column("letters", LargeBinary, nullable=False),  # their ids, 16 bytes each, in the order of sending
 )
 

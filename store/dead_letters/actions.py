@@ -49,6 +49,7 @@ _mine = action_letters.c
 _letter = dead_letters.c
 # Letters that can be sent in one batch stand together; of one file, in the order of its lines.
 ORDER = (_letter.source, _letter.format, _letter.header, _letter.file, _letter.line, _letter.id)
+COLUMNS = ["action_seq", "letter_id", "position", "before"]  # that are given when it is made
 POSITION = func.row_number().over(order_by=ORDER) - 1
 
 
@@ -97,7 +98,7 @@ def begin(connection: Connection, order: Order, chosen: Sequence[ColumnElement[b
     All but a replay are finished at once.
     """
     at = timestamps.now_text()
-    action = _insert(connection, order, at)
+    action = insert(connection, order, at)
     allowed = _letter.status.in_(TAKES[order.verb])
     rows = select(literal(action), _letter.id, POSITION, _letter.status).where(*chosen, allowed)
     return _begun(connection, order.verb, action, at, rows)
@@ -106,7 +107,7 @@ def begin(connection: Connection, order: Order, chosen: Sequence[ColumnElement[b
 def note(connection: Connection, order: Order, letters: int, action: int | None = None) -> int:
     """An action that keeps no list of its letters, or so many more of one; its number."""
     at = timestamps.now_text()
-    number = action or _insert(connection, order, at)
+    number = action or insert(connection, order, at)
     more = {"letters": actions.c.letters + letters, "status": "finished", "finished_at": at}
     connection.execute(update(actions).where(actions.c.seq == number).values(more))
     return number
@@ -126,7 +127,7 @@ def undo(connection: Connection, seq: int, order: Order) -> Action | None:
         }
         raise UsageError(f"action {seq} is a {undone.verb}: {reasons.get(undone.verb, 'repeat the action')}")
     at = timestamps.now_text()
-    action = _insert(connection, order, at)
+    action = insert(connection, order, at)
     event = letter_events.c
     last_move = (
         select(event.action_seq)
@@ -143,7 +144,8 @@ def undo(connection: Connection, seq: int, order: Order) -> Action | None:
     return _begun(connection, "undo", action, at, rows, undone)
 
 
-def _insert(connection: Connection, order: Order, at: str) -> int:
+def insert(connection: Connection, order: Order, at: str) -> int:
+    """The row of an action, without letters; its number."""
     values = {
         "token": os.urandom(16).hex(),
         "verb": order.verb,
@@ -163,16 +165,12 @@ def _insert(connection: Connection, order: Order, at: str) -> int:
 def _begun(
     connection: Connection, verb: str, action: int, at: str, rows: Any, undone: Action | None = None
 ) -> Action | None:
-    connection.execute(
-        action_letters.insert().from_select(["action_seq", "letter_id", "position", "before"], rows)
-    )
+    connection.execute(action_letters.insert().from_select(COLUMNS, rows))
     number = connection.execute(
         select(func.count()).select_from(action_letters).where(_mine.action_seq == action)
     ).scalar_one()
-    if not number:
-        connection.execute(delete(actions).where(actions.c.seq == action))
+    if filled(connection, action, number) is None:
         return None
-    connection.execute(update(actions).where(actions.c.seq == action).values(letters=number))
     if undone:
         _undo_letters(connection, undone, action, at)
     else:
@@ -180,6 +178,15 @@ def _begun(
     if verb != "replay":
         connection.execute(update(action_letters).where(_mine.action_seq == action).values(outcome="done"))
         _finish(connection, action, "finished", at)
+    return find(connection, action)
+
+
+def filled(connection: Connection, action: int, letters: int) -> Action | None:
+    """The action with so many letters; none where it has none."""
+    if not letters:
+        connection.execute(delete(actions).where(actions.c.seq == action))
+        return None
+    connection.execute(update(actions).where(actions.c.seq == action).values(letters=letters))
     return find(connection, action)
 
 

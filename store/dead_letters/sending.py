@@ -8,23 +8,52 @@ Without a lease, a letter whose batch is neither processed nor on its way is los
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Text, and_, cast, delete, func, literal, select, update
+import orjson
+from sqlalchemy import Connection, Text, and_, cast, delete, func, literal, not_, select, update
 
 from store import database, timestamps
-from store.database.letters import action_letters, dead_letters
+from store.database.letters import OPEN, action_letters, dead_letters
 from store.database.letters import actions as actions_table
 from store.database.schema import locks
 from store.dead_letters import actions, states
+from store.dead_letters.actions import Action, Order
 from store.errors import LockHeld, LockLost, SluiceError, UsageError
+from store.payload import Encoding, to_bytes
 from store.tables import leases
-from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of_values
 
 LEASE_SECONDS = 60.0
 # After so long without a command that sends it, an interrupted replay is not waited for any more.
 RESUMABLE_SECONDS = 600.0
+
+
+class Outgoing(NamedTuple):
+    """What is sent of a letter: half of its columns take half of the time to read."""
+
+    id: str
+    source: str
+    reason: str
+    payload: str
+    encoding: Encoding
+    size: int
+    payload_digest: str | None
+    format: Literal["json", "csv"]
+    header: dict[str, Any] | None
+    file: str
+    line: int
+    event_id: int
+
+    @property
+    def raw(self) -> bytes:
+        """The payload's bytes."""
+        return to_bytes(self.payload, self.encoding)
+
+
+COLUMNS = [dead_letters.c[name] for name in Outgoing._fields]
+HEADER = Outgoing._fields.index("header")
 
 _mine = action_letters.c
 _letter = dead_letters.c
@@ -77,7 +106,27 @@ def sender(connection: Connection, action: int) -> str | None:
 # --- the letters ---
 
 
-def unsent(connection: Connection, action: int, after: int, page: int) -> list[tuple[int, DeadLetter]]:
+def begin(connection: Connection, order: Order, pages: Iterable[Sequence[str]]) -> Action | None:
+    """A replay of the letters with these ids, in their order, that are open; None where none is.
+
+    Page by page, in one transaction: the letters of a page stand together in the table and its indexes.
+    """
+    at = timestamps.now_text()
+    action = actions.insert(connection, order, at)
+    taken = 0
+    for ids in pages:
+        these = database.member_of(connection, _letter.id, ids)
+        # The state as an expression: SQLite would begin with all open letters, by their index.
+        is_open = _letter.status.concat("") == OPEN
+        held = set(connection.execute(select(_letter.id).where(these, is_open)).scalars().all())
+        mine = [id for id in ids if id in held]
+        rows = sorted((action, id, position, OPEN) for position, id in enumerate(mine, taken))
+        database.insert_tuples(connection, action_letters, actions.COLUMNS, rows)
+        taken += states.claim(connection, these, action, at)
+    return actions.filled(connection, action, taken)
+
+
+def unsent(connection: Connection, action: int, after: int, page: int) -> list[tuple[int, Outgoing]]:
     """(position, letter) of those that no batch is registered for, from the position `after` on."""
     statement = (
         select(_mine.position, *COLUMNS)
@@ -87,7 +136,25 @@ def unsent(connection: Connection, action: int, after: int, page: int) -> list[t
         .order_by(_mine.position)
         .limit(page)
     )
-    return [(row[0], letter_of_values(row[1:])) for row in connection.execute(statement).all()]
+    return [(position, outgoing(row)) for position, *row in connection.execute(statement).all()]
+
+
+def outgoing(values: list[Any]) -> Outgoing:
+    """A letter from the values of these `COLUMNS`."""
+    if values[HEADER]:
+        values[HEADER] = orjson.loads(values[HEADER])
+    return Outgoing._make(values)
+
+
+def register(connection: Connection, action: int, batch: str, letters: Sequence[str]) -> bool:
+    """These letters are sent in this batch; whether all of them were still to be sent: if not, none is registered."""
+    chosen = database.member_of(connection, _mine.letter_id, letters)
+    unsent = and_(_mine.action_seq == action, _mine.outcome.is_(None), _mine.batch_id.is_(None), chosen)
+    done = connection.execute(update(action_letters).where(unsent).values(batch_id=batch))
+    if done.rowcount == len(letters):
+        return True
+    forget_batches(connection, action, [batch])
+    return False
 
 
 def still_unsent(connection: Connection, action: int, letters: Sequence[str]) -> set[str]:
@@ -104,6 +171,36 @@ def count_unsent(connection: Connection, action: int) -> int:
     """How many letters no batch is registered for."""
     statement = select(func.count()).where(_mine.action_seq == action)
     return connection.execute(statement.where(_mine.outcome.is_(None), _mine.batch_id.is_(None))).scalar_one()
+
+
+class Totals(NamedTuple):
+    """What all commands that have sent letters of an action, or those of one source, have sent."""
+
+    letters: int
+    batches: int  # a part of one that was cut is one
+
+
+def totals(connection: Connection, action: int, source: str | None = None) -> Totals:
+    """What was sent so far; of batches that are lost, nothing."""
+    is_lost = func.coalesce(_mine.outcome, "") == "withdrawn"
+    statement = select(func.count(), func.count(_mine.batch_id.distinct())).where(
+        _mine.action_seq == action, _mine.batch_id.is_not(None), not_(is_lost)
+    )
+    if source is not None:
+        statement = statement.join(dead_letters, _mine.letter_id == _letter.id).where(
+            _letter.source == source
+        )
+    letters, batches = connection.execute(statement.select_from(action_letters)).one()
+    return Totals(letters, batches)
+
+
+def on_their_way(connection: Connection, action: int) -> dict[str, int]:
+    """batch -> its letters without an outcome."""
+    statement = select(_mine.batch_id, func.count()).where(
+        _mine.action_seq == action, _mine.outcome.is_(None)
+    )
+    rows = connection.execute(statement.where(_mine.batch_id.is_not(None)).group_by(_mine.batch_id))
+    return {batch: number for batch, number in rows}
 
 
 def registered_batches(connection: Connection, action: int) -> list[str]:

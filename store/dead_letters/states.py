@@ -177,9 +177,9 @@ def _seen(row: Rejected) -> dict[str, Any]:
     return {"seen_in": row.batch_seq, "seen_event": row.event_id, "seen_at": row.seen_at}
 
 
-def claim(connection: Connection, chosen: ColumnElement[bool], action: int, at: str) -> None:
-    """Open letters that an action sends back."""
-    _move(connection, chosen, (OPEN,), REPLAYING, verb="claim", action=action, at=at)
+def claim(connection: Connection, chosen: ColumnElement[bool], action: int, at: str) -> int:
+    """Open letters that an action sends back; how many."""
+    return _move(connection, chosen, (OPEN,), REPLAYING, verb="claim", action=action, at=at)
 
 
 def withdraw(connection: Connection, chosen: ColumnElement[bool], action: int, at: str, verb: str) -> int:
@@ -281,7 +281,9 @@ def _move(
     at: str,
 ) -> int:
     """The chosen letters that are in one of the states `before` are `after`; how many."""
-    condition = and_(chosen, or_(*(dead_letters.c.status == state for state in before)))
+    # The state as an expression: SQLite would begin with all letters that are in it, and not with the chosen ones.
+    status = dead_letters.c.status.concat("")
+    condition = and_(chosen, or_(*(status == state for state in before)))
     columns = (dead_letters.c.group_id, dead_letters.c.status)
     counted = connection.execute(select(*columns, func.count()).where(condition).group_by(*columns))
     moves: Moves = Counter({(group, status, after): number for group, status, number in counted})

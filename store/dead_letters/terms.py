@@ -13,6 +13,7 @@ from store.dead_letters.actions import Action, json_text
 
 STOP_ABOVE = 0.5
 STOP_AFTER = 20
+AHEAD = 2_000  # letters on their way, at most, where `--stop-above` is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Terms:
     rate: float | None = None  # letters a second, at most
     stop_above: float = STOP_ABOVE  # of the outcomes, rejected again
     stop_after: int = STOP_AFTER  # outcomes, at least
+    ahead: int | None = None  # so many letters without an outcome, at most; None: any number
     foreseen: int = 0  # letters rejected again that do not count: the proof has named them
     rejected: int | None = None  # where it stopped itself: so many of `outcomes`
     outcomes: int | None = None

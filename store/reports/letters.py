@@ -118,7 +118,7 @@ def letters_json(connection: Connection, found: Sequence[DeadLetter]) -> list[di
     loaded = superseded.find(connection, [ids])
     return [
         {
-            **_with_iso(asdict(each)),
+            **_with_iso(each._asdict()),
             "loaded_since": loaded_json(loaded[each.id]) if each.id in loaded else None,
         }
         for each in found

@@ -9,7 +9,7 @@ this one, so what a crash left undone is found here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select, update
@@ -49,6 +49,37 @@ class DeadLetter(NamedTuple):
     def raw(self) -> bytes:
         """The payload's bytes."""
         return to_bytes(self.payload, self.encoding)
+
+
+class Sendable(Protocol):
+    """What is needed of a letter to send it back, however much of it was read."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def payload(self) -> str: ...
+    @property
+    def encoding(self) -> Encoding: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def payload_digest(self) -> str | None: ...
+    @property
+    def format(self) -> Literal["json", "csv"]: ...
+    @property
+    def header(self) -> dict[str, Any] | None: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def event_id(self) -> int: ...
+    @property
+    def raw(self) -> bytes: ...
 
 
 class Rejected(NamedTuple):

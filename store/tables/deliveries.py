@@ -6,7 +6,7 @@ it is sent. It is registered before its first batch is sent, and its receipt is 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import orjson
@@ -86,6 +86,13 @@ def finish(connection: Connection, id: str, receipt: Receipt) -> None:
         less = func.coalesce(deliveries.c.records, 0) <= receipt.records
         statement = statement.where(less)
     connection.execute(statement.values(values))
+
+
+def receipt(connection: Connection, id: str) -> Receipt | None:
+    """The receipt of a delivery; None where there is none yet."""
+    columns = [deliveries.c[each.name] for each in fields(Receipt)]
+    row = connection.execute(select(*columns).where(deliveries.c.id == id)).one_or_none()
+    return None if row is None or row.records is None else Receipt(*row)
 
 
 def times_again(connection: Connection, source: str, content: str, fingerprint: str) -> int | None:

@@ -18,6 +18,7 @@ from store.database import install
 from store.database.schema import RECORD_BITS, staged_id
 from store.dead_letters import actions, proofs, pruning, sending, states
 from store.dead_letters.actions import Order
+from store.dead_letters.proofs import Letters as Written
 from store.dead_letters.proofs import StoredProof
 from store.dead_letters.states import Attempt
 from store.dead_letters.superseded import Arrival, arrive
@@ -101,9 +102,12 @@ class Letters(RuleBasedStateMachine):
         with database.transaction(self.ledger.engine) as connection:
             chosen = dead_letters.conditions(connection, status="open", ids=ids)
             proved = list(proofs.chosen_now(connection, chosen, first))
-            self.proof = StoredProof(
-                {"ids": ids}, first, None, {}, {"letters": len(proved)}, proofs.packed(proved)
-            )
+        written = Written(self.ledger.engine)
+        for id in proved:
+            written.add(bytes.fromhex(id))
+        described: Any = ({"ids": ids}, first, None, {}, {"letters": len(proved)})
+        self.proof = StoredProof(written.digest_with(described), *described, written.token)
+        with database.transaction(self.ledger.engine) as connection:
             proofs.store(connection, self.proof)
 
     @precondition(lambda self: self.proof is not None)
@@ -114,8 +118,11 @@ class Letters(RuleBasedStateMachine):
         opened = {letter.id for letter in self.letters("open")}
         with database.reading(self.ledger.engine) as connection:
             proof = proofs.find(connection, self.proof.digest)
-        proved = list(proofs.unpacked(proof.letters))
-        action = self.begin_action("replay", proved or ["0" * 32], Terms(proof.first, stop_after=2))
+            pages = list(proofs.pages(connection, proof.token))
+        proved = [id for page in pages for id in page]
+        with database.transaction(self.ledger.engine) as connection:
+            order = Order("replay", {}, "why", "ann", terms=Terms(proof.first, stop_after=2).to_json())
+            action = sending.begin(connection, order, proofs.pages(connection, proof.token))
         sent = {
             letter.id for letter in self.letters("replaying") if action and letter.action_seq == action.seq
         }

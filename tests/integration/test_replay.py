@@ -277,7 +277,8 @@ def test_a_dry_run_says_what_would_become_of_the_letters_and_sends_nothing(plant
     plant.configure(FIX)
     contract = load_contract(plant.settings)
     with database.reading(plant.engine) as connection:
-        proof = proving.prove(connection, proving.open_ones([]), Edit(), contract, plant.settings, {})
+        by = proving.JudgedBy(contract, plant.settings, {})
+        proof = proving.prove(connection, proving.open_ones([]), Edit(), by)
     counts = (proof.letters, proof.would_load, proof.superseded, proof.rejected, proof.refused)
     assert counts == (3, 1, 1, 1, 0)
     ids = {letter.record_key: letter.id for letter in plant.letters()}

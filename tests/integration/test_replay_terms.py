@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.cli import replay_sending
+from producer.cli import replay_lead, replay_sending
 from producer.cli.replay_sending import Pace
 from store import database
 from store.dead_letters import actions, sending
@@ -43,6 +43,7 @@ def counted(plant: Plant) -> dict[str, int]:
 def at_once(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are there, and process the first letters before the others are sent."""
     monkeypatch.setattr(replay_sending, "_wait_for_first", lambda *_: outside_of_the_command(plant))
+    monkeypatch.setattr(replay_lead, "sleep", lambda _: outside_of_the_command(plant))
 
 
 def outside_of_the_command(plant: Plant) -> None:
@@ -102,13 +103,15 @@ def test_a_replay_that_is_resumed_has_the_same_terms(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(replay_sending, "_wait_for_first", interrupted)
+        patch.setattr(replay_lead, "sleep", interrupted)
         assert replay("--set", "value=4", "--rate", "10/s", "--stop-above", "0.2").exit_code != 0
+    outside_of_the_command(plant)
+    monkeypatch.setattr(replay_lead, "sleep", lambda _: outside_of_the_command(plant))
     waits: list[float] = []
     monkeypatch.setattr(Pace, "wait", lambda pace, letters: waits.append(letters / (pace.rate or 0)))
     assert replay.json("--resume", "1")["letters"] == 30
     assert waits == [1.0, 1.0, 1.0]
-    assert Terms.of(action(plant)) == Terms(rate=10.0, stop_above=0.2)
+    assert Terms.of(action(plant)) == Terms(rate=10.0, stop_above=0.2, ahead=2000)
 
 
 def test_a_rate_spreads_letters_over_time() -> None:
@@ -278,3 +281,17 @@ def test_the_loader_sweeps_and_a_wrong_note_in_redis_is_no_old_one(plant: Plant,
     plant.load()
     assert counted(plant) == {"open": 2}
     assert plant.mirrored() == {letter.id for letter in plant.letters()}
+
+
+def test_letters_that_a_pause_left_are_open_again_after_ten_minutes(
+    plant: Plant, replay: Replay, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    many(plant, 50)
+    monkeypatch.setattr(replay_lead, "ALONE_SECONDS", 0)
+    replay("--set", "value=4", "--stop-above", "0.2")
+    assert clock.sweep_after(60) == 0
+    with database.transaction(plant.engine) as connection:
+        ended = leases._end(connection, -601)
+        connection.execute(leases.locks.update().values(expires_at=ended))
+    assert clock.sweep_after(60) == 30
+    assert counted(plant) == {"replaying": 20, "open": 30}

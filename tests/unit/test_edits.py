@@ -154,7 +154,9 @@ def test_an_edit_is_stored_and_read_back_as_it_was(
 
 
 BLANKS = st.text(" \t\n\r", max_size=2)
-VALUES = st.sampled_from(['"x"', '"\\":"', '"a\\" :1"', "null", "true", "1", "-0", "1.50", "[1]", '{"a":"b"}', "NaN"])
+VALUES = st.sampled_from(
+    ['"x"', '"\\":"', '"a\\" :1"', "null", "true", "1", "-0", "1.50", "[1]", '{"a":"b"}', "NaN"]
+)
 
 
 @given(st.lists(st.tuples(st.sampled_from(['"a"', '"b"', '"\\":"']), BLANKS, BLANKS, VALUES), max_size=4))

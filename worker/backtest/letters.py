@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, select
 
@@ -85,7 +85,7 @@ def judge_letters(
         now = database.now(connection)
         judged = judge_batch(message_of(group, delivery), judges[name], watermarks.get(name), now)
         for position in judged.valid.positions:
-            _passes(test, group[position].letter)
+            _passes(test, cast("DeadLetter", group[position].letter))
         test.skipped += len(judged.skipped)
         for bad in judged.bad:
             test.failures.add(name, bad.faults, group[bad.position].letter.id)

@@ -33,9 +33,7 @@ INDEX_KEY = "sluice:dlq"
 LETTERS_KEY = "sluice:dlq:letters"
 ENVELOPE_PAYLOAD = 16 * 1024  # characters; the table has all of it
 ENVELOPE_FIELDS = [
-    name
-    for name in DeadLetter._fields
-    if name not in ("status", "action_seq", "resolved_at", "event_id")
+    name for name in DeadLetter._fields if name not in ("status", "action_seq", "resolved_at", "event_id")
 ]
 PAGE = 500
 PAGE_OF_IDS = 5_000

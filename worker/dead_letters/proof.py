@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
 from store import database
 from store.database.letters import dead_letters
 from store.database.records import record_tables
+from store.dead_letters import sending
 from store.dead_letters.actions import ORDER
 from store.dead_letters.edits import Edit
-from store.dead_letters.proofs import StoredProof
+from store.dead_letters.proofs import Letters, StoredProof
 from store.errors import InputError
 from store.payload import to_text
-from store.tables.dead_letters import COLUMNS, letter_of_values
 from worker.contract import Contract
 from worker.dead_letters.replay import Cut, Replayable, batches_of, delivery_of, message_of, prepared
 from worker.judge.stages import Judge, judge_batch, judge_for
@@ -54,9 +54,6 @@ class Proof:
     samples: list[dict[str, str]] = field(default_factory=list)  # id, before, after
     edit: Edit = field(default_factory=Edit)  # that they were judged with
     fingerprints: dict[str, str] = field(default_factory=dict)  # source -> contract and mapping
-    ids: bytearray = field(
-        default_factory=bytearray
-    )  # of the letters, 16 bytes each, in the order of sending
 
     @property
     def would_accept(self) -> int:
@@ -77,38 +74,46 @@ class Proof:
         }
         return {"would_accept": self.would_accept, **self.counts, **found}
 
-    def stored(self, filter: dict[str, Any], first: int | None) -> StoredProof:
-        """As the table has it."""
-        return StoredProof(
-            filter, first, self.edit.to_text(), self.fingerprints, self.counts, bytes(self.ids)
-        )
+    def stored(self, filter: dict[str, Any], first: int | None, letters: Letters) -> StoredProof:
+        """As the table has it, over the letters that were written there."""
+        described = (filter, first, self.edit.to_text(), self.fingerprints, self.counts)
+        return StoredProof(letters.digest_with(described), *described, letters.token)
+
+
+class JudgedBy(NamedTuple):
+    """What letters are judged by."""
+
+    contract: Contract
+    settings: WorkerSettings
+    watermarks: dict[str, str]
 
 
 @dataclass
 class _Trial:
     connection: Connection
-    contract: Contract
-    settings: WorkerSettings
+    by: JudgedBy
     proof: Proof = field(default_factory=Proof)
+    written: Letters | None = None
     failures: dict[tuple[Any, ...], Failure] = field(default_factory=dict)
     judges: dict[str, Judge] = field(default_factory=dict)
 
     def judge(self, source: str) -> Judge:
         if source not in self.judges:
             self.judges[source] = judge_for(
-                self.contract, self.settings.source(source), self.settings.max_future_skew
+                self.by.contract, self.by.settings.source(source), self.by.settings.max_future_skew
             )
         return self.judges[source]
 
     def ready(self, chosen: Sequence[ColumnElement[bool]], first: int | None) -> Iterator[Replayable]:
         edit = self.proof.edit
-        statement = select(*COLUMNS).where(*chosen).order_by(*ORDER).limit(first)
+        statement = select(*sending.COLUMNS).where(*chosen).order_by(*ORDER).limit(first)
         statement = statement.execution_options(yield_per=500)
         rows = chain.from_iterable(self.connection.execute(statement).partitions())
         for position, row in enumerate(rows):
-            letter = letter_of_values(row)
+            letter = sending.outgoing(list(row))
             self.proof.letters += 1
-            self.proof.ids += bytes.fromhex(letter.id)
+            if self.written:
+                self.written.add(bytes.fromhex(letter.id))
             if letter.source not in self.proof.fingerprints:
                 self.proof.fingerprints[letter.source] = self.judge(letter.source).fingerprint
             try:
@@ -118,11 +123,11 @@ class _Trial:
                 why = str(error)
                 self.proof.refusals[why] = self.proof.refusals.get(why, 0) + 1
 
-    def add(self, group: Sequence[Replayable], watermarks: dict[str, str]) -> None:
+    def add(self, group: Sequence[Replayable]) -> None:
         source = group[0].letter.source
         judge = self.judge(source)
         message = message_of(group, delivery_of("0" * 32, source, judge.fingerprint))
-        judged = judge_batch(message, judge, watermarks.get(source), database.now(self.connection))
+        judged = judge_batch(message, judge, self.by.watermarks.get(source), database.now(self.connection))
         proof, valid = self.proof, judged.valid
         newer = self._newer(source, list(zip(valid.keys, valid.times, valid.sequences, strict=True)))
         proof.superseded += newer
@@ -161,16 +166,18 @@ def prove(
     connection: Connection,
     chosen: Sequence[ColumnElement[bool]],
     edit: Edit,
-    contract: Contract,
-    settings: WorkerSettings,
-    watermarks: dict[str, str],
+    by: JudgedBy,
     first: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    written: Letters | None = None,
 ) -> Proof:
-    """Judges the letters that match, or the first so many, as they would be sent; streamed, over one view."""
-    trial = _Trial(connection, contract, settings, Proof(edit=edit))
+    """Judges the letters that match, or the first so many, as they would be sent; streamed, over one view.
+
+    Their ids are `written`, where somebody may send them.
+    """
+    trial = _Trial(connection, by, Proof(edit=edit), written)
     for group in batches_of(trial.ready(chosen, first), PAGE):
-        trial.add(group, watermarks)
+        trial.add(group)
         progress(trial.proof.letters)
     proof = trial.proof
     proof.failures = sorted(trial.failures.values(), key=lambda each: -each.letters)

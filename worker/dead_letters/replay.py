@@ -5,7 +5,7 @@ action --(its letters, in their order)--> batches, each registered with the acti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -22,7 +22,7 @@ from store.dead_letters.edits import Edit, json_body
 from store.dead_letters.payloads import OwnPayloads
 from store.errors import InputError
 from store.tables import batches, deliveries
-from store.tables.dead_letters import DeadLetter
+from store.tables.dead_letters import Sendable
 from store.tables.deliveries import Delivery
 from worker.contract import Contract
 from worker.judge.faults import Rejection
@@ -33,6 +33,7 @@ from worker.queue.message import Letter, Message, RawRecord
 from worker.settings import WorkerSettings
 
 PAGE = 2_000
+MOST_NAMED = 20
 PLAIN = Dialect()
 
 
@@ -40,7 +41,7 @@ class Replayable(NamedTuple):
     """A letter as it is sent back."""
 
     position: int  # in its action
-    letter: DeadLetter
+    letter: Sendable
     record: RawRecord
     format: str
     header: dict[str, Any] | None
@@ -55,7 +56,7 @@ class Cut(NamedTuple):
     bytes: int
 
 
-def prepared(letter: DeadLetter, edit: Edit, position: int = 0) -> Replayable:
+def prepared(letter: Sendable, edit: Edit, position: int = 0) -> Replayable:
     """A letter as it is sent back. Raises InputError where it cannot be."""
     if isinstance(edit, OwnPayloads):
         payload = edit.payload_of(letter.id)
@@ -81,7 +82,7 @@ def prepared(letter: DeadLetter, edit: Edit, position: int = 0) -> Replayable:
     return Replayable(position, letter, text, "json", None, dialect_of(letter), edited=True)
 
 
-def dialect_of(letter: DeadLetter) -> Dialect:
+def dialect_of(letter: Sendable) -> Dialect:
     """How the file of a CSV row is written."""
     return _dialect(orjson.dumps(letter.header)) if letter.header else PLAIN
 
@@ -91,7 +92,7 @@ def _dialect(header: bytes) -> Dialect:
     return Dialect.from_wire(orjson.loads(header))
 
 
-def body_of(letter: DeadLetter) -> dict[str, Any]:
+def body_of(letter: Sendable) -> dict[str, Any]:
     """The fields of a letter's payload. Raises InputError where they cannot be read."""
     if is_undecoded(letter):
         raise InputError("its payload does not decode")
@@ -168,8 +169,10 @@ class Sending:
     contract: Contract
     settings: WorkerSettings
     cut: Cut
-    refused: list[tuple[DeadLetter, str]]  # which cannot be sent, and why; they are open again
+    refused: list[tuple[Sendable, str]]  # the first that cannot be sent, and why; they are open again
     holder: str | None = None  # of the action's lease
+    refusals: int = 0  # how many cannot be sent
+    make_room: Callable[[int], None] = lambda _: None  # waits until so many letters may be sent
 
     def messages(self, most: int | None = None) -> Iterator[Message]:
         """Its letters, or the next so many, as batches, each registered before it is given out.
@@ -178,22 +181,28 @@ class Sending:
         """
         letters = islice(self._ready(min(most or PAGE, PAGE)), most)
         for chosen in batches_of(letters, self.cut):
+            self.make_room(len(chosen))
             source = chosen[0].letter.source
             fingerprint = self.contract.fingerprint(self.settings.source(source))
             delivery = delivery_of(self.action.token, source, fingerprint)
-            with database.transaction(self.engine) as connection:
-                if self.holder:
-                    sending.hold(connection, self.action.seq, self.holder)
-                ids = [each.letter.id for each in chosen]
-                # The action may be stopped meanwhile.
+            if message := self._registered(chosen, delivery):
+                yield message
+
+    def _registered(self, group: Sequence[Replayable], delivery: Delivery) -> Message | None:
+        """The batch of these letters, without those that are not to be sent any more; None where none is left."""
+        message = message_of(group, delivery)
+        with database.transaction(self.engine) as connection:
+            if self.holder:
+                sending.hold(connection, self.action.seq, self.holder)
+            ids = [each.letter.id for each in group]
+            if not sending.register(connection, self.action.seq, message.id, ids):  # it was stopped meanwhile
                 held = sending.still_unsent(connection, self.action.seq, ids)
-                group = [each for each in chosen if each.letter.id in held]
-                if not group:
-                    continue
-                message = message_of(group, delivery)
-                deliveries.begin(connection, delivery)
-                actions.register(connection, self.action.seq, message.id, [each.letter.id for each in group])
-            yield message
+                if not held:
+                    return None
+                message = message_of([each for each in group if each.letter.id in held], delivery)
+                sending.register(connection, self.action.seq, message.id, sorted(held))
+            deliveries.begin(connection, delivery)
+        return message
 
     def _ready(self, page_size: int) -> Iterator[Replayable]:
         edit = payloads.edit_of(self.engine, self.action)
@@ -209,7 +218,9 @@ class Sending:
                 try:
                     yield prepared(letter, edit, position)
                 except InputError as error:
-                    self.refused.append((letter, str(error)))
+                    self.refusals += 1
+                    if len(self.refused) < MOST_NAMED:
+                        self.refused.append((letter, str(error)))
                     refused.append(letter.id)
             if refused:
                 with database.transaction(self.engine) as connection:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import orjson
 
 from store.csv_reader import Dialect, fitting
-from store.tables.dead_letters import DeadLetter
+from store.tables.dead_letters import Sendable
 from store.text import storable_name
 from worker.judge.faults import Fault, Rejection, invalid
 from worker.queue.message import Opaque, RawRecord, raw_record
@@ -251,7 +251,7 @@ def bad_text(value: str) -> str | None:
     return "contains a NUL character" if "\0" in value else "contains a lone surrogate"
 
 
-def is_undecoded(letter: DeadLetter) -> bool:
+def is_undecoded(letter: Sendable) -> bool:
     """Whether the payload is bytes of the file, and not the text that was read from them.
 
     Text is base64 only for a NUL in it.
@@ -263,6 +263,6 @@ def is_undecoded(letter: DeadLetter) -> bool:
     )
 
 
-def record_of(letter: DeadLetter) -> RawRecord:
+def record_of(letter: Sendable) -> RawRecord:
     """The record of a letter, as its file gave it."""
     return Opaque(letter.raw, letter.size, None) if is_undecoded(letter) else raw_record(letter.raw)

@@ -381,8 +381,16 @@ def upgrade() -> None:
         sa.Column("edit", sa.Text(), nullable=True),
         sa.Column("fingerprints", sa.Text(), nullable=False),
         sa.Column("counts", sa.Text(), nullable=False),
-        sa.Column("letters", sa.LargeBinary(), nullable=False),
+        sa.Column("token", NAME, nullable=False),
         sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_table(
+        "proof_letters",
+        sa.Column("token", NAME, nullable=False),
+        sa.Column("page", sa.BigInteger(), nullable=False),
+        sa.Column("made_at", sa.Text(), nullable=False),
+        sa.Column("letters", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("token", "page"),
     )
     op.create_table(
         "action_letters",

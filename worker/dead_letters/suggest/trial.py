@@ -45,8 +45,8 @@ class Context:
 
     def prove(self, chosen: Chosen, edit: Edit) -> Proof:
         """What would become of the letters under an edit with raw names."""
-        found = proving.prove(self.connection, chosen, edit, self.contract, self.settings, self.watermarks)
-        found.ids.clear()  # 16 bytes a letter, which a permit alone needs
+        by = proving.JudgedBy(self.contract, self.settings, self.watermarks)
+        found = proving.prove(self.connection, chosen, edit, by)
         self.on_letters(found.letters)
         return found
 
