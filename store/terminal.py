@@ -92,7 +92,11 @@ def print_json(value: Any) -> None:
 
 
 def json_text(value: Any, *, indented: bool = True) -> str:
-    """JSON with every control character escaped."""
+    """JSON with every control character escaped, and what turns the direction of text around."""
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None).decode()
     # JSON escapes most control characters, but not these, which terminals obey. They occur only in strings.
-    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(
+        "[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+        lambda found: f"\\u{ord(found[0]):04x}",
+        text,
+    )

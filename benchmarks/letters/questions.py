@@ -33,6 +33,7 @@ from store.dead_letters.filters import Filter
 from store.dead_letters.paging import Ask, Cursor
 from store.reports import alarms
 from store.reports import letters as answers
+from store.reports.one_letter.view import view
 from store.settings import StoreSettings
 
 STORE = str(Path(sys.executable).parent / "store")
@@ -169,13 +170,37 @@ def cases(connection: Connection) -> list[Case]:
 
         return Case(name, ["list", *options], query)
 
+    def grouped(name: str, which: Filter, *options: str, after: str | None = None) -> Case:
+        given = [*options, *(["--after", after] if after else [])]
+        return Case(name, given, lambda connection: answers.grouped(connection, which, 20, after))
+
+    far = answers.grouped(connection, Filter(status="open"), 200)["next"]
+    middle = timestamps.to_iso(
+        connection.execute(
+            select(letter.first_seen_at).order_by(*order).offset(total // 2).limit(1)
+        ).scalar_one()
+    )
+
     def alarm(connection: Connection) -> None:
         alarms.alarm(connection, alarms.Limits.of(1000, "2h", "5%"))
 
     still = "open"
     filters = ("--source", of.source, "--field", field, "--rule", "missing", "--until", "2026-01-01")
     return [
-        Case("groups", [], lambda c: answers.grouped(c, still, [], None, 20, newest_first=False)),
+        Case("groups", [], lambda c: answers.grouped(c, Filter(status=still), 20)),
+        grouped("groups, those behind the 200th", Filter(status=still), after=far),
+        grouped(
+            "groups --field --rule", Filter(fields=[field], rules=["missing"], status=still), *filters[2:6]
+        ),
+        grouped("groups --file (the last one)", Filter(file=last[0], status=still), "--file", last[0]),
+        grouped("groups --delivery", Filter(delivery=3, status=still), "--delivery", "3"),
+        grouped(
+            "groups --since (the last minute)",
+            Filter(since=timestamps.to_iso(last[1]), status=still),
+            "--since",
+            timestamps.to_iso(last[1]),
+        ),
+        grouped("groups --since (half of all)", Filter(since=middle, status=still), "--since", middle),
         listed("list, the first page", Filter(status=still)),
         listed("list, a page after 90%", Filter(status=still), "--after", str(deep), after=deep),
         listed("list --status all", Filter(), "--status", "all"),
@@ -199,7 +224,7 @@ def cases(connection: Connection) -> list[Case]:
             *("--group", of.id, "--contains", "999999,50"),
             text="999999,50",
         ),
-        Case("show", ["show", deep.id], lambda c: answers.letter(c, deep.id)),
+        Case("show", ["show", deep.id], lambda c: view(c, deep.id)),
         Case("alarm", ["alarm", "--max-open", "1000", "--max-age", "2h", "--max-rate", "5%"], alarm),
     ]
 

@@ -38,7 +38,8 @@ Write = Callable[[Any], bytes]
 def law(connection: Connection) -> Law:
     """The law, with the first rows that hold something else than what was validated."""
     says = "every row holds what was validated: its content hash is that of its columns"
-    known = {name: orjson.loads(fields) for name, fields in connection.execute(select(contracts))}
+    stored = connection.execute(select(contracts.c.fingerprint, contracts.c.fields))
+    known = {name: orjson.loads(fields) for name, fields in stored}
     found: list[str] = []
     odd = 0
     unknown: Counter[tuple[str, str]] = Counter()  # rows by table and the fingerprint of their contract

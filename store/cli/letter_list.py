@@ -1,4 +1,4 @@
-"""The output of `store letters list`: a table, or JSON or CSV that is written as the pages are read."""
+"""The output of `store letters` and `list`: a table, or JSON or CSV; that of letters is written as pages are read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from store.cli.choosing import arguments
 from store.cli.command import put_csv
 from store.cli.render import elements
 from store.cli.render import letters as tables
-from store.dead_letters import paging
+from store.dead_letters import groups, paging
 from store.dead_letters.filters import Filter
 from store.dead_letters.paging import Ask, Cursor
 from store.reports import letters as answers
 from store.tables import batches
-from store.terminal import json_text, warn
+from store.terminal import json_text, print_json, warn
 
 COLUMNS = (
     "id", "source", "status", "reason", "group_id", "errors", "file", "line", "record_key", "occurrences", "replays",
@@ -91,3 +91,31 @@ def _put_json(reading: Reading) -> None:
         rest["looked_at"] = reading.looked_at
     end = "\n  ]" if before == "," else before + "]"
     sys.stdout.write(f"{end},\n" + json_text(rest).removeprefix("{\n") + "\n")
+
+
+def put_groups(
+    connection: Connection,
+    which: Filter,
+    most: int | None,
+    after: str | None,
+    *,
+    newest: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Prints the groups with letters that match."""
+    found = answers.grouped(connection, which, most, after, newest_first=newest)
+    if as_csv:
+        put_csv(tables.groups_csv(found["groups"]))
+    elif as_json:
+        print_json(found)
+    elif batches.count(connection) == 0:
+        elements.put(elements.EMPTY)
+    else:
+        order = " --newest" if newest else ""
+        size = f" --limit {most}" if most else ""
+        more = (
+            f"store letters{arguments(which)}{order}{size} --after {found['next']}" if found["next"] else None
+        )
+        replaying = groups.count_replaying(connection)
+        elements.put(*tables.groups(found["groups"], which.status or "all", more, replaying))

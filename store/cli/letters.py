@@ -7,16 +7,18 @@ from typing import Annotated
 import typer
 
 from store.cli import letter_actions
-from store.cli.choosing import Status, Which, choosing
-from store.cli.command import Csv, Json, examples, group, one_format, put_csv, reading, show
+from store.cli.choosing import Status, choosing
+from store.cli.command import Csv, Json, examples, group, one_format, reading, show
 from store.dead_letters.filters import Filter
 from store.errors import UsageError
+from store.terminal import print_json
 
 app = group(
     "letters",
     "Show dead letters by group, list, park and discard them.",
     examples(
         "store letters",
+        "store letters --file orders.csv --field value --newest",
         "store letters list --reason invalid_value --source shop",
         "store letters show 3f2a91c0",
         'store letters discard --group 9c01 --why "test orders"',
@@ -25,9 +27,6 @@ app = group(
 )
 IN_TABLE = 20
 LOOK_AT = 100_000
-Reasons = Annotated[
-    list[str] | None, typer.Option("--reason", help="Only with this reason; may be repeated.")
-]
 Source = Annotated[str | None, typer.Option(help="Only of this source.")]
 Limit = Annotated[
     int | None, typer.Option(help="How many.", min=1, show_default="20; all with --json or --csv")
@@ -35,44 +34,49 @@ Limit = Annotated[
 
 
 @app.callback(invoke_without_command=True, no_args_is_help=False)
+@choosing(status=Status.OPEN, without=["ids"])
 def letters(
     context: typer.Context,
-    reason: Reasons = None,
-    source: Source = None,
-    status: Which = Status.OPEN,
+    which: Filter,
     newest: Annotated[
         bool, typer.Option("--newest", help="The groups that were seen last come first.")
     ] = False,
+    after: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="The groups behind this one: `next` of --json.")
+    ] = None,
     limit: Limit = None,
+    id: Annotated[list[str] | None, typer.Option("--id", hidden=True)] = None,
+    contains: Annotated[str | None, typer.Option("--contains", hidden=True)] = None,
     as_csv: Csv = False,
     as_json: Json = False,
 ) -> None:
     """Show dead letters by group, the largest first. A group is one source, contract, field, rule and shape of value.
 
-    `d+,d+` is the shape of `12,50`: digits, a mark, digits.
+    `d+,d+` is the shape of `12,50`: digits, a mark, digits. With options that choose letters, the numbers are of these.
     """
     if context.invoked_subcommand:
+        _refuse_options(context, context.invoked_subcommand)
         return
-    from store.cli.render import elements
-    from store.cli.render import letters as tables
-    from store.dead_letters import groups as counted
-    from store.reports import letters as answers
-    from store.tables import batches
+    if id:
+        raise UsageError("--id is of one letter, which has one group: `store letters show ID` names it")
+    if contains is not None:
+        raise UsageError(
+            "--contains reads single letters: `store letters list --contains TEXT`, with --group"
+        )
+    from store.cli import letter_list
 
     one_format(as_csv, as_json)
     most = limit if limit or as_json or as_csv else IN_TABLE
     with reading() as connection:
-        found = answers.grouped(connection, status.state, reason or [], source, most, newest_first=newest)
-        replaying = counted.count_replaying(connection)
-        is_empty = batches.count(connection) == 0
-    if as_csv:
-        put_csv(tables.groups_csv(found))
-        return
-    show(
-        found,
-        as_json,
-        lambda found: [elements.EMPTY] if is_empty else tables.groups(found, status.value, most, replaying),
-    )
+        letter_list.put_groups(connection, which, most, after, newest=newest, as_csv=as_csv, as_json=as_json)
+
+
+def _refuse_options(context: typer.Context, command: str) -> None:
+    """Raises UsageError for options before the name of a command, which would not get them."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"options of {command} stand behind it: `store letters {command} …`")
 
 
 @app.command(
@@ -118,13 +122,20 @@ def show_letter(
     id: Annotated[str, typer.Argument(help="Its id, or the first digits of it.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show one dead letter in full. Its payload, every fault, and what happened to it."""
-    from store.cli.render import letters as tables
-    from store.reports import letters as answers
+    """Show one dead letter in full. Every fault beside its field, attempts, lineage, and what the target holds.
+
+    At the end: what a replay would do now, judged by the contract and the mapping in force.
+    """
+    from store.reports.one_letter.view import view
 
     with reading() as connection:
-        found = answers.letter(connection, id)
-    show(found, as_json, tables.letter)
+        found = view(connection, id)
+    if as_json:
+        print_json(found.to_json())
+        return
+    from store.cli.render import elements, one_letter
+
+    elements.put(*one_letter.letter(found))
 
 
 @app.command(epilog=examples("store letters actions", "store letters actions --limit 5 --json"))

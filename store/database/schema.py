@@ -87,12 +87,15 @@ deliveries = Table(
     sqlite_autoincrement=True,
 )
 
-# The fields of each contract that has judged records, for `store check` to compute their hashes again.
+# Each contract and mapping that has judged records: `store check` computes their hashes again, and letters are shown
+# with the raw fields that the contract's come from.
 contracts = Table(
     "contracts",
     metadata,
     Column("fingerprint", Name, primary_key=True),
     Column("fields", Text, nullable=False),  # JSON: field -> the kind of its column
+    # JSON: field -> {path: [names]} of its raw field, or {by: what makes it}; a field that is not there: unknown
+    Column("origins", Text, nullable=False, server_default="{}"),
 )
 
 batches = Table(

@@ -122,8 +122,12 @@ def select_groups(
     ids: Sequence[str] = (),
     newest_first: bool = False,
     limit: int | None = None,
+    after: tuple[int | str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Groups that have letters in this state, the largest first, or those that were seen last."""
+    """Groups that have letters in this state, the largest first, or those that were seen last.
+
+    `after`: those behind the group with this number of letters, or this time, and this id.
+    """
     number: ColumnElement[Any] = (
         _table[status] if status else sum((_table[each] for each in STATES[1:]), _table.open)
     )
@@ -134,8 +138,11 @@ def select_groups(
         matching.append(database.member_of(connection, _table.reason, reasons))
     if ids:
         matching.append(database.member_of(connection, _table.id, ids))
-    order = _table.last_seen_at.desc() if newest_first else number.desc()
-    statement = select(letter_groups).where(*matching).order_by(order, _table.id).limit(limit)
+    order: ColumnElement[Any] = _table.last_seen_at if newest_first else number
+    if after:
+        value, id = after
+        matching.append((order < value) | ((order == value) & (_table.id > id)))
+    statement = select(letter_groups).where(*matching).order_by(order.desc(), _table.id).limit(limit)
     return [_group(row) for row in connection.execute(statement).mappings()]
 
 

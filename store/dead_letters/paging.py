@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, literal, select, tuple_
 
 from store import database
 from store.database.letters import STATES, dead_letters
-from store.dead_letters import matching
+from store.dead_letters import groups, matching
 from store.dead_letters.filters import Filter
 from store.errors import UsageError
 from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
@@ -188,3 +188,118 @@ def _letters(connection: Connection, keys: Sequence[Cursor]) -> list[DeadLetter]
     rows = connection.execute(select(*COLUMNS).where(chosen)).mappings()
     by_id = {row["id"]: letter_of(row) for row in rows}
     return [by_id[key.id] for key in keys]
+
+
+# --- pages of groups ---
+
+LETTERS, LAST_SEEN = "letters", "last_seen_at"  # the orders
+_CURSORS = {LETTERS: r"(\d{1,18})", LAST_SEEN: r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"}
+
+
+class GroupPage(NamedTuple):
+    """Some groups, each with `letters`, how many of its letters match; and where the next page begins."""
+
+    groups: list[dict[str, Any]]
+    next: str | None  # None: there are no more
+
+
+def groups_page(
+    connection: Connection,
+    which: Filter,
+    limit: int | None,
+    after: str | None = None,
+    *,
+    newest_first: bool = False,
+) -> GroupPage:
+    """Groups with letters that match, those with the most of them first, or those that were seen last.
+
+    Raises UsageError for a filter that names what is unknown, and for a cursor of another order.
+    """
+    order = LAST_SEEN if newest_first else LETTERS
+    start = _group_cursor(after, order) if after else None
+    if which == of_groups(which) and not (which.fields or which.rules or which.shapes):
+        found = _stored(connection, which, None if limit is None else limit + 1, start, newest_first)
+    else:
+        found = sorted(_counted(connection, which), key=lambda each: str(each["id"]))
+        found.sort(key=lambda each: each[order], reverse=True)
+        found = [each for each in found if start is None or _is_behind(each, order, start)]
+    if limit is None or len(found) <= limit:
+        return GroupPage(found, None)
+    last = found[limit - 1]
+    return GroupPage(found[:limit], f"{last[order]},{last['id']}")
+
+
+def _group_cursor(text: str, order: str) -> tuple[int | str, str]:
+    match = re.fullmatch(_CURSORS[order] + ",([0-9a-f]{32})", text)
+    if match is None:
+        raise UsageError(
+            f"--after {text!r} is no cursor of this order: take `next` of --json, or the last line of the table, "
+            "with --newest where that was given"
+        )
+    return (match[1] if order == LAST_SEEN else int(match[1])), match[2]
+
+
+def _is_behind(group: dict[str, Any], order: str, start: tuple[Any, str]) -> bool:
+    value, id = start
+    return bool(group[order] < value or (group[order] == value and group["id"] > id))
+
+
+def _stored(
+    connection: Connection,
+    which: Filter,
+    limit: int | None,
+    start: tuple[int | str, str] | None,
+    newest_first: bool,
+) -> list[dict[str, Any]]:
+    """Groups by what their rows alone say."""
+    ids = [matching.group_id(connection, each) for each in which.groups]
+    found = groups.select_groups(
+        connection, status=which.status, source=which.source, reasons=which.reasons, ids=ids,
+        newest_first=newest_first, limit=limit, after=start,
+    )  # fmt: skip
+    return [{LETTERS: _in_states(each, which), **each} for each in found]
+
+
+def _in_states(group: dict[str, Any], which: Filter) -> int:
+    return sum(int(group[state]) for state in _states(which))
+
+
+def _counted(connection: Connection, which: Filter) -> list[dict[str, Any]]:
+    """Groups with the letters that match counted, where the group's own counts do not say it."""
+    found = [each for each in matching.groups_of(connection, which) if _in_states(each, which)]
+    partly = [each for each in found if not _is_whole(each, which)]
+    counts = {each["id"]: _in_states(each, which) for each in found}
+    if partly:
+        counts |= dict.fromkeys((each["id"] for each in partly), 0)
+        ids = [each["id"] for each in partly if _may_match(each, which)]
+        counts |= _matching(connection, which, ids)
+    return [{LETTERS: counts[each["id"]], **each} for each in found if counts[each["id"]]]
+
+
+def _is_whole(group: dict[str, Any], which: Filter) -> bool:
+    """Whether all letters of a group match that are in the states asked for."""
+    if which.file or which.delivery is not None or which.superseded:
+        return False
+    since, until = _moments(which)
+    return (not since or group["first_seen_at"] >= since) and (not until or group["last_seen_at"] < until)
+
+
+def _may_match(group: dict[str, Any], which: Filter) -> bool:
+    since, until = _moments(which)
+    return (not since or group["last_seen_at"] >= since) and (not until or group["first_seen_at"] < until)
+
+
+def _moments(which: Filter) -> tuple[str | None, str | None]:
+    since = matching.moment("--since", which.since) if which.since else None
+    return since, matching.moment("--until", which.until) if which.until else None
+
+
+def _matching(connection: Connection, which: Filter, ids: Sequence[str]) -> dict[str, int]:
+    """Group -> its letters that match, of these groups."""
+    of_letters = matching.conditions(connection, replace(which, **(NOT_OF_GROUPS | {"status": which.status})))
+    statement = (
+        select(_letter.group_id, func.count())
+        .where(database.member_of(connection, _letter.group_id, ids), *of_letters)
+        .group_by(_letter.group_id)
+    )
+    return {id: int(number) for id, number in connection.execute(statement)}

@@ -1,8 +1,7 @@
 """Letters whose key, or line of a corrected file, has been loaded since: by a later delivery, whatever its payload.
 
 By key: the store has a record of the letter's source and key that is a later version: of a later delivery, or later in
-the same one. By line, for a letter without a key: the same file came again, as a later delivery with as many records,
-and the record of that line was loaded. A file of another day under the same name has another number of records.
+the same one. By line, for a letter without a key: see `by_line`.
 
 And letters whose payload was accepted since, by the normal way: a batch closes them (`arrive`). Later is the order of
 deliveries here too, not that of processing.
@@ -19,16 +18,9 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, select, updat
 from store import database
 from store.database.letters import OPEN, PARKED, RESOLVED, dead_letters, letter_events
 from store.database.records import record_tables
-from store.database.schema import (
-    POSITION_BITS,
-    RECORD_BITS,
-    RECORD_SHIFT,
-    SHIFT,
-    batches,
-    deliveries,
-    past_lineage,
-)
+from store.database.schema import POSITION_BITS, RECORD_BITS, SHIFT, batches, past_lineage
 from store.dead_letters import groups
+from store.dead_letters.raw import by_line
 
 _letter = dead_letters.c
 # Not by an index of states: most letters are open, and the chosen ones are few.
@@ -60,18 +52,17 @@ class _Records(NamedTuple):
 def find(connection: Connection, chosen: Sequence[ColumnElement[bool]]) -> dict[str, Loaded]:
     """letter -> the latest such record, of those open and parked letters that are chosen."""
     found: dict[str, Loaded] = {}
-    statements = [*map(_by_key, _loaded())]
-    if connection.execute(_candidates().where(*chosen).limit(1)).first():  # it reads all loaded records
-        statements += map(_by_line, _loaded())
-    for statement in statements:
+    for statement in map(_by_key, _loaded()):
         for letter, *record in connection.execute(statement.where(IS_WAITING, *chosen)):
-            loaded = Loaded(*record)
-            if letter not in found or (found[letter].delivery, found[letter].id) < (
-                loaded.delivery,
-                loaded.id,
-            ):
-                found[letter] = loaded
+            _keep_latest(found, letter, Loaded(*record))
+    for letter, loaded in by_line.find(connection, [IS_WAITING, *chosen]):
+        _keep_latest(found, letter, Loaded(*loaded))
     return found
+
+
+def _keep_latest(found: dict[str, Loaded], letter: str, loaded: Loaded) -> None:
+    if letter not in found or (found[letter].delivery, found[letter].id) < (loaded.delivery, loaded.id):
+        found[letter] = loaded
 
 
 def record(connection: Connection, action: int, found: Mapping[str, Loaded]) -> None:
@@ -116,35 +107,6 @@ def _by_key(records: _Records) -> Any:
         )
         .join(batches, batches.c.seq == records.id.op(">>")(SHIFT))
         .where(_letter.record_key.is_not(None), version > _letter.version)
-    )
-
-
-def _by_line(records: _Records) -> Any:
-    same = (records.line == _letter.line) & (records.id.op(">>")(SHIFT) == batches.c.seq)
-    return _candidates(*_columns(records)).join(records.id.table, same)
-
-
-def _candidates(*columns: ColumnElement[Any]) -> Any:
-    """Letters without a key whose file came again, with the batches that hold their line now."""
-    own, later = deliveries.alias("own"), deliveries.alias("later")
-    batch = batches.c
-    return (
-        select(*(columns or [_letter.id]))
-        .select_from(dead_letters)
-        .join(own, own.c.seq == _letter.version.op(">>")(RECORD_SHIFT))
-        .join(
-            later,
-            (later.c.file == own.c.file) & (later.c.source == own.c.source) & (later.c.seq > own.c.seq),
-        )
-        .join(batches, (batch.delivery_seq == later.c.seq) & (batch.kind == "file"))
-        .where(
-            IS_WAITING,
-            _letter.record_key.is_(None),
-            own.c.file == _letter.file,
-            own.c.records == later.c.records,
-            batch.first_line <= _letter.line,
-            batch.last_line >= _letter.line,
-        )
     )
 
 

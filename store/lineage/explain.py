@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, case, func, literal, select, text
 
 from store import database, timestamps
 from store.database import install
 from store.database.letters import PRUNED, dead_letters, pruned_letters
-from store.database.records import CARRIED, record_tables
+from store.database.records import record_tables
 from store.database.schema import lineage_events, source_priorities
 from store.errors import SluiceError
 from store.lineage import conflicts, trace
 from store.tables import batches
+from store.tables import target as target_table
 from store.tables.lineage import Entry
 
 Facts = dict[str, Any]
@@ -34,7 +34,7 @@ def explain(connection: Connection, key: str, source: str | None = None) -> Fact
 def _of_source(connection: Connection, key: str, source: str, entries: list[Entry]) -> Facts:
     own = [entry for entry in entries if entry.source == source]
     versions = _with_conflicts(connection, _versions(own, key), key, source)
-    held = _held(connection, key, source)
+    held = held_row(connection, key, source)
     holds = {**versions.get(held["id"], {}), **held} if held else None
     loaded = [each for each in versions.values() if each["outcome"] in ("inserted", "updated")]
     replaced = [each for each in loaded if not holds or each["id"] != holds["id"]]
@@ -50,25 +50,19 @@ def _of_source(connection: Connection, key: str, source: str, entries: list[Entr
     }
 
 
-def _held(connection: Connection, key: str, source: str) -> Facts | None:
+def held_row(connection: Connection, key: str, source: str) -> Facts | None:
+    """What the target holds for a key of a source, with all of its fields; None for nothing."""
     columns = install.contract_columns(connection)
     target = record_tables(columns).target
     found = select(target).where(target.c.source == source, target.c.key == key)
     row = connection.execute(found).mappings().first()
     if row is None:
         return None
-    fixed = ("source", "key", "ts", "sequence", "deleted", "content_hash", "extra", *CARRIED)
-    values = {str(name): value for name, value in row.items() if name not in fixed}
-    for column in columns:
-        digits = values.pop(f"{column.name}_exact", None) if column.kind == "decimal" else None
-        if digits is not None:
-            values[column.name] = digits
-    extra = orjson.loads(row["extra"]) if row["extra"] else {}
     return {
         "id": f"stage-{row['lineage_id']}",
         "ts": timestamps.to_iso(row["ts"]),
         "deleted": row["deleted"],
-        "values": values | extra,
+        "values": target_table.fields_of(database.as_dict(row), columns),
     }
 
 

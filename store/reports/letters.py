@@ -11,12 +11,11 @@ import orjson
 from sqlalchemy import Connection, select
 
 from store import database, timestamps
-from store.database.letters import STATES
 from store.database.letters import dead_letters as letters_table
-from store.database.records import record_tables
 from store.database.schema import POSITION_BITS, batches
-from store.dead_letters import actions, groups, pruning, states, superseded
+from store.dead_letters import actions, paging, pruning, superseded
 from store.dead_letters.actions import Action
+from store.dead_letters.filters import Filter
 from store.dead_letters.superseded import Loaded
 from store.dead_letters.terms import Terms
 from store.errors import SluiceError, UsageError
@@ -28,23 +27,19 @@ TIMES = ("first_seen_at", "last_seen_at", "resolved_at", "started_at", "finished
 
 def grouped(
     connection: Connection,
-    status: str | None,
-    reasons: Sequence[str],
-    source: str | None,
+    which: Filter,
     limit: int | None,
+    after: str | None = None,
     *,
-    newest_first: bool,
-) -> list[dict[str, Any]]:
-    """Groups that have such letters; `letters` counts them."""
-    found = groups.select_groups(
-        connection, status=status, source=source, reasons=reasons, newest_first=newest_first, limit=limit
-    )
-    counted = [status] if status else list(STATES)
-    return [_with_iso({"letters": sum(each[state] for state in counted), **each}) for each in found]
+    newest_first: bool = False,
+) -> dict[str, Any]:
+    """Groups that have such letters; `letters` counts them. `next`: where the next page begins; null: there is none."""
+    page = paging.groups_page(connection, which, limit, after, newest_first=newest_first)
+    return {"groups": [_with_iso(each) for each in page.groups], "next": page.next}
 
 
-def letter(connection: Connection, prefix: str) -> dict[str, Any]:
-    """One dead letter by its id or the first digits of its id, with what happened to it. Raises SluiceError."""
+def find(connection: Connection, prefix: str) -> DeadLetter:
+    """One dead letter by its id or the first digits of its id. Raises SluiceError."""
     ids = dead_letters.ids_that_begin(connection, prefix)
     if not ids and (at := pruning.pruned_at(connection, prefix)):
         raise SluiceError(
@@ -55,8 +50,12 @@ def letter(connection: Connection, prefix: str) -> dict[str, Any]:
     if len(ids) > 1:
         raise UsageError(f"several ids begin with --id {prefix!r} ({', '.join(ids)}): give more digits")
     (found,) = dead_letters.select_letters(connection, status=None, ids=ids)
-    history = [_event(connection, each) for each in states.history(connection, found.id)]
-    return {**letters_json(connection, [found])[0], "history": history, "held": _held(connection, found)}
+    return found
+
+
+def history_json(connection: Connection, history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The changes of a letter's state, each with the reason and the name that its action gives."""
+    return [_event(connection, each) for each in history]
 
 
 def _event(connection: Connection, event: dict[str, Any]) -> dict[str, Any]:
@@ -78,18 +77,6 @@ def _accepted(connection: Connection, stage_id: int) -> dict[str, Any]:
     batch = connection.execute(statement).mappings().one()
     position = stage_id & ((1 << POSITION_BITS) - 1)
     return {"id": f"stage-{stage_id}", "position": position, **database.as_dict(batch)}
-
-
-def _held(connection: Connection, letter: dead_letters.DeadLetter) -> dict[str, Any] | None:
-    """What the target holds for the letter's key; None where that is unknown, or nothing."""
-    if letter.record_key is None:
-        return None
-    target = record_tables().target
-    statement = select(target.c.key, target.c.ts, target.c.deleted, target.c.lineage_line).where(
-        target.c.source == letter.source, target.c.key == letter.record_key
-    )
-    row = connection.execute(statement).mappings().first()
-    return {**database.as_dict(row), "ts": timestamps.to_iso(row["ts"])} if row else None
 
 
 def acted(connection: Connection, limit: int, before: int | None = None) -> list[dict[str, Any]]:
@@ -114,15 +101,23 @@ def action_report(action: Action, outcomes: dict[str, int]) -> dict[str, Any]:
 
 def letters_json(connection: Connection, found: Sequence[DeadLetter]) -> list[dict[str, Any]]:
     """Letters, each with the record of its key or line that was loaded since."""
+    loaded = _loaded_since(connection, found)
+    return [letter_json(each, loaded.get(each.id)) for each in found]
+
+
+def letter_json(letter: DeadLetter, loaded: dict[str, Any] | None) -> dict[str, Any]:
+    """A letter, and the record of its key or line that was loaded since."""
+    return {**_with_iso(letter._asdict()), "loaded_since": loaded}
+
+
+def loaded_since(connection: Connection, letter: DeadLetter) -> dict[str, Any] | None:
+    """The record of a letter's key or line that was loaded since."""
+    return _loaded_since(connection, [letter]).get(letter.id)
+
+
+def _loaded_since(connection: Connection, found: Sequence[DeadLetter]) -> dict[str, dict[str, Any]]:
     ids = database.member_of(connection, letters_table.c.id, [each.id for each in found])
-    loaded = superseded.find(connection, [ids])
-    return [
-        {
-            **_with_iso(each._asdict()),
-            "loaded_since": loaded_json(loaded[each.id]) if each.id in loaded else None,
-        }
-        for each in found
-    ]
+    return {id: loaded_json(each) for id, each in superseded.find(connection, [ids]).items()}
 
 
 def loaded_json(loaded: Loaded) -> dict[str, Any]:

@@ -57,9 +57,11 @@ def known(connection: Connection, ids: Sequence[str]) -> set[str]:
     return set(connection.execute(statement).scalars())
 
 
-def remember_contract(connection: Connection, fingerprint: str, fields: Mapping[str, str]) -> None:
-    """Stores the fields of a contract, with the kinds of their columns, unless they are there."""
-    row = {"fingerprint": fingerprint, "fields": orjson.dumps(fields).decode()}
+def remember_contract(
+    connection: Connection, fingerprint: str, fields: Mapping[str, str], origins: str = "{}"
+) -> None:
+    """Stores the fields of a contract, with the kinds of their columns and their raw fields, unless they are there."""
+    row = {"fingerprint": fingerprint, "fields": orjson.dumps(fields).decode(), "origins": origins}
     connection.execute(database.insert(connection, contracts).values(row).on_conflict_do_nothing())
 
 

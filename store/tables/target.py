@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
 from sqlalchemy import Connection, func, select
 
-from store.database.records import record_tables
+from store.database.records import CARRIED, ContractColumn, record_tables
 from store.database.schema import past_lineage
+
+NOT_FIELDS = frozenset(
+    {"source", "key", "ts", "sequence", "deleted", "content_hash", "extra", *CARRIED}
+)  # of a row
+
+
+def fields_of(row: Mapping[str, Any], columns: Sequence[ContractColumn]) -> dict[str, Any]:
+    """The fields of a row beside its key and time, those beyond the contract too; a decimal with all of its digits."""
+    values = {str(name): value for name, value in row.items() if name not in NOT_FIELDS}
+    for column in columns:
+        digits = values.pop(f"{column.name}_exact", None) if column.kind == "decimal" else None
+        if digits is not None:
+            values[column.name] = digits
+        if column.kind == "json" and isinstance(values.get(column.name), str):
+            values[column.name] = orjson.loads(values[column.name])
+    return values | (orjson.loads(row["extra"]) if row["extra"] else {})
 
 
 def count(connection: Connection) -> int:

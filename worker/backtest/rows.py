@@ -162,7 +162,7 @@ def judge_rows(
     test = RowTest(rows=_count(connection, source))
     fields = {
         fingerprint: frozenset(orjson.loads(text))
-        for fingerprint, text in connection.execute(select(contracts))
+        for fingerprint, text in connection.execute(select(contracts.c.fingerprint, contracts.c.fields))
     }
     of_batch = {
         seq: print_ for seq, print_ in connection.execute(select(batches.c.seq, batches.c.fingerprint))

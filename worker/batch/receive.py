@@ -85,7 +85,7 @@ def store(
         reach("batch.begun")
         delivery = deliveries.begin(connection, message.delivery)
         batch = _receipt(message, judge, verdict, delivery, seconds, database.now(connection))
-        batches.remember_contract(connection, judge.fingerprint, judge.contract.kinds)
+        batches.remember_contract(connection, judge.fingerprint, judge.contract.kinds, judge.origins)
         number = batches.record(connection, batch)
         if number is None:
             return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import jmespath
 import jmespath.functions
+import orjson
 from jmespath.exceptions import JMESPathError
 
 from store.text import storable_name
@@ -221,3 +222,62 @@ def sequence_reader(expression: str, notation: Notation | None = None) -> Callab
         return number
 
     return read
+
+
+# --- where the contract's fields come from, as data that lasts ---
+
+Origins = dict[str, dict[str, Any]]
+
+
+def origins_json(source: SourceSettings, contract: Contract, adapter: Adapter) -> str:
+    """`origins`, to be stored."""
+    return orjson.dumps(origins(source, contract, adapter)).decode()
+
+
+def origins(source: SourceSettings, contract: Contract, adapter: Adapter) -> Origins:
+    """Field -> `{"path": [names]}` of the one raw field that it is read from, or `{"by": what makes it}`.
+
+    `sequence` and `deleted` of the source are among them, where the contract has no such fields.
+    """
+    given = {field: name for name, field in contract.inputs.items()}
+    found = {field: _origin(source, given.get(field, field), field, adapter) for field in contract.kinds}
+    for name, expression in (("sequence", source.sequence), ("deleted", source.deleted)):
+        if expression and name not in found:
+            found[name] = _read_by(expression)
+    return found
+
+
+def path_of(expression: str) -> list[str] | None:
+    """The names of the one raw field that an expression reads; None for one that does more."""
+    return _path(jmespath.compile(expression).parsed)
+
+
+def _origin(source: SourceSettings, given: str, field: str, adapter: Adapter) -> dict[str, Any]:
+    if source.adapter:
+        return {"by": f"the adapter {source.adapter}"}
+    if given in adapter.constants:
+        return {"by": f"constants.{field}"}
+    if given in adapter.expressions:
+        return _read_by(adapter.expressions[given])
+    if given in adapter.consumed:
+        return {"by": f"no field: the mapping reads {given} for others"}
+    return {"path": [given]}
+
+
+def _read_by(expression: str) -> dict[str, Any]:
+    path = path_of(expression)
+    return {"path": path} if path else {"by": f"the expression {expression}"}
+
+
+def _path(node: dict[str, Any]) -> list[str] | None:
+    if node["type"] == "field":
+        return [node["value"]]
+    if node["type"] != "subexpression":
+        return None
+    found: list[str] = []
+    for child in node["children"]:
+        names = _path(child)
+        if names is None:
+            return None
+        found += names
+    return found

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from store import payload
 from store.tables.staging import AMBIGUOUS, LATE, SHIFTED, STALE
 from worker.contract import Contract
-from worker.judge.adapt import Adapter
+from worker.judge.adapt import Adapter, origins_json
 from worker.judge.columnwise.quick import Quick, QuickVerdict
 from worker.judge.content import as_bytes, content_of_parsed, content_of_raw, number_names
 from worker.judge.faults import Fault, Rejection
@@ -42,6 +42,7 @@ class Judge:
     quick: Quick | None  # the quick way; without it, all records are judged one by one
     max_future_skew: timedelta
     fingerprint: str  # of the contract and the source's mapping
+    origins: str  # JSON: where the contract's fields come from
     numbers: frozenset[str] = frozenset()  # names of raw records under which the contract has a number
     notation: Notation | None = None  # of numbers, where it is not JSON's
     others: dict[Notation | None, Judge] = field(default_factory=dict, compare=False)  # of other notations
@@ -82,7 +83,7 @@ def judge_for(
     quick = Quick(contract, source, adapter)
     return Judge(
         contract, source, adapter, validator, tombstones, quick, max_future_skew, contract.fingerprint(source),
-        number_names(adapter, contract), notation,
+        origins_json(source, contract, adapter), number_names(adapter, contract), notation,
     )  # fmt: skip
 
 

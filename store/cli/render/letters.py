@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from store.cli.render.elements import Kind, file_and_lines, second, span, table
 from store.database.letters import STATES
 from store.payload import to_bytes
 from store.text import MAX_CELL, printable, shortened
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-MAX_PAYLOAD = 4096
 DONE = {
     "discard": "discarded",
     "park": "parked",
@@ -24,8 +20,8 @@ DONE = {
 }
 
 
-def groups(found: list[dict[str, Any]], status: str, limit: int | None, replaying: int) -> list[Any]:
-    """Groups of dead letters, a row each."""
+def groups(found: list[dict[str, Any]], status: str, more: str | None, replaying: int) -> list[Any]:
+    """Groups of dead letters, a row each; and the command that shows the next ones."""
     sent_back = [
         f"{replaying:,} being replayed: `store letters actions`, and `producer replay --resume` after an interruption."
     ]
@@ -50,9 +46,9 @@ def groups(found: list[dict[str, Any]], status: str, limit: int | None, replayin
         for each in found
     )
     things: list[Any] = [table("Dead letters by group", columns, rows)]
-    if limit and len(found) == limit:
-        things.append(f"\nThe first {limit:,} groups: --limit shows more.")
     things.append("\nOne group: `store letters list --group ID`. What would fix it: `producer suggest ID`.")
+    if more:
+        things.append(f"{len(found):,} groups shown; the next: {more}")
     return things
 
 
@@ -99,90 +95,6 @@ def listed(found: list[dict[str, Any]], matching: int | None, status: str, more:
         shown = f"{len(found):,} shown" if matching is None else f"{len(found):,} of {matching:,} shown"
         things.append(f"{shown}; the next: {more}")
     return things
-
-
-def letter(found: dict[str, Any]) -> list[Any]:
-    """One dead letter in full."""
-    from rich.text import Text
-
-    rows: dict[str, str] = {
-        "id": found["id"],
-        "status": found["status"]
-        + (f" since {second(found['resolved_at'])}" if found["resolved_at"] else "")
-        + (f", in action {found['action_seq']}" if found["action_seq"] else ""),
-        "group": found["group_id"],
-        "source": found["source"],
-        "file:line": f"{found['file']}:{found['line']}",
-        "key": found["record_key"] or "",
-        "target": held_text(found["held"]),
-        "loaded since": loaded_since_text(found),
-        "seen": f"{found['occurrences']:,} times, {second(found['first_seen_at'])} to "
-        f"{second(found['last_seen_at'])}",
-        "replays": f"{found['replays']:,}",
-        "payload": f"{found['size']:,} bytes, {found['format']}",
-    }
-    for number, error in enumerate(found["errors"], 1):
-        shape = f" ({error['shape']})" if error.get("shape") else ""
-        rows[f"error {number}"] = error_text(error) + shape
-    for number, event in enumerate(found["history"], 1):
-        rows[f"event {number}"] = event_text(event)
-    lineage = f"store lineage --file {found['file']} --line {found['line']}"
-    shown = Text(payload(found, MAX_PAYLOAD))
-    fix = f"What would fix its group: `producer suggest {found['group_id'][:8]}`"
-    last = [fix] if found["status"] == "open" else []
-    return [_facts(rows), "", shown, "", printable(f"What became of it: `{lineage}`"), *last]
-
-
-def _facts(rows: dict[str, str]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=None, show_header=False, pad_edge=False)
-    made.add_column("name", no_wrap=True)
-    made.add_column("value", overflow="fold")
-    for name, value in rows.items():
-        if value:
-            made.add_row(Text(name, style="bold"), Text(printable(value)))
-    return made
-
-
-def held_text(held: dict[str, Any] | None) -> str:
-    """What the target holds for the letter's key."""
-    return f"holds this key, of {held['ts']}" if held else ""
-
-
-def loaded_since_text(letter: dict[str, Any]) -> str:
-    """The record of its key or line that was loaded since."""
-    loaded = letter["loaded_since"]
-    if loaded is None:
-        return ""
-    where = f"{loaded['file']}:{loaded['line']} (delivery {loaded['delivery']})"
-    return f"key {loaded['key']} of {loaded['ts']}, from {where}"
-
-
-def event_text(event: dict[str, Any]) -> str:
-    """One change of a letter's state."""
-    action = f", action {event['action_seq']}" if event["action_seq"] else ""
-    by = f" by {event['by']}" if event["by"] else ""
-    why = f": {event['why']}" if event["why"] else ""
-    errors = "; ".join(error_text(each) for each in event["errors"] or [])
-    sent = f"; sent as {shortened(event['payload'], 200)}" if event["payload"] else ""
-    accepted = accepted_text(event["accepted"]) if event["accepted"] else ""
-    return (
-        f"{second(event['at'])} {event['verb']}, {event['before']} -> {event['after']}{action}{by}{why}"
-        + (f"; {errors}" if errors else "")
-        + sent
-        + (f"; superseded by {event['superseded_by']}" if event["superseded_by"] else "")
-        + accepted
-    )
-
-
-def accepted_text(accepted: dict[str, Any]) -> str:
-    """The record that closed a letter."""
-    return (
-        f"; the same payload was accepted in {accepted['file']}, delivery {accepted['delivery']}: "
-        f"`store lineage --id {accepted['id']}`"
-    )
 
 
 def actions(found: list[dict[str, Any]]) -> list[Any]:

@@ -251,6 +251,7 @@ def upgrade() -> None:
         "contracts",
         sa.Column("fingerprint", NAME, nullable=False),
         sa.Column("fields", sa.Text(), nullable=False),
+        sa.Column("origins", sa.Text(), server_default="{}", nullable=False),
         sa.PrimaryKeyConstraint("fingerprint"),
     )
     op.create_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import count
 from typing import Any
 
@@ -113,3 +114,38 @@ def test_pages_together_are_the_letters_that_match(
         counted = paging.count(connection, which)
         assert counted in (None, len(expected))
         assert (counted is None) == any((which.file, which.delivery, which.since, which.until))
+
+
+@given(
+    which=filters,
+    size=st.integers(1, 5),
+    newest=st.booleans(),
+    few=st.sampled_from([0, 20_000]),
+)
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_pages_of_groups_together_count_the_letters_that_match(
+    filled: Ledger, which: Filter, size: int, newest: bool, few: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, database.reading(filled.engine) as connection:
+        patch.setattr(matching, "FEW", few)
+        rejected_in = connection.exec_driver_sql(
+            "SELECT e.dead_letter_id, b.delivery_seq FROM lineage_events e JOIN batches b ON b.seq = e.batch_seq"
+        ).all()
+        rejected = {(row[0], row[1]) for row in rejected_in}
+        everything = dead_letters.select_matching(connection, [])
+        expected = Counter(each.group_id for each in everything if matches(each, which, rejected))
+        found: list[Any] = []
+        after = None
+        while True:
+            page = paging.groups_page(connection, which, size, after, newest_first=newest)
+            found += page.groups
+            after = page.next
+            assert len(page.groups) == size or after is None
+            if after is None:
+                break
+    assert {each["id"]: each["letters"] for each in found} == expected
+    assert len(found) == len(expected)
+    order = "last_seen_at" if newest else "letters"
+    assert [each[order] for each in found] == sorted((each[order] for each in found), reverse=True)

@@ -75,6 +75,6 @@ def test_too_many_columns_are_refused(
 
 def test_a_reason_that_a_test_cannot_repeat_is_refused(ledger: Ledger, store: Command) -> None:
     ledger.receive([Bad('{"n": 2}', "late")])
-    [group] = store("letters", "--json").json
+    [group] = store("letters", "--json").json["groups"]
     done = store("letters", "export", "--as-test", "--group", group["id"])
     assert (done.code, "depends on the watermark" in done.err) == (2, True)

@@ -39,7 +39,7 @@ def payloads(store: Command, *arguments: str) -> list[str]:
 
 
 def test_filters_of_letters_combine(letters: Ledger, store: Command) -> None:
-    group = store("letters", "--source", "usgs", "--json").json[0]["id"]
+    group = store("letters", "--source", "usgs", "--json").json["groups"][0]["id"]
     assert payloads(store) == ["1", "2", "3", "4"]
     assert payloads(store, "--source", "shop", "--reason", "late") == ["1", "2"]
     assert payloads(store, "--group", group[:8]) == ["4"]
@@ -74,6 +74,40 @@ def test_pages_follow_one_another_and_the_last_line_is_the_command_for_the_next(
         assert bool(command) == (page["next"] is not None) == (len(found) < 3)
         command += " --limit 1" * bool(command)
     assert sorted(found) == ["1", "2", "3"]
+
+
+def groups(store: Command, *arguments: str) -> dict[str, int]:
+    """Source and reason -> letters."""
+    found = store("letters", *arguments, "--json").json["groups"]
+    return {f"{each['source']} {each['reason']}": each["letters"] for each in found}
+
+
+def test_filters_of_groups_count_the_letters_that_match(letters: Ledger, store: Command) -> None:
+    assert groups(store) == {"shop late": 2, "shop stale": 1, "usgs late": 1}
+    assert groups(store, "--file", "a.json") == {"shop late": 2, "usgs late": 1}
+    assert groups(store, "--delivery", "2") == {"shop stale": 1}
+    assert groups(store, "--since", "2025-01-15") == {"shop stale": 1}
+    assert groups(store, "--rule", "late", "--source", "shop") == {"shop late": 2}
+    assert groups(store, "--status", "parked") == {}
+    one = store("letters", "list", "--source", "shop", "--reason", "late", "--json").json["letters"][0]
+    store("letters", "park", "--id", one["id"], "--why", "later")
+    assert groups(store, "--file", "a.json", "--status", "parked") == {"shop late": 1}
+    assert groups(store, "--group", one["group_id"][:8], "--file", "b.json") == {}
+
+
+@pytest.mark.parametrize("order", ["", " --newest"])
+def test_pages_of_groups_follow_one_another_and_the_last_line_is_the_command_for_the_next(
+    letters: Ledger, store: Command, order: str
+) -> None:
+    command, found, pages = f"letters --status all --limit 2{order}", [], 0
+    while command:
+        page = store(*shlex.split(command), "--json").json
+        found += [each["id"] for each in page["groups"]]
+        command = store(*shlex.split(command)).out.splitlines()[-1].partition("; the next: store ")[2]
+        assert bool(command) == (page["next"] is not None)
+        pages += 1
+    whole = store("letters", "--status", "all", *order.split(), "--json").json
+    assert ([each["id"] for each in whole["groups"]], whole["next"], pages) == (found, None, 2)
 
 
 def test_a_text_is_searched_in_so_many_payloads_and_it_says_where_to_go_on(
@@ -133,6 +167,13 @@ def test_groups_have_shapes_that_filters_know(ledger: Ledger, store: Command) ->
         (["discard", "--all", "--reason", "late", "--why", "x"], "choose letters with options"),
         (["park", "--id", "zz", "--why", "x"], "no dead letter has such an id"),
         (["list", "--after", "3"], "--after '3' is no cursor"),
+        (["--after", "3"], "--after '3' is no cursor of this order"),
+        (["--newest", "--after", f"3,{'0' * 32}"], "is no cursor of this order"),
+        (["--id", "3"], "--id is of one letter"),
+        (["--contains", "EUR"], "`store letters list --contains TEXT`"),
+        (["--delivery", "9"], "there is no such delivery"),
+        (["--source", "shop", "discard", "--all", "--why", "x"], "options of discard stand behind it"),
+        (["--newest", "list"], "options of list stand behind it"),
         (["list", "--contains", ""], "--contains is blank"),
         (["list", "--json", "--csv"], "two formats of one output"),
         (["list", "--delivery", "9"], "there is no such delivery"),

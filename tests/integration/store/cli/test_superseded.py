@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 import pytest
 
 from store import database
@@ -53,15 +56,31 @@ def test_the_same_key_of_another_source_supersedes_nothing(ledger: Ledger) -> No
     assert loaded(ledger) == {}
 
 
+def keyless(ledger: Ledger, **fields: Any) -> None:
+    """The letters of the payload `1` say this, and are rejected for it: they have no key."""
+    body = {"name": "pump", "value": 1.0, "ts": f"{DAY}T00:00:00Z"} | fields
+    fault = {"reason": "missing_key", "field": "key", "rule": "missing", "message": "m", "shape": "absent"}
+    ledger.tamper(
+        "UPDATE dead_letters SET payload = :body, errors = :errors WHERE payload = '1'",
+        body=orjson.dumps({name: value for name, value in body.items() if value is not None}).decode(),
+        errors=orjson.dumps([fault]).decode(),
+    )
+
+
+def by_line(ledger: Ledger) -> list[tuple[str, int]]:
+    return list(loaded(ledger).values())
+
+
 def test_a_letter_without_a_key_is_superseded_by_its_line_of_the_corrected_file(ledger: Ledger) -> None:
     ledger.receive([Record("a", DAY), Bad("1"), Bad("2"), Record("d", DAY)])
     ledger.receive([Record("a", DAY), Record("b", DAY), Bad("2 "), Record("d", DAY)])
     ledger.load()
-    assert loaded(ledger) == {}  # nobody has counted the records
+    keyless(ledger)
+    assert by_line(ledger) == []  # nobody has counted the records
     sent(ledger, 4, 4)
-    assert loaded(ledger) == {"1": ("a.json", 2)}
+    assert by_line(ledger) == [("a.json", 2)]
     sent(ledger, 4, 5)
-    assert loaded(ledger) == {}  # a file of another day
+    assert by_line(ledger) == []  # lines have moved
 
 
 @pytest.mark.parametrize("change", ["file = 'b.json'", "source = 'usgs'"])
@@ -70,9 +89,68 @@ def test_a_line_of_another_file_or_source_supersedes_nothing(ledger: Ledger, cha
     ledger.receive([Record("a", DAY)])
     sent(ledger, 1, 1)
     ledger.load()
-    assert loaded(ledger) == {"1": ("a.json", 1)}
+    keyless(ledger)
+    assert by_line(ledger) == [("a.json", 1)]
     ledger.tamper(f"UPDATE deliveries SET {change} WHERE seq = 2")  # noqa: S608 - of constants
-    assert loaded(ledger) == {}
+    assert by_line(ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_claimed"),
+    [
+        ({}, True),
+        ({"ts": "2025-01-01T01:00:00+01:00", "value": "1.00"}, True),  # the same moment, and the same number
+        ({"ts": 1735689600}, True),
+        ({"ts": 1735689600000}, True),
+        ({"value": None}, True),  # name and time agree
+        ({"more": 1}, True),  # the contract ignores it
+        ({"ts": "2025-01-02T00:00:00Z"}, False),  # the daily file of the next day, as long as this one
+        ({"name": "valve"}, False),
+        ({"value": 1.5}, False),
+        ({"ts": "01.01.2025"}, False),  # only the source's settings read it
+        ({"ts": None}, False),
+        ({"name": None, "value": None}, False),  # one field is too little
+        ({"key": "b"}, True),
+    ],
+)
+def test_only_a_record_that_agrees_with_the_letter_supersedes_it_by_line(
+    ledger: Ledger, fields: dict[str, Any], is_claimed: bool
+) -> None:
+    ledger.receive([Bad("1")])
+    ledger.receive([Record("b", DAY)])
+    sent(ledger, 1, 1)
+    ledger.load()
+    keyless(ledger, **fields)
+    assert by_line(ledger) == [("a.json", 1)] * is_claimed
+
+
+def test_a_payload_that_shows_its_key_goes_by_that(ledger: Ledger) -> None:
+    ledger.receive([Bad("1")])
+    ledger.receive([Record("b", DAY)])
+    sent(ledger, 1, 1)
+    ledger.load()
+    for key, is_claimed in (("b", True), ("c", False)):
+        payload = orjson.dumps({"key": key, "name": "another", "ts": "soon"}).decode()
+        ledger.tamper("UPDATE dead_letters SET payload = :payload, errors = '[]'", payload=payload)
+        assert by_line(ledger) == [("a.json", 1)] * is_claimed
+
+
+def test_a_payload_without_fields_is_superseded_by_no_line(ledger: Ledger) -> None:
+    ledger.receive([Bad("{nonsense")])
+    ledger.receive([Record("b", DAY)])
+    sent(ledger, 1, 1)
+    ledger.load()
+    assert by_line(ledger) == []
+
+
+def test_a_record_that_was_replaced_since_claims_nothing(ledger: Ledger) -> None:
+    ledger.receive([Bad("1")])
+    ledger.receive([Record("b", DAY)])
+    sent(ledger, 1, 1)
+    ledger.receive([Record("b", "2025-01-02")], file="b.json")
+    ledger.load()
+    keyless(ledger)
+    assert by_line(ledger) == []
 
 
 def test_superseded_letters_are_shown_and_closed_with_the_pointer(ledger: Ledger, store: Command) -> None:
