@@ -48,16 +48,15 @@ def listed(request: Request, connection: Connection) -> Response:
     status, source = given(request, "status") or "open", given(request, "source")
     if status not in STATUSES:
         raise UsageError(f"status = {status!r} is none: it is one of {', '.join(STATUSES)}")
-    found = answers.grouped(
-        connection, None if status == "all" else status, [], source, MOST_GROUPS + 1, newest_first=False
-    )
+    which = Filter(source=source, status=None if status == "all" else status)
+    found = answers.grouped(connection, which, MOST_GROUPS)
     site = site_of(request)
-    rows = [group_row(site.masks, each) for each in found[:MOST_GROUPS]]
+    rows = [group_row(site.masks, each) for each in found["groups"]]
     return page(
         request,
         "groups.html",
         groups=rows,
-        more=len(found) > MOST_GROUPS,
+        more=found["next"] is not None,
         most=MOST_GROUPS,
         in_state=status,
         source=source,

@@ -18,6 +18,7 @@ from store.errors import InputError, SluiceError, UsageError
 from store.payload import to_bytes
 from store.reports import answers
 from store.reports import letters as reports
+from store.reports.one_letter.view import LetterView, view
 from store.tables import dead_letters
 from worker.page.answering import acting, given, page, problem, reading, site_of
 from worker.page.commands import option
@@ -86,9 +87,9 @@ def listed(request: Request, connection: Connection) -> Response:
 def shown(request: Request, connection: Connection) -> Response:
     """One letter: payload, faults beside its fields, what happened to it, where its record came from and went."""
     id = letter_id(connection, request.path_params["id"])
-    found = reports.letter(connection, id)
-    mask = site_of(request).masks.source(found["source"])
-    [letter] = dead_letters.select_letters(connection, status=None, ids=[id])
+    seen = view(connection, id)
+    found, letter = seen.to_json(), seen.letter
+    mask = site_of(request).masks.source(letter.source)
     text = mask.payload(letter)
     raw = text.encode("utf-8", "backslashreplace")
     faults = [mask.fault(each) for each in found["errors"]]
@@ -99,31 +100,30 @@ def shown(request: Request, connection: Connection) -> Response:
         letter={**found, "record_key": mask.key(found["record_key"])},
         name=id[:12],
         faults=faults,
-        fields=_fields(mask, letter, faults),
+        fields=_fields(mask, seen, faults),
         payload=raw[:SHOWN_BYTES].decode("utf-8", "ignore"),
         is_cut=len(raw) > SHOWN_BYTES,
         hides=mask.hides,
         history=[_event(mask, each) for each in found["history"]],
         loaded_since=_loaded(mask, found["loaded_since"]),
-        held=found["held"],
+        held=seen.held,
         entries=entries,
         picture=tree("The lineage of this record", entries) if entries else None,
     )
 
 
-def _fields(
-    mask: Mask, letter: dead_letters.DeadLetter, faults: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Each field of the payload with the faults at it; none where the payload has no fields."""
+def _fields(mask: Mask, seen: LetterView, faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each field of the payload with the faults at it or within it; none where the payload has no fields."""
+    roots = [fault.path[0] if fault.path else None for fault in seen.faults]
     try:
-        values = mask.fields(letter)
+        values = mask.fields(seen.letter)
     except InputError:
         return []
     return [
         {
             "name": name,
             "value": value[:SHOWN_BYTES],
-            "faults": [each for each in faults if each.get("field") == name],
+            "faults": [each for each, root in zip(faults, roots, strict=True) if root == name],
         }
         for name, value in values.items()
     ]

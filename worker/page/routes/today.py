@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from store import timestamps
 from store.dead_letters import groups
+from store.dead_letters.filters import Filter
 from store.errors import SluiceError
 from store.reports import letters as answers
 from store.reports import today as reports
@@ -30,7 +31,7 @@ def today(request: Request, connection: Connection) -> Response:
     if known.value is None:
         raise SluiceError(known.problem or "nothing could be read")
     laws = site.laws.look()
-    found = answers.grouped(connection, "open", [], None, GROUPS, newest_first=False)
+    found = answers.grouped(connection, Filter(status="open"), GROUPS)
     hours = known.value["hours"]
     return page(
         request,
@@ -44,7 +45,7 @@ def today(request: Request, connection: Connection) -> Response:
         queue=site.queue.get(),
         open=groups.count_open(connection),
         replaying=groups.count_replaying(connection),
-        groups=[group_row(site.masks, each) for each in found],
+        groups=[group_row(site.masks, each) for each in found["groups"]],
         most=GROUPS,
         picture=bars(
             "Records received in each hour, and those rejected", hours, "hour", "received", "rejected"
