@@ -1,7 +1,10 @@
 """Files in, batches out: reads record files and sends them to the queue."""
 
+from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 
 def _refuse_hidden_rooms(*rooms: str) -> None:
@@ -19,3 +22,25 @@ def _refuse_hidden_rooms(*rooms: str) -> None:
 
 
 _refuse_hidden_rooms("worker", "store")
+
+# The Python API. What it stands on is slow to import, so it is imported when it is asked for.
+_API = {
+    "Edit": "store.dead_letters.edits",
+    "Outcome": "producer.stream",
+    "SendReceipt": "producer.stream",
+    "asend": "producer.stream",
+    "send": "producer.stream",
+}
+
+if _TYPE_CHECKING:
+    from producer.stream import Outcome as Outcome
+    from producer.stream import SendReceipt as SendReceipt
+    from producer.stream import asend as asend
+    from producer.stream import send as send
+    from store.dead_letters.edits import Edit as Edit
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _API:
+        return getattr(_import_module(_API[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

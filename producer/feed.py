@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,13 +10,14 @@ from uuid import uuid4
 
 import orjson
 
-from producer.files.batches import Payload, RawBatch, cut
+from producer.files.batches import Block, Payload, RawBatch, cut
 from producer.files.names import format_of
 from producer.files.open import Reading, RecordFile, open_records
 from producer.files.source import STDIN
 from producer.header import Needed
 from producer.settings import ProducerSettings
 from store import hashing
+from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
 from store.tables.deliveries import Delivery
 from store.text import SOURCE_NAME, encodable, shown_path
@@ -104,14 +105,9 @@ class Feed:
         """
         fingerprint = self.contract.fingerprint(self.source)
         name = STDIN if file.path == STDIN else file.name
-        if stream is not None:
-            described = f"stream {shown_path(stream)}"
-            if self.options:
-                described += f" {hashing.hexdigest(orjson.dumps(file.dialect.to_wire()))}"
-            return Delivery.of("stream", self.name, name, described, fingerprint, again)
-        content = file.content()
+        content = None if stream is not None else file.content()
         if content is None:
-            return Delivery(uuid4().hex, "stream", self.name, name, None, fingerprint)
+            return self.stream(name, stream, again=again, dialect=file.dialect if self.options else None)
         asked = self._format(file.path) or format_of(file.path)
         source = self.source
         reading = [content, asked, self.records, source.records, source.format, file.dialect.to_wire()]
@@ -119,24 +115,40 @@ class Feed:
             "file", self.name, name, hashing.hexdigest(orjson.dumps(reading)), fingerprint, again
         )
 
+    def stream(
+        self, file: str, stream: str | None, *, again: int = 0, dialect: Dialect | None = None
+    ) -> Delivery:
+        """Records without a content beforehand as a delivery: a new one, or the one of its name and dialect."""
+        fingerprint = self.contract.fingerprint(self.source)
+        if stream is None:
+            return Delivery(uuid4().hex, "stream", self.name, file, None, fingerprint)
+        described = f"stream {shown_path(stream)}"
+        if dialect:
+            described += f" {hashing.hexdigest(orjson.dumps(dialect.to_wire()))}"
+        return Delivery.of("stream", self.name, file, described, fingerprint, again)
+
     def messages(self, file: RecordFile, delivery: Delivery) -> Iterator[Message]:
         """The file's batches, ready for the queue; the same delivery gives the same ids.
 
         Raises InputError, after the batches of all whole records, if the file cannot be read to its end.
         """
         faults: list[InputError] = []
-        batches = cut(
-            until_fault(file.blocks(), faults),
+        for batch in self.batches(until_fault(file.blocks(), faults), delivery):
+            yield self.message(batch, delivery, file)
+        for fault in faults:
+            raise fault
+
+    def batches(self, blocks: Iterable[Block], delivery: Delivery) -> Iterator[RawBatch]:
+        """Raw records, cut into batches."""
+        return cut(
+            blocks,
             delivery=delivery.id,
             max_records=self.settings.batch_records,
             max_bytes=self.settings.batch_bytes,
         )
-        for batch in batches:
-            yield self._message(batch, file, delivery)
-        for fault in faults:
-            raise fault
 
-    def _message(self, batch: RawBatch, file: RecordFile, delivery: Delivery) -> Message:
+    def message(self, batch: RawBatch, delivery: Delivery, file: RecordFile | None = None) -> Message:
+        """A batch, ready for the queue; without a file, its records are JSON."""
         message = Message(
             id="",
             kind="file",
@@ -144,9 +156,9 @@ class Feed:
             first=batch.first,
             source=self.name,
             file=delivery.file,
-            format=file.wire_format,
-            header=file.header,
-            dialect=file.dialect,
+            format=file.wire_format if file else "json",
+            header=file.header if file else None,
+            dialect=file.dialect if file else Dialect(),
             records=as_records(batch.payloads),
             lines=batch.lines,
             fingerprint=delivery.fingerprint,

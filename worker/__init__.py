@@ -1,7 +1,10 @@
 """One batch in, every record to its outcome; the loader; and what keeps them running."""
 
+from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 
 def _refuse_hidden_rooms(*rooms: str) -> None:
@@ -19,3 +22,19 @@ def _refuse_hidden_rooms(*rooms: str) -> None:
 
 
 _refuse_hidden_rooms("store")
+
+# The Python API. What it stands on is slow to import, so it is imported when it is asked for.
+_API = {"Verdict": "worker.verdict", "Fault": "worker.judge.faults"}
+
+if _TYPE_CHECKING:
+    from worker.judge.faults import Fault as Fault
+    from worker.verdict import Verdict as Verdict
+    from worker.verdict import judge as judge
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "judge":  # a package of that name, which can be called
+        return _import_module("worker.judge")
+    if name in _API:
+        return getattr(_import_module(_API[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,100 +1,29 @@
-"""What `enqueue` and `replay` share: settings, queue and database; sending; waiting."""
+"""What `enqueue` and `replay` share: sending and waiting, with warnings and bars."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from sqlalchemy import Engine
-
-from producer.settings import ProducerSettings
-from store import database
+from producer import resources as shared
+from producer.resources import Resources, record
 from store.cli.render.progress import Bar
-from store.database import install
-from store.settings import StoreSettings
-from store.tables import deliveries
-from store.tables.deliveries import Delivery, Receipt
 from store.terminal import warn
-from worker.contract import Contract, load_contract
-from worker.queue import client, send
 from worker.queue import wait as waiting
-from worker.queue.client import Broker
 from worker.queue.message import Message
 from worker.queue.send import Sent
-from worker.settings import WorkerSettings
 
-
-@dataclass(frozen=True)
-class Resources:
-    """Settings, contract, queue and database, all of them tried."""
-
-    settings: ProducerSettings
-    worker: WorkerSettings
-    contract: Contract
-    broker: Broker
-    engine: Engine
-
-    @classmethod
-    def open(cls, **overrides: Any) -> Resources:
-        """Raises UsageError or Unavailable before anything is sent."""
-        store, worker = StoreSettings.load(), WorkerSettings.load()
-        settings = ProducerSettings.load(**overrides)
-        contract = load_contract(worker)
-        engine = install.prepare(store)
-        broker = Broker(client.connect(worker, store.home), worker, store.home)
-        return cls(settings, worker, contract, broker, engine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.engine.dispose()
-        self.broker.redis.close()
+__all__ = ["Resources", "batch_counts", "record", "send_batches", "wait_for_outcome"]
 
 
 def send_batches(
-    messages: Iterable[Message], resources: Resources, on_sent: Callable[[Sent], None] = lambda _: None
+    messages: Iterable[Message],
+    resources: Resources,
+    on_sent: Callable[[Sent], None] = lambda _: None,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Sent:
     """Sends messages, with warnings on standard error."""
-    return send.send_all(
-        messages,
-        resources.broker,
-        resources.engine,
-        resources.settings.max_pending_batches,
-        on_sent=on_sent,
-        notice=warn,
-    )
-
-
-def record(
-    sent: Sent,
-    engine: Engine,
-    delivery: Delivery,
-    *,
-    format: str,
-    bytes: int,
-    seconds: float,
-    error: str | None = None,
-) -> Receipt:
-    """Writes what was sent of a delivery to the store; `store runs --detail` shows it."""
-    receipt = Receipt(
-        format=format,
-        records=sent.records,
-        bytes=bytes,
-        batches=sent.batches,
-        sent_batches=sent.sent_batches,
-        known_batches=sent.known_batches,
-        seconds=round(seconds, 3),
-        waited_seconds=round(sent.waited_seconds, 3),
-        error=error,
-    )
-    with database.transaction(engine) as connection:
-        deliveries.finish(connection, delivery.id, receipt)
-    return receipt
+    return shared.send_batches(messages, resources, warn, on_sent, while_waiting)
 
 
 def batch_counts(sent: Sent) -> dict[str, int]:

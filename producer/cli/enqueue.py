@@ -10,17 +10,15 @@ from functools import partial
 from typing import Any, Literal
 
 import typer
-from sqlalchemy import Engine
 
 from producer.budget import AHEAD, Budget, Limits
 from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
 from producer.feed import Feed, until_fault
 from producer.files.open import RecordFile
 from producer.files.source import STDIN
-from store import database
+from producer.resources import registered
 from store.cli.render.progress import Bar
 from store.errors import ConfigError, InputError
-from store.tables import deliveries, flags
 from store.tables.deliveries import Delivery
 from store.terminal import Exit, counted, fail, print_json, warn
 from store.text import shown_path
@@ -129,7 +127,7 @@ def feed_of(
         resources.settings,
         format,
         records,
-        stage_shares(resources),
+        resources.stage_shares(),
         {name: value for name, value in dialect.items() if value is not None},
     )
 
@@ -165,12 +163,6 @@ def refuse_missing(path: str) -> None:
         raise InputError(f"{shown_path(path)}: no such file; check the path; nothing was sent")
 
 
-def stage_shares(resources: Resources) -> dict[str, float]:
-    """The share of records of each stage, as it is now."""
-    with database.reading(resources.engine) as connection:
-        return resources.worker.stages.shares() | flags.overrides(connection)
-
-
 def warn_of_unknown_source(source: str, worker: WorkerSettings) -> None:
     """Records of a source without an entry are sent unchanged; if others have one, its name may be mistyped."""
     if source != DEFAULT_SOURCE and worker.sources and source not in worker.sources:
@@ -179,24 +171,6 @@ def warn_of_unknown_source(source: str, worker: WorkerSettings) -> None:
             f"source {source!r} has no entry in the configuration, so its records are not mapped; "
             f"sources with an entry: {known}"
         )
-
-
-def registered(feed: Feed, file: RecordFile, engine: Engine, *, again: bool, stream: str | None) -> Delivery:
-    """The delivery of a file, with its number in the store; warns where a later one of its content wins."""
-    delivery = feed.delivery(file, stream=stream)
-    with database.transaction(engine) as connection:
-        if delivery.content is not None:
-            times = deliveries.times_again(connection, feed.name, delivery.content, delivery.fingerprint)
-            if times is not None:
-                delivery = feed.delivery(file, stream=stream, again=times + again)
-        number = deliveries.begin(connection, delivery)
-        later = deliveries.later_under_another(connection, delivery)
-    if later:
-        warn(
-            f"{file.name} was sent before, as delivery {number}, and under another contract or mapping later, "
-            f"as delivery {later}, whose records win: to make this one the latest, send it with --again"
-        )
-    return delivery
 
 
 def send_file(
@@ -214,7 +188,12 @@ def send_file(
     try:
         with feed.open(path) as file:
             warn_of_lacking_columns(feed, file)
-            delivery = registered(feed, file, resources.engine, again=again, stream=stream)
+            delivery = registered(
+                lambda times: feed.delivery(file, stream=stream, again=times),
+                resources.engine,
+                warn,
+                again=again,
+            )
             sent, error = send_records(feed, file, delivery, resources, budget)
             receipt = record(
                 sent,

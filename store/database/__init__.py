@@ -3,6 +3,7 @@
 from store.database.backends.base import correct_host_clock
 from store.database.dialect import (
     as_dict,
+    ask,
     backend_of,
     checkpoint,
     create_temporary,
@@ -25,6 +26,7 @@ from store.database.engine import (
     file_of,
     longest_key,
     open_engine,
+    open_for_reading,
     parse_url,
     reading,
     reading_then_writing,
@@ -38,6 +40,7 @@ from store.database.engine import (
 
 __all__ = [
     "as_dict",
+    "ask",
     "backend_of",
     "checkpoint",
     "connected",
@@ -57,6 +60,7 @@ __all__ = [
     "microseconds",
     "now",
     "open_engine",
+    "open_for_reading",
     "parse_url",
     "reading",
     "reading_then_writing",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table
 
 from store.database import backends
-from store.database.backends.base import Backend
+from store.database.backends.base import Asked, Backend
 
 
 def as_dict(row: RowMapping) -> dict[str, Any]:
@@ -85,6 +86,11 @@ def insert_tuples(
 def stream(connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
     """The rows of a SELECT as plain tuples, so many at once: SQLAlchemy's rows cost four times as much."""
     return backend_of(connection).stream(connection, statement, size)
+
+
+def ask(connection: Connection, statement: str, size: int) -> AbstractContextManager[Asked]:
+    """What somebody typed: one statement that may only read; its columns and its rows. Raises UsageError."""
+    return backend_of(connection).ask(connection, statement, size)
 
 
 def keep_temporary(connection: Connection, megabytes: int) -> None:

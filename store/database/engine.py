@@ -50,6 +50,18 @@ def existing(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     return engine
 
 
+def open_for_reading(settings: StoreSettings) -> Engine:
+    """An engine over a database that is there, which cannot write. Raises StoreUnavailable where there is none."""
+    engine = open_engine(settings)
+    path = sqlite_file(engine.url)
+    if path and not (path.exists() and path.stat().st_size):
+        raise StoreUnavailable(
+            f"there is no database {path}: set SLUICE_HOME or DATABASE_URL, or run `store init` for an empty one"
+        )
+    _backend(engine.url).only_read(engine)
+    return engine
+
+
 def file_of(engine: Engine) -> tuple[int, int] | None:
     """(device, inode) of SQLite's file; None where there is no file."""
     path = sqlite_file(engine.url)

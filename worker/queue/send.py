@@ -64,8 +64,12 @@ def send_all(
     max_pending: int,
     on_sent: Callable[[Sent], None],
     notice: Notice,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Sent:
-    """Sends messages in groups, each group in one transaction. While Redis is unreachable, it waits."""
+    """Sends messages in groups, each group in one transaction. While Redis is unreachable, it waits.
+
+    `while_waiting` is called again and again while there is no room; what it raises ends the sending.
+    """
     result = Sent()
     make_patient(broker.redis, notice).tend = broker.tend
     notice_full = seldom(notice)
@@ -76,8 +80,8 @@ def send_all(
         # A file that is named twice makes the same batches twice, and RQ refuses them in one transaction.
         new = list({part.message.id: part.message for part in missing}.values())
         if new:
-            result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice)
-            result.waited_seconds += wait_for_memory(broker, notice_full)
+            result.waited_seconds += wait_for_room(broker, max_pending - len(new), notice, while_waiting)
+            result.waited_seconds += wait_for_memory(broker, notice_full, while_waiting)
             broker.send(new)
             reach("send.sent")
         result.ids += [message.id for message in group]
@@ -130,12 +134,15 @@ def grouped(messages: Iterable[Message], most: int) -> Iterator[list[Message]]:
         yield group
 
 
-def wait_for_room(broker: Broker, room: int, notice: Notice) -> float:
+def wait_for_room(
+    broker: Broker, room: int, notice: Notice, while_waiting: Callable[[], None] = lambda: None
+) -> float:
     """Waits until at most `room` batches are queued; returns the seconds it waited."""
     started = time.monotonic()
     pause = FIRST_WAIT_SECONDS
     noticed = False
     while (waiting := broker.waiting()) > max(room, 0):
+        while_waiting()
         waited = time.monotonic() - started
         if not noticed and waited > NOTICE_AFTER_SECONDS:
             noticed = True
@@ -149,11 +156,14 @@ def wait_for_room(broker: Broker, room: int, notice: Notice) -> float:
     return time.monotonic() - started
 
 
-def wait_for_memory(broker: Broker, notice: Notice) -> float:
+def wait_for_memory(
+    broker: Broker, notice: Notice, while_waiting: Callable[[], None] = lambda: None
+) -> float:
     """Waits until Redis has free memory; returns the seconds it waited."""
     started = time.monotonic()
     pause = FIRST_WAIT_SECONDS
     while (full := broker.fullness()) > MAX_FULLNESS:
+        while_waiting()
         notice(
             f"Redis uses {full:.0%} of its maxmemory: let workers process what is queued, or raise the limit; "
             f"sending continues below {MAX_FULLNESS:.0%}"

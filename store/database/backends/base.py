@@ -38,6 +38,16 @@ def host_now() -> datetime:
     return timestamps.now() - timedelta(seconds=_host_is_ahead)
 
 
+Asked = tuple[list[str], Iterator[Sequence[Any]]]  # the names of its columns, its rows
+
+
+def refused(reported: str, *, is_forbidden: bool = False) -> str:
+    """What is said of a statement that somebody typed, and that the database does not take."""
+    if is_forbidden:
+        return f"the statement does more than read ({reported}): give one SELECT; nothing was changed"
+    return f"the database does not take the statement: {reported}"
+
+
 class Backend(Protocol):
     """One database. Every function is called with connections, engines or URLs of this one alone."""
 
@@ -47,6 +57,9 @@ class Backend(Protocol):
 
     def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
         """An engine for this process alone, whose transactions begin as BEGIN says. Raises ConfigError."""
+
+    def only_read(self, engine: Engine) -> None:
+        """Lets no connection that this engine opens from now on write into the database."""
 
     def shown(self, url: URL) -> str:
         """The URL for people, without secrets."""
@@ -133,6 +146,12 @@ class Backend(Protocol):
 
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
         """The rows of a SELECT as plain tuples, so many at once, in constant memory."""
+
+    def ask(self, connection: Connection, statement: str, size: int) -> AbstractContextManager[Asked]:
+        """What somebody typed: one statement that reads; the names of its columns, and its rows, so many at once.
+
+        The database itself refuses all else. Raises UsageError.
+        """
 
     def member_of(
         self, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]

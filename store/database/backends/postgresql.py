@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import errors
 from sqlalchemy import (
     TIMESTAMP,
     BigInteger,
@@ -44,8 +45,8 @@ from sqlalchemy.schema import CreateTable
 
 from store import timestamps
 from store.addresses import shown_url
-from store.database.backends.base import BEGIN
-from store.errors import ConfigError, StoreUnavailable
+from store.database.backends.base import BEGIN, Asked, refused
+from store.errors import ConfigError, StoreUnavailable, UsageError
 from store.settings import StoreSettings
 
 OLDEST_SERVER = 140_000
@@ -138,6 +139,9 @@ class Postgresql:
             connection.exec_driver_sql(begins[connection.get_execution_options().get(BEGIN, "read")])
 
         return engine
+
+    def only_read(self, engine: Engine) -> None:
+        """Every transaction that does not ask for more begins READ ONLY."""
 
     def shown(self, url: URL) -> str:
         return shown_url(url.render_as_string(hide_password=False))
@@ -267,6 +271,29 @@ class Postgresql:
             cursor.execute(statement)
             while rows := cursor.fetchmany(size):
                 yield rows
+
+    @contextmanager
+    def ask(self, connection: Connection, statement: str, size: int) -> Iterator[Asked]:
+        """As a cursor, which only a SELECT can be; `binary`, so that the server takes one statement alone."""
+        driver: Any = connection.connection.driver_connection
+        cursor = driver.cursor()
+        try:
+            cursor.execute(f"DECLARE asked NO SCROLL CURSOR FOR {statement.strip().rstrip(';')}", binary=True)
+            cursor.execute(f"FETCH FORWARD {int(size)} FROM asked")
+        except psycopg.Error as error:
+            is_forbidden = isinstance(error, errors.SyntaxError | errors.ReadOnlySqlTransaction)
+            raise UsageError(refused(str(error).splitlines()[0], is_forbidden=is_forbidden)) from error
+        names = [each.name for each in cursor.description or ()]
+
+        def pieces() -> Iterator[Sequence[Any]]:
+            try:
+                while rows := cursor.fetchall():
+                    yield rows
+                    cursor.execute(f"FETCH FORWARD {int(size)} FROM asked")
+            except psycopg.Error as error:
+                raise UsageError(refused(str(error).splitlines()[0])) from error
+
+        yield names, pieces()
 
     def member_of(
         self, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]

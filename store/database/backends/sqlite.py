@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
@@ -36,7 +36,8 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from store import trust
 from store.database import generation, schema
-from store.database.backends.base import BEGIN, Begin, host_now
+from store.database.backends import sqlite_reading
+from store.database.backends.base import BEGIN, Asked, Begin, host_now
 from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 from store.text import printable
@@ -118,6 +119,9 @@ class Sqlite:
                 connection.exec_driver_sql("BEGIN")
 
         return engine
+
+    def only_read(self, engine: Engine) -> None:
+        sqlite_reading.only_read(engine, self.file(engine.url))
 
     def shown(self, url: URL) -> str:
         return printable(f"{url.drivername}:///{url.database}")
@@ -283,6 +287,10 @@ class Sqlite:
         cursor.execute(statement)
         while rows := cursor.fetchmany(size):
             yield rows
+
+    def ask(self, connection: Connection, statement: str, size: int) -> AbstractContextManager[Asked]:
+        driver: Any = connection.connection.driver_connection
+        return sqlite_reading.ask(driver, statement, size)
 
     def member_of(
         self, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
