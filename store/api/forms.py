@@ -93,7 +93,7 @@ def write_ndjson(fields: Sequence[Field], pieces: Iterable[Sequence[Row]], file:
     """One object a line; returns how many."""
     number = 0
     for piece in pieces:
-        lines = (orjson.dumps({name: _as_json(row[name]) for name, _ in fields}, _as_json) for row in piece)
+        lines = (orjson.dumps({name: as_json(row[name]) for name, _ in fields}, as_json) for row in piece)
         file.write("".join(line.decode() + "\n" for line in lines))
         number += len(piece)
     return number
@@ -193,7 +193,8 @@ def _as_text(value: Any) -> object:
     return value
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """A value of a row as JSON has it: bytes as hex digits, a decimal with all its digits."""
     if isinstance(value, Decimal):
         return orjson.Fragment(str(value))
     if isinstance(value, datetime):
