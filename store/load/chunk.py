@@ -256,8 +256,7 @@ WHERE won.position = chunk._position
 
 def _decide(connection: Connection) -> None:
     """Gives each row of the chunk its outcome."""
-    connection.execute(DropTable(BEATEN_ROWS, if_exists=True))
-    connection.execute(CreateTable(BEATEN_ROWS))
+    database.create_temporary(connection, BEATEN_ROWS)
     beaten = connection.execute(text(FIND_BEATEN)).rowcount
     if beaten:
         connection.execute(text(FLAG_BEATEN))
