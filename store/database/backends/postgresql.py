@@ -257,6 +257,7 @@ class Postgresql:
             return
         quote = connection.dialect.identifier_preparer.quote
         statement = f"COPY {quote(table.name)} ({', '.join(map(quote, names))}) FROM STDIN"
+        statement = statement.replace("%%", "%")  # it has no parameters, and so no percent sign is doubled
         with (
             _wrapped(connection, statement) as driver,
             driver.cursor() as cursor,
@@ -268,7 +269,7 @@ class Postgresql:
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
         """With a cursor of the server: the client would hold all rows."""
         with _wrapped(connection, statement) as driver, driver.cursor(name="sluice_stream") as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, ())  # else its percent signs, which are doubled, stay so
             while rows := cursor.fetchmany(size):
                 yield rows
 

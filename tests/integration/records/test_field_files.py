@@ -88,6 +88,7 @@ def test_no_line_of_a_closed_quoted_cell_is_a_record(plant: Plant, cut: int) -> 
     assert letter.raw == b"\n".join(path.read_bytes().split(b"\n")[1:4])
 
 
+@pytest.mark.sqlite("no index of PostgreSQL holds a key of ten thousand lines")
 @pytest.mark.parametrize(("limit", "keys"), [(1 << 20, 2), (100_000, 1)])
 def test_a_row_of_ten_thousand_lines_is_one_record(plant: Plant, limit: int, keys: int) -> None:
     """Refuses 10,002 records that are lines of a cell; beyond the limit the row is one letter."""
