@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -13,6 +13,7 @@ from store.reports import freshness
 from store.tables import load_runs, staging, watermarks
 
 HOURS = 24
+HOUR = len("2025-01-15T12")
 PAST_DAYS = 30  # what a source's share of rejected records is held against
 AT_STAGE = ("staged", "rejected", "skipped")
 AT_LOAD = ("inserted", "updated", "duplicates", "superseded")
@@ -28,7 +29,7 @@ def today(connection: Connection, idle_after: timedelta | None = None) -> dict[s
         "at": timestamps.to_iso(timestamps.to_text(now)),
         "since": timestamps.to_iso(since),
         "sum": day(connection, since),
-        "hours": hours(connection, since),
+        "hours": hours(connection, now),
         "sources": sources(connection, idle_after),
         "pending": staging.count(connection),
         "last_run": runs[0] if runs else None,
@@ -49,16 +50,18 @@ def day(connection: Connection, since: str) -> dict[str, Any]:
     return {**found, "adds_up": adds_up and found["pending"] >= 0}
 
 
-def hours(connection: Connection, since: str) -> list[dict[str, Any]]:
-    """Records received and rejected in each hour with a batch, oldest first."""
-    hour = func.substr(batches.c.processed_at, 1, len("2025-01-15T12"))
+def hours(connection: Connection, now: datetime) -> list[dict[str, Any]]:
+    """Records received and rejected in each of the last hours, oldest first; the first and the last are not whole."""
+    begun = [timestamps.to_text(now - timedelta(hours=ago))[:HOUR] for ago in range(HOURS, -1, -1)]
+    hour = func.substr(batches.c.processed_at, 1, HOUR)
     sums = [func.sum(batches.c[name]) for name in ("received", "rejected")]
-    rows = connection.execute(
-        select(hour, *sums).where(batches.c.processed_at >= since).group_by(hour).order_by(hour)
-    )
+    since = timestamps.to_text(now - timedelta(hours=HOURS))
+    rows = connection.execute(select(hour, *sums).where(batches.c.processed_at >= since).group_by(hour))
+    found = {at: (int(received), int(rejected)) for at, received, rejected in rows}
     return [
-        {"hour": f"{at}:00:00Z", "received": int(received), "rejected": int(rejected)}
-        for at, received, rejected in rows
+        {"hour": f"{at}:00:00Z", "received": received, "rejected": rejected}
+        for at in begun
+        for received, rejected in [found.get(at, (0, 0))]
     ]
 
 

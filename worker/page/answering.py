@@ -41,6 +41,7 @@ def templates() -> Environment:
     )
     made.filters |= {
         "number": text.number,
+        "counted": text.counted,
         "moment": text.moment,
         "span": text.length,
         "share": text.share,

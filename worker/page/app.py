@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -45,6 +45,9 @@ ROUTES: list[BaseRoute] = [
     Route("/login", login.asked),
     Route("/login", login.taken, methods=["POST"]),
     Route("/logout", login.ended, methods=["POST"]),
+    Route(
+        "/favicon.ico", lambda _: FileResponse(FOLDER / "static" / "icon.svg")
+    ),  # browsers ask of themselves
     Mount("/static", StaticFiles(directory=FOLDER / "static")),
 ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from store import timestamps
+from store import terminal, timestamps
 from store.cli.render.elements import span
 
 SHOWN_BYTES = 4096
@@ -34,6 +34,11 @@ def lines_of(text: str) -> list[str]:
 def number(value: Any) -> str:
     """1,234; nothing for none."""
     return "" if value is None else f"{value:,}"
+
+
+def counted(value: int, one: str, many: str = "") -> str:
+    """`1 batch`, `2 batches`."""
+    return terminal.counted(value, one, many)
 
 
 def share(part: int, whole: int) -> str:
