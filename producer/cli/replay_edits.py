@@ -20,7 +20,7 @@ from store.errors import ConfigError, InputError, UsageError
 from store.tables import dead_letters
 from worker.dead_letters import proof as proving
 from worker.dead_letters import replay
-from worker.dead_letters.names import RAW, Names
+from worker.dead_letters.names import RAW, Names, names_in
 
 SECONDS_OF = {"s": 1, "min": 60, "h": 3600}
 LOOKED_AT = 200  # letters whose fields an edit may name
@@ -88,7 +88,7 @@ def resolved(
         present: set[str] = set()
         for letter in some:
             try:
-                present |= replay.body_of(letter).keys()
+                present |= names_in(replay.body_of(letter))
             except InputError:  # it has no fields: the others tell theirs
                 continue
         names = Names(resources.contract, resources.worker.source(source), present)

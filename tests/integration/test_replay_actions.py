@@ -20,7 +20,7 @@ from worker.queue.send import Sent
 from .plant import Plant, ndjson, row
 from .replaying import Replay, statuses
 
-MAPPED = '[sources.s]\nfields.value = "temp"\nfields.name = "a.b"\nconstants.unit = "mm"\n'
+MAPPED = '[sources.s]\nfields.value = "temp"\nfields.name = "a.b || a.c"\nconstants.unit = "mm"\n'
 
 
 def test_a_group_is_proved_and_fixed_with_its_digits(plant: Plant, replay: Replay) -> None:
@@ -77,7 +77,7 @@ def test_an_edit_names_fields_of_the_contract_or_raw_ones(
     ("edit", "says"),
     [
         (["--set", "valu=4"], "did you mean value"),
-        (["--set", "name=x"], "computes it by 'a.b'"),
+        (["--set", "name=x"], "computes it by 'a.b || a.c'"),
         (["--set", "unit=x"], "sets it to a constant"),
         (["--set", "raw.value=4"], "what the payload has there is not used"),
         (["--cast", "value=euro"], "a cast is one of"),

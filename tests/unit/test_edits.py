@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from store import paths
 from store.dead_letters import edits
 from store.dead_letters.edits import CASTS, Edit, cast, json_body
 from store.errors import InputError, UsageError
@@ -148,8 +149,7 @@ def test_an_edit_is_stored_and_read_back_as_it_was(
     drops: tuple[str, ...],
 ) -> None:
     edit = Edit(sets, defaults, renames, casts, drops)
-    body = {"a": "1,5", "b": None}
-    assert Edit.from_text(edit.to_text()).apply(dict(body)) == edit.apply(dict(body))
+    assert outcome(Edit.from_text(edit.to_text())) == outcome(edit)
     assert edit.is_empty == (edit.to_text() is None)
 
 
@@ -169,3 +169,72 @@ def test_a_payload_that_is_read_quickly_has_the_fields_that_it_has_exactly(
     if quick is not None:
         assert quick == edits.EXACT.decode(text)
     assert json_body('{"a" : "x", "b":null}') == {"a": "x", "b": None}
+
+
+def outcome(edit: Edit) -> bytes | str:
+    """What it makes of a payload, or why it makes nothing of it."""
+    try:
+        return edit.apply({"a": "1,5", "b": None})
+    except InputError as error:
+        return str(error)
+
+
+# --- fields within objects ---
+
+NESTED = '{"p": {"mag": "4,5", "n": {"x": 1.10}, "old": true}, "a.b": "7,5", "top": 1}'
+
+
+def test_an_edit_reaches_fields_within_objects_and_leaves_the_others_as_they_are() -> None:
+    edit = Edit(
+        rename={"p.old": "p.new", "top": "p.n.top"},
+        drop=("p.nothing",),
+        cast={"p.mag": "decimal-comma", r"a\.b": "decimal-comma"},
+        default={"p.n.y": 2, "p.mag": 9, "q.z": "made"},
+        set={"p.n.x": None, "p.n.w": [1]},
+    )
+    assert applied(NESTED, edit) == {
+        "p": {"mag": Decimal("4.5"), "n": {"top": 1, "y": 2, "w": [1]}, "new": True},
+        "a.b": Decimal("7.5"),
+        "q": {"z": "made"},
+    }
+
+
+def test_the_digits_beside_an_edited_field_stay() -> None:
+    assert (
+        Edit(set={"p.mag": 1}).apply(json_body('{"p": {"mag": 2, "n": 1.10}}')) == b'{"p":{"mag":1,"n":1.10}}'
+    )
+
+
+def test_fields_within_objects_may_exchange_their_names() -> None:
+    edit = Edit(rename={"p.a": "p.b", "p.b": "p.a"})
+    assert applied('{"p": {"a": 1, "b": 2}}', edit) == {"p": {"b": 1, "a": 2}}
+
+
+@pytest.mark.parametrize("body", ['{"p": "text"}', '{"p": [1]}', '{"p": {"q": 1}}'])
+def test_a_field_is_not_put_into_what_is_no_object(body: str) -> None:
+    with pytest.raises(InputError, match="is no object"):
+        Edit(set={"p.q.r": 1}).apply(json_body(body))
+
+
+def test_a_null_on_the_way_is_an_object_that_is_not_there() -> None:
+    assert applied('{"p": null}', Edit(default={"p.q": 1})) == {"p": {"q": 1}}
+
+
+def test_the_payload_that_is_edited_is_not_changed() -> None:
+    body = json_body(NESTED)
+    before = orjson.dumps(body)
+    Edit(rename={"p.old": "x"}, set={"p.n.x": 5}, drop=("p.mag",)).apply(body)
+    assert orjson.dumps(body) == before
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), values)
+def test_what_is_put_at_a_path_stands_there_and_is_taken_out_again(names: list[str], value: Any) -> None:
+    body: dict[str, Any] = {"a": {"b": {"z": 1}}, "c": {"a": {}}}
+    path = tuple(names)
+    before = orjson.dumps(body)
+    changed = dict(body)
+    paths.put(changed, path, value)
+    assert paths.value_at(changed, path) is value
+    assert paths.take(changed, path) is value
+    assert paths.value_at(changed, path) is paths.ABSENT
+    assert orjson.dumps(body) == before

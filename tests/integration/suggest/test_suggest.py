@@ -147,10 +147,10 @@ def test_a_mended_mapping_needs_no_edit(plant: Plant, answer: Command) -> None:
     assert (best["name"], best["would_load"], best["edit"]) == ("as they are", 1, None)
 
 
-def test_a_nested_field_is_noted_as_beyond_an_edit(plant: Plant, answer: Command, shown: Command) -> None:
-    plant.configure('[sources.s]\nfields.value = "data.temp"\n')
+def test_a_computed_field_is_noted_as_beyond_an_edit(plant: Plant, answer: Command, shown: Command) -> None:
+    plant.configure('[sources.s]\nfields.value = "data.temp || data.t"\n')
     plant.run(ndjson({"key": "k", "ts": "2025-01-15", "name": "n", "data": {"temp": "1,5"}}), source="s")
-    assert "'data.temp'" in answer("producer", "suggest", only_group(plant))["notes"][0]
+    assert "'data.temp || data.t'" in answer("producer", "suggest", only_group(plant))["notes"][0]
     assert "No edit for value" in shown("producer", "suggest", only_group(plant))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, func, or_, select
 
-from store import database
+from store import database, paths
 from store.database.letters import dead_letters
 from store.database.records import record_tables
 from store.database.schema import SHIFT, batches
@@ -27,6 +27,7 @@ from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
 from worker.contract import IDENTITY
 from worker.dead_letters.replay import Cut, Replayable, batches_of, delivery_of, message_of, prepared
 from worker.dead_letters.suggest.trial import Chosen, Context, Sample, Trial
+from worker.judge.adapt import path_of
 from worker.judge.stages import Judge, judge_batch, judge_for
 from worker.settings import SourceSettings
 
@@ -124,7 +125,11 @@ class _Writer:
 
     def _field(self, raw: str) -> tuple[str, str]:
         """(the contract's field that a raw one is read for, the expression that reads it)."""
-        by_mapping = {expression: field for field, expression in self.source.fields.items()}
+        by_mapping = {
+            paths.joined(path): field
+            for field, expression in self.source.fields.items()
+            if (path := path_of(expression))
+        }
         field = by_mapping.get(raw) or self.context.contract.inputs.get(raw)
         if field is None:
             raise CannotSayError(f"{raw} is not a field of the contract")
@@ -225,8 +230,8 @@ class _Writer:
 
 
 def _path(name: str) -> str:
-    """A field's name as JMESPath has it."""
-    return name if PLAIN_NAME.fullmatch(name) else json.dumps(name)
+    """A field's path as JMESPath has it."""
+    return ".".join(each if PLAIN_NAME.fullmatch(each) else json.dumps(each) for each in paths.split(name))
 
 
 def _merged(option: Sequence[Keys]) -> Keys:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from store import paths
 from store.dead_letters.edits import CURRENCY, Edit, cast, text_to_cast
 from worker.dead_letters.suggest.layouts import layouts
 from worker.dead_letters.suggest.readings import UNITS
@@ -95,6 +96,7 @@ def _without_cast(
             yield Candidate(f"drop {field}", Edit(drop=(typed,)), field)
         return
     if faulty.shape == "absent":
+        free = {name: number for name, number in free.items() if _may_be_meant(name, faulty.raw)}
         near = nearest(faulty.raw, field, free)
         for name in near or ([*free] if len(free) == 1 and _can_be_typed(*free) else []):
             because = "" if near else f"{name} is the only field that nothing else uses"
@@ -171,9 +173,18 @@ def usual(find: Callable[[str], list[tuple[str, ...]]], texts: Sequence[str]) ->
 def nearest(raw: str, field: str, free: Mapping[str, int]) -> list[str]:
     """The free fields that are named most like a missing one."""
     names = [name for name in sorted(free, key=lambda each: -free[each]) if _can_be_typed(name)]
-    scored = [(max(_likeness(name, wanted) for wanted in (raw, field)), name) for name in names]
+    own = paths.split(raw)[-1]
+    scored = [
+        (max(_likeness(paths.split(name)[-1], wanted) for wanted in (own, field)), name) for name in names
+    ]
     found = [name for score, name in sorted(scored, key=lambda each: -each[0]) if score >= LIKE_ENOUGH]
     return found[:MOST_RENAMES]
+
+
+def _may_be_meant(name: str, raw: str) -> bool:
+    """Whether a field stands in the same object as a missing one, or has its own name in another."""
+    one, other = paths.split(name), paths.split(raw)
+    return one[:-1] == other[:-1] or one[-1] == other[-1]
 
 
 def _likeness(name: str, wanted: str) -> float:

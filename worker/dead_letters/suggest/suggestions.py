@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
+from store import paths
 from store.database.letters import dead_letters
 from store.errors import UsageError
 from worker.dead_letters.names import Names
@@ -166,10 +167,7 @@ def _candidates(
     context: Context, group: dict[str, Any], sample: Sample, names: Names, notes: list[str]
 ) -> list[tuple[str | None, Candidate]]:
     """(raw field, candidate) of each faulty field."""
-    judge = context.judge(group["source"])
-    used = {*context.contract.inputs, *judge.adapter.consumed, *judge.adapter.read_besides}
-    most = len(sample.bodies) / 2
-    free = {name: number for name, number in sample.present.items() if name not in used and number >= most}
+    free = _free(context, group["source"], sample, names)
     if not sample.bodies:
         notes.append("no payload has fields that can be read: `producer replay --payload` replaces one whole")
     found: list[tuple[str | None, Candidate]] = []
@@ -182,6 +180,21 @@ def _candidates(
         values = sample.values(faulty.raw)
         given = list(context.contract.inputs)
         found += [(faulty.raw, each) for each in proposing.candidates(faulty, values, free, given)]
+    return found
+
+
+def _free(context: Context, source: str, sample: Sample, names: Names) -> dict[str, int]:
+    """The fields that nothing else uses, of at least half of the payloads; within objects those with a value."""
+    adapter = context.judge(source).adapter
+    used = {*context.contract.inputs, *adapter.consumed, *adapter.read_besides}
+    objects = {paths.joined(paths.split(name)[:-1]) for name in sample.present}
+    found = {}
+    for name, number in sample.present.items():
+        path = paths.split(name)
+        within = len(path) > 1 and path[0] in adapter.consumed and name not in objects
+        is_free = path[0] not in used if len(path) == 1 else within and not names.is_read(path)
+        if is_free and 2 * number >= len(sample.bodies):
+            found[name] = number
     return found
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, select
 
-from store import database
+from store import database, paths
 from store.database.letters import dead_letters
 from store.dead_letters.edits import Edit, json_body, text_to_cast
 from store.errors import InputError, UsageError
 from store.tables.dead_letters import COLUMNS, DeadLetter, letter_of
 from worker.contract import Contract
 from worker.dead_letters import proof as proving
-from worker.dead_letters.names import Names
+from worker.dead_letters.names import Names, names_in
 from worker.dead_letters.proof import Proof
 from worker.dead_letters.replay import body_of
 from worker.dead_letters.suggest.candidates import Candidate, is_null_word
@@ -67,12 +67,14 @@ class Sample:
         """Field of the payloads -> how many have it."""
         found: dict[str, int] = {}
         for body in self.bodies:
-            for name in body:
+            for name in names_in(body):
                 found[name] = found.get(name, 0) + 1
         return found
 
     def values(self, raw: str) -> list[Any]:
-        return [body[raw] for body in self.bodies if raw in body]
+        """What they have in a field; the name is a path: see `store.paths`."""
+        path = paths.split(raw)
+        return [value for body in self.bodies if (value := paths.value_at(body, path)) is not paths.ABSENT]
 
 
 def sample_of(connection: Connection, chosen: Chosen) -> Sample:
@@ -197,10 +199,10 @@ class Texts:
         """Notes the texts of one payload."""
         for (raw, rivals), readings in self.readings.items():
             how = "epoch" if rivals[0].startswith(("epoch", "time:")) else rivals[0]
-            if (text := text_to_cast(body.get(raw), how)) is not None:
+            if (text := text_to_cast(paths.value_at(body, paths.split(raw)), how)) is not None:
                 readings.add(text)
         for raw in self._null_fields:
-            text = text_to_cast(body.get(raw), "text")
+            text = text_to_cast(paths.value_at(body, paths.split(raw)), "text")
             if text is not None and not is_null_word(text):
                 self.no_null_word.setdefault(raw, text)
 
@@ -229,14 +231,22 @@ def shown_change(sample: Sample, trial: Trial) -> dict[str, Any] | None:
         body = fields_of(letter) if letter.id == wanted else None
         if body is None:
             continue
-        after = json_body(trial.edit.apply(body).decode())
-        names = [name for name in {**body, **after} if text_of(body.get(name)) != text_of(after.get(name))]
+        before, after = _values(body), _values(json_body(trial.edit.apply(body).decode()))
+        names = [
+            name for name in {**before, **after} if text_of(before.get(name)) != text_of(after.get(name))
+        ]
         return {
             "id": letter.id,
-            "before": {name: body[name] for name in names if name in body},
+            "before": {name: before[name] for name in names if name in before},
             "after": {name: after[name] for name in names if name in after},
         }
     return None
+
+
+def _values(body: Body) -> dict[str, Any]:
+    """The fields of a payload that are no objects, with their paths as names."""
+    every = paths.fields_within(body)
+    return {paths.joined(path): value for path, value in every if not (value and isinstance(value, dict))}
 
 
 def text_of(value: Any) -> str:
