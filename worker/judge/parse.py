@@ -49,6 +49,7 @@ class Numbers:
 
 
 AS_FLOATS = Numbers()
+NAME_APART = re.compile(r'"[ \t\n\r]+:')
 LONG_NUMBER = re.compile(r"[0-9][0-9.]{15}|[0-9][eE]")
 
 
@@ -70,7 +71,8 @@ def parse_json(text: str, numbers: Numbers = AS_FLOATS) -> dict[str, Any]:
 
 def may_repeat_a_field(text: str, raw: dict[str, Any]) -> bool:
     """False where the text has as many `":` as the record has fields: then none can be repeated."""
-    if '" :' in text or '"\t:' in text or '"\n:' in text or '"\r:' in text:
+    may_be_apart = " :" in text or "\t:" in text or "\n:" in text or "\r:" in text
+    if may_be_apart and NAME_APART.search(text):
         return True
     return text.count('":') != count_fields(raw)
 

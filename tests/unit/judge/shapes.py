@@ -286,7 +286,7 @@ def written(draw: st.DrawFn, fields: dict[str, Any]) -> str:
         draw(st.integers(0, 6)) == 0 and fields
     ):  # a field that stands twice, the second time written otherwise
         name = json.dumps(draw(st.sampled_from(sorted(fields))))
-        colon = draw(st.sampled_from([":", " :", "\t:", "\n:"]))
+        colon = draw(st.sampled_from([":", " :", "\t:", "\n:", "  :", "\t :", "\r \n:"]))
         text = f"{text[:-1]},{name}{colon}{draw(st.sampled_from(['1', 'null', json.dumps('x')]))}}}"
     return text
 

@@ -63,10 +63,33 @@ def test_any_text_is_an_object_or_a_rejection(text: str) -> None:
         '{"x":[{"a":1,"a":1}]}',
         '{"a":1,"\\u0061":2}',
         '{"a" : 1, "a" : 1}',
+        '{"a"  :1,"a":2}',
+        '{"a"\t :1,"a":2}',
+        '{"a" \r\n\t:1,"b":{"a":1},"a":2}',
     ],
 )
 def test_a_field_that_stands_twice_is_found_wherever_it_is(text: str) -> None:
     assert reason(text) == "duplicate_field"
+
+
+BLANKS = st.text(" \t\n\r", max_size=3)
+FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"), BLANKS, BLANKS, st.sampled_from(["1", '" :"', '"\\":"', '"\\" :"', "{}"])
+    ),
+    max_size=4,
+)
+
+
+@given(FIELDS)
+def test_blanks_around_a_colon_hide_no_field_that_stands_twice(
+    fields: list[tuple[str, str, str, str]],
+) -> None:
+    text = "{" + ",".join(f'"{name}"{before}:{after}{value}' for name, before, after, value in fields) + "}"
+    if len({name for name, *_ in fields}) < len(fields):
+        assert reason(text) == "duplicate_field"
+    else:
+        assert parse_json(text) == json.loads(text)
 
 
 @pytest.mark.parametrize("text", ['{"a":"\\":"}', '{"a":"b\\":c"}', '{"a":{"b":1},"c":{"b":1}}', '{"":1}'])

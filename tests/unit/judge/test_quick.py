@@ -32,6 +32,8 @@ from .shapes import (
 
 PLAIN = [
     '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key" :"b"}',
+    '{"key"  :"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key":"b"}',
+    '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key"\t :"b"}',
     '{"key":"a\\":","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key" :"b"}',
     '{"key":"a","name":"n","value":1,"ts":"2025-01-15T08:00:00Z","key":"b"}',
     '{"key":"a\\u0000","name":"n","value":1,"ts":"2025-01-15T08:00:00Z"}',

@@ -26,11 +26,11 @@ class Absent:
 
 ABSENT = Absent()
 
-# What makes a record odd: a space before a colon hides a repeated field from counting, an escaped colon or quote adds
-# a name that is none, and NUL cannot be stored. Each is searched for only where its first sign, a single character,
-# is found: that takes no time.
+# What makes a record odd: blanks before a colon hide a repeated field from counting, an escaped colon or quote adds
+# a name that is none, and NUL cannot be stored. Each is searched for only where its first sign is found: most are a
+# single character, which takes no time.
 ODD = {
-    " ": ('" :',),
+    " :": ('" :', "  :", "\t :", "\n :", "\r :"),
     "\t": ("\t:",),
     "\n": ("\n:",),
     "\r": ("\r:",),
