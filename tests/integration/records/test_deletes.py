@@ -15,6 +15,7 @@ from worker.judge.columns import is_true
 from worker.judge.faults import Rejection
 
 from ...examples import IS_CAMPAIGN
+from ..conftest import EmptyStore
 from ..plant import Plant, ndjson, opened, row
 
 CONFIG = "[sources.default]\ndeleted = \"op == 'D'\"\n"
@@ -69,7 +70,7 @@ def test_an_older_version_that_comes_late_does_not_bring_the_key_back_and_a_newe
     assert plant.violations() == []
 
 
-def test_every_order_of_deliveries_gives_one_table(tmp_path: Path, empty_database: Path) -> None:
+def test_every_order_of_deliveries_gives_one_table(tmp_path: Path, empty_store: EmptyStore) -> None:
     contents = {
         "first": ndjson(row("a", at(8)), row("b", at(8))),
         "deletes": ndjson(tombstone("a", 9), tombstone("b", 7)),
@@ -80,7 +81,7 @@ def test_every_order_of_deliveries_gives_one_table(tmp_path: Path, empty_databas
     # Every fifth of the 24 orders: each delivery comes first, and last, in one of them.
     step = 1 if IS_CAMPAIGN else 5
     for number, order in enumerate(itertools.islice(itertools.permutations(contents), 0, None, step)):
-        with opened(tmp_path / str(number), empty_database) as plant:
+        with opened(tmp_path / str(number), empty_store()) as plant:
             plant.configure(CONFIG)
             for name in order:
                 plant.run(contents[name], f"{name}.ndjson", batch_records=1)

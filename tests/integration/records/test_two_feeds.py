@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from store.reconcile import compare
 from store.reconcile import runs as reconciliation
 from tests.examples import IS_CAMPAIGN, examples
 
+from ..conftest import EmptyStore
 from ..plant import Plant, opened
 from . import two_feeds
 from .two_feeds import Feeds, Plan, Policy
@@ -140,10 +140,10 @@ PLANS = st.builds(
     seed=st.integers(0, 2**32),
 )
 def test_any_plan_is_counted_exactly(
-    plant: Plant, empty_database: Path, plan: Plan, policy: Policy, cut: int, loads: int, seed: int
+    plant: Plant, empty_store: EmptyStore, plan: Plan, policy: Policy, cut: int, loads: int, seed: int
 ) -> None:
     feeds = two_feeds.make(plan, seed)
     home = plant.home / f"plan-{len(list(plant.home.iterdir()))}"
-    with opened(home, empty_database) as made:
+    with opened(home, empty_store()) as made:
         run(made, feeds, policy, cut, random.Random(seed), loads)
         agrees(made, plan, policy, feeds)
