@@ -55,7 +55,10 @@ def test_preparing_twice_changes_nothing(settings: StoreSettings) -> None:
     for _ in range(2):
         engine = install.prepare(settings)
         with database.transaction(engine) as connection:
-            connection.execute(text("INSERT INTO locks VALUES (:name, 'h', 'e')"), {"name": str(id(engine))})
+            connection.execute(
+                text("INSERT INTO locks (name, holder, expires_at) VALUES (:name, 'h', 'e')"),
+                {"name": str(id(engine))},
+            )
         engine.dispose()
     engine = database.existing(settings)
     with database.reading(engine) as connection:
@@ -152,7 +155,7 @@ def test_a_lock_held_too_long_is_unavailable_and_tells_the_setting(
 
 def test_a_transaction_that_fails_leaves_nothing_and_shows_the_first_error(engine: Engine) -> None:
     with pytest.raises(ZeroDivisionError), database.transaction(engine) as connection:
-        connection.execute(text("INSERT INTO locks VALUES ('a', 'h', 'e')"))
+        connection.execute(text("INSERT INTO locks (name, holder, expires_at) VALUES ('a', 'h', 'e')"))
         raise ZeroDivisionError
     with database.reading(engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM locks")).scalar() == 0
@@ -284,7 +287,7 @@ def test_a_long_log_is_not_waited_for_while_somebody_reads(
     with database.reading(reader) as reading, database.connected(patient) as writing:
         reading.execute(text("SELECT count(*) FROM locks")).scalar()
         with database.transaction(writing) as connection:
-            connection.execute(text("INSERT INTO locks VALUES ('x', 'h', 'e')"))
+            connection.execute(text("INSERT INTO locks (name, holder, expires_at) VALUES ('x', 'h', 'e')"))
         started = time.monotonic()
         database.checkpoint(writing)
         assert time.monotonic() - started < 30.0  # not as long as it waits for a lock
@@ -295,7 +298,7 @@ def test_a_long_log_is_not_waited_for_while_somebody_reads(
 def test_a_checkpoint_that_fails_takes_nothing_back(engine: Engine) -> None:
     with database.connected(engine) as connection:
         with database.transaction(connection):
-            connection.execute(text("INSERT INTO locks VALUES ('x', 'h', 'e')"))
+            connection.execute(text("INSERT INTO locks (name, holder, expires_at) VALUES ('x', 'h', 'e')"))
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
 
