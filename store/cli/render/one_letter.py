@@ -14,7 +14,7 @@ from store.cli.render.letters import error_text
 from store.reports.one_letter.attempts import Attempt
 from store.reports.one_letter.chain import Step
 from store.reports.one_letter.faults import Fault
-from store.reports.one_letter.target import Held, Outlook
+from store.reports.one_letter.target import CORRECTED, WOULD, Held, Outlook
 from store.reports.one_letter.view import LetterView
 from store.text import printable, shortened
 from store.timestamps import to_iso
@@ -26,21 +26,6 @@ NOT_THERE = "(not there)"
 DIFFERS = {True: "≠", False: "", None: "?"}
 STEPS = {"reject": "rejected", "replay": "sent back", "stage": "staged", "load": "loaded", "skip": "skipped"}
 ENDS = {"accept": "accepted", "reject again": "rejected again", "sending": "on its way"}
-WOULD = {
-    "insert": "would load: the target has no row of its key",
-    "overwrite": "would load, and overwrite the target's row",
-    "superseded": "would be superseded: the target has something newer, and nothing would be overwritten",
-    "duplicate": "would be a duplicate: the target has this very record",
-    "skipped": "would be skipped",
-    "rejected": "would be rejected again",
-    "refused": "cannot be sent",
-    "unknown": "is not known",
-}
-CORRECTED = {
-    "insert": "its record would be a new row of the target",
-    "overwrite": "its record would overwrite the target's row",
-    "superseded": "its record would be superseded: the target has something newer",
-}
 
 
 def letter(found: LetterView) -> list[Any]:

@@ -20,6 +20,23 @@ from store.tables.dead_letters import DeadLetter
 
 INSERT, OVERWRITE, SUPERSEDED, DUPLICATE = "insert", "overwrite", "superseded", "duplicate"
 REPLAYABLE = ("open", "parked")
+# In words: a replay of the letter …
+WOULD = {
+    "insert": "would load: the target has no row of its key",
+    "overwrite": "would load, and overwrite the target's row",
+    "superseded": "would be superseded: the target has something newer, and nothing would be overwritten",
+    "duplicate": "would be a duplicate: the target has this very record",
+    "skipped": "would be skipped",
+    "rejected": "would be rejected again",
+    "refused": "cannot be sent",
+    "unknown": "is not known",
+}
+# … and once it is corrected …
+CORRECTED = {
+    "insert": "its record would be a new row of the target",
+    "overwrite": "its record would overwrite the target's row",
+    "superseded": "its record would be superseded: the target has something newer",
+}
 
 
 @dataclass(frozen=True)

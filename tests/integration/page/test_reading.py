@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
 from sqlalchemy import text
 
 from store import database
+from store.dead_letters.edits import Edit
 from store.errors import QueueUnavailable, StoreUnavailable
 from worker.page.readings import Shared, standing
 
@@ -103,6 +105,23 @@ def test_a_letter_shows_each_fault_beside_its_field_and_its_lineage(fed: Plant, 
     )
     assert "<svg" in shown
     assert "records.ndjson:4" in words(shown)
+
+
+def test_a_letter_shows_what_attempts_changed_and_what_a_replay_would_do(
+    plant: Plant, page: Page, make_page: MakePage
+) -> None:
+    plant.run(ndjson(row("a", value=3.5)), source="shop")
+    plant.run(ndjson(row("a", value="7,25")), source="shop")
+    letter = plant.letters()[0]
+    plant.replay(Edit(set={"value": "8,75"}))
+    plant.work()
+    shown = words(html.unescape(page.get(f"/letters/{letter.id}")))
+    assert 'value "7,25" "8,75"' in shown  # the attempt: before and after
+    assert "It would be rejected again. Once it is corrected, its record would overwrite" in shown
+    assert 'value 3.5 "7,25" differs' in shown  # the target and the letter
+    assert 'name "pump" "pump" the same' in shown
+    hidden = make_page(hide=("value",)).get(f"/letters/{letter.id}")
+    assert not [each for each in ("7,25", "8,75", "3.5") if each in hidden]
 
 
 def test_a_payload_is_downloaded_byte_for_byte_as_an_attachment(fed: Plant, page: Page) -> None:

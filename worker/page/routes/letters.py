@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,12 +19,14 @@ from store.errors import InputError, SluiceError, UsageError
 from store.payload import to_bytes
 from store.reports import answers
 from store.reports import letters as reports
+from store.reports.one_letter.attempts import Attempt
+from store.reports.one_letter.target import CORRECTED, WOULD, Outlook
 from store.reports.one_letter.view import LetterView, view
 from store.tables import dead_letters
 from worker.page.answering import acting, given, page, problem, reading, site_of
 from worker.page.commands import option
 from worker.page.drawing import tree
-from worker.page.masking import Mask, Masks
+from worker.page.masking import HIDDEN, Mask, Masks
 from worker.page.text import SHOWN_BYTES
 
 PER_PAGE = 25
@@ -107,6 +110,9 @@ def shown(request: Request, connection: Connection) -> Response:
         history=[_event(mask, each) for each in found["history"]],
         loaded_since=_loaded(mask, found["loaded_since"]),
         held=seen.held,
+        values=_values(mask, seen),
+        attempts=[_attempt(mask, each) for each in seen.attempts],
+        outlook=_outlook(mask, seen.outlook),
         entries=entries,
         picture=tree("The lineage of this record", entries) if entries else None,
     )
@@ -127,6 +133,41 @@ def _fields(mask: Mask, seen: LetterView, faults: list[dict[str, Any]]) -> list[
         }
         for name, value in values.items()
     ]
+
+
+def _values(mask: Mask, seen: LetterView) -> list[dict[str, Any]]:
+    """What the target holds, field by field, beside the letter's own values."""
+    rows = [asdict(each) for each in seen.held.values] if seen.held else []
+    for row in rows:
+        if mask.is_hidden(row["field"]) or (row["raw"] and mask.is_hidden(row["raw"])):
+            row |= {"held": HIDDEN, "own": HIDDEN if row["raw"] else None}
+    return rows
+
+
+def _attempt(mask: Mask, attempt: Attempt) -> dict[str, Any]:
+    changes = [
+        {
+            "name": each.name,
+            "before": mask.text(each.before, each.name),
+            "after": mask.text(each.after, each.name),
+        }
+        for each in attempt.changes
+    ]
+    edit = mask.text(attempt.edit) if attempt.edit and mask.hides else attempt.edit
+    errors = [mask.fault(each) for each in attempt.errors]
+    return {**asdict(attempt), "edit": edit, "changes": changes, "errors": errors, "payload": None}
+
+
+def _outlook(mask: Mask, found: Outlook | None) -> dict[str, Any] | None:
+    """What a replay would do, in words."""
+    if found is None:
+        return None
+    return {
+        "would": WOULD[found.as_it_is],
+        "why": mask.text(found.why),
+        "faults": [mask.fault(each) for each in found.faults],
+        "corrected": CORRECTED.get(found.corrected or ""),
+    }
 
 
 def _event(mask: Mask, event: dict[str, Any]) -> dict[str, Any]:
