@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from store.cli import account, copies, letters, lineage, moving, reconcile, rows, timing, transfer, watermarks
+from store.cli import copies, letters, lineage, moving, reconcile, rows, timing, transfer, watermarks
 from store.cli.command import Json, examples, opened, program, reading, run, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
@@ -127,7 +127,7 @@ def digest(as_json: Json = False) -> None:
 app.command(epilog=copies.BACKUP_EXAMPLES)(copies.backup)
 app.command(epilog=copies.RESTORE_EXAMPLES)(copies.restore)
 app.command(epilog=moving.EXAMPLES)(moving.copy)
-app.command(epilog=account.EXAMPLES)(account.account)
+app.command(epilog=lineage.ACCOUNT_EXAMPLES)(lineage.account)
 app.command(epilog=rows.EXPORT_EXAMPLES)(rows.export)
 app.command(epilog=rows.QUERY_EXAMPLES)(rows.query)
 letters.app.command("export", epilog=transfer.EXAMPLES)(transfer.export)

@@ -20,7 +20,7 @@ To = Annotated[str, typer.Option("--to", help="The URL of the database to fill."
 
 
 def copy(to: To, as_json: Json = False) -> None:
-    """Copy the store into an empty database, on SQLite or PostgreSQL.
+    """Copy the store into an empty database of any kind.
 
     Nobody writes to the store meanwhile: stop the workers before. Digests and laws are compared at the end.
 

@@ -36,11 +36,20 @@ def pip(*words: str) -> None:
     subprocess.run(command, check=True)
 
 
-def test_the_wheel_holds_every_module_and_says_that_they_are_typed(wheel: Path) -> None:
+def test_the_wheel_holds_every_module_and_the_files_of_the_page_and_says_that_they_are_typed(
+    wheel: Path,
+) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if not name.startswith("sluice-")}
     modules = {str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("*.py")}
-    assert packed == modules | {f"{room}/py.typed" for room in ROOMS}
+    page = ROOT / "worker" / "page"
+    files = {
+        str(path.relative_to(ROOT))
+        for folder in ("templates", "static")
+        for path in (page / folder).iterdir()
+    }
+    assert len(files) > 10
+    assert packed == modules | files | {f"{room}/py.typed" for room in ROOMS}
 
 
 def test_what_is_installed_carries_records_and_answers_outside_the_checkout(

@@ -11,7 +11,7 @@ from store.dead_letters import actions, states
 from store.dead_letters.actions import Order
 from store.dead_letters.edits import Edit
 from store.lineage import trace
-from store.reports import letters as reports
+from store.reports.one_letter.view import view
 from store.tables import dead_letters
 from worker.batch import arrivals
 
@@ -48,7 +48,7 @@ def test_a_mended_mapping_and_the_same_file_close_its_letters(plant: Plant) -> N
     holds(plant)
     (letter,) = plant.letters("resolved")
     with database.reading(plant.engine) as connection:
-        (event,) = reports.letter(connection, letter.id)["history"]
+        (event,) = view(connection, letter.id).history
         family = trace.of_id(connection, letter.id)
     assert (event["verb"], event["before"], event["after"]) == ("arrive", "open", "resolved")
     assert event["accepted"]["delivery"] == 2

@@ -299,6 +299,9 @@ def test_a_replay_records_one_row_for_each_source(plant: Plant, monkeypatch: pyt
     done = CliRunner().invoke(app, ["replay", "--json"], catch_exceptions=False)
     found = orjson.loads(done.stdout)
     assert (found.pop("proof")["rejected"], found.pop("stopped")) == (3, None)
+    assert found.pop("in_all") == {
+        "letters": 3, "sent_before": 0, "sent": 3, "batches": 2, "outcomes": {"waiting": 3}
+    }  # fmt: skip
     assert found == {
         "action": 1, "letters": 3, "batches": 2, "sent_batches": 2, "known_batches": 0, "refused": 0
     }  # fmt: skip

@@ -45,6 +45,7 @@ from sqlalchemy.schema import CreateTable
 
 from store import timestamps
 from store.addresses import shown_url
+from store.database.backends import advice
 from store.database.backends.base import BEGIN, Asked, refused
 from store.errors import ConfigError, StoreUnavailable, UsageError
 from store.settings import StoreSettings
@@ -63,29 +64,6 @@ KEEPALIVE = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS'
-
-# SQLSTATE, or the class that it begins with -> what its user can do about it. The longest that fits counts.
-ADVICE = {
-    "08": "the connection broke: it is retried; check the network and that the server runs",
-    "25P03": "this process did nothing for too long inside a transaction, which was rolled back: it is retried",
-    "25006": "it is read-only, perhaps a standby: give database_url the server that takes writes",
-    "28": "check the user and password of database_url, and the server's pg_hba.conf",
-    "3D000": "create it (createdb), or correct database_url",
-    "40001": "another transaction was in the way: it is retried",
-    "40P01": "it and another transaction waited for each other: it is retried",
-    "42501": "give the role the rights that docs/many-hosts.md lists",
-    "42P01": "it was replaced while in use: restore it, or run `store init` for an empty one",
-    "53100": "its disk is full: free some space, then retry",
-    "53200": "it is out of memory: it is retried",
-    "53300": "it has too many connections: start fewer workers, or raise its max_connections; it is retried",
-    "53": "it lacks resources: it is retried",
-    "55P03": "another process holds the write lock for longer than busy_timeout_seconds: it is retried",
-    "57014": "the statement was cancelled: it is retried",
-    "57P": "the server stops or starts: it is retried",
-    "58": "the server's disk failed: check it; restore from a backup if data is damaged",
-    "XX001": "data is damaged: stop the workers, restore a backup, send the files again",
-    "XX002": "an index is damaged: REINDEX it",
-}
 
 
 class Streaming(psycopg.ServerCursor[Any]):
@@ -156,8 +134,8 @@ class Postgresql:
     def translate(self, where: str, reported: str, error: DBAPIError) -> Exception:
         state = getattr(error.orig, "sqlstate", None) or ""
         for length in (5, 3, 2):
-            if (advice := ADVICE.get(state[:length])) and len(state) >= length:
-                return StoreUnavailable(f"{where}: {reported}: {advice}")
+            if (what_to_do := advice.POSTGRESQL.get(state[:length])) and len(state) >= length:
+                return StoreUnavailable(f"{where}: {reported}: {what_to_do}")
         if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
             return StoreUnavailable(
                 f"{where}: {reported}: check that the server runs and database_url is right; it is retried"

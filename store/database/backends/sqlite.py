@@ -36,7 +36,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from store import trust
 from store.database import generation, schema
-from store.database.backends import sqlite_reading
+from store.database.backends import advice, sqlite_reading
 from store.database.backends.base import BEGIN, Asked, Begin, host_now
 from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
@@ -55,18 +55,6 @@ RESTART_SECONDS = 0.1  # how long a long log may keep writers waiting for those 
 NOT_ANOTHERS = "SELECT count(*) = 0 OR sum(name = ?) FROM sqlite_master"
 PARAMETERS = 999  # of one statement: any SQLite takes so many
 SQLITE_THAT_DROPS_COLUMNS = (3, 35, 0)
-
-# What the database says, and what its user can do about it.
-ADVICE = (
-    ("locked", "another process holds the write lock for longer than busy_timeout_seconds: it is retried"),
-    ("full", "the disk is full: free some space, then retry"),
-    ("readonly", "it is read-only: check the file's and the folder's permissions"),
-    ("read-only", "it is read-only: check the file's and the folder's permissions"),
-    ("unable to open", "check that its folder exists and can be written to, or set database_url"),
-    ("no such table", "it was replaced while in use: restore the file, or run `store init` for an empty one"),
-    ("disk i/o", "the disk failed: check it, restore from a backup if `PRAGMA integrity_check` complains"),
-    ("malformed", "the file is damaged: stop the workers, restore a backup, send the files again"),
-)
 
 # SQLite calls these operational too, and no waiting mends them.
 OUR_MISTAKES = (
@@ -139,9 +127,9 @@ class Sqlite:
             )
         if reported.startswith(OUR_MISTAKES):
             return error
-        for word, advice in ADVICE:
+        for word, what_to_do in advice.SQLITE:
             if word in reported.lower():
-                return StoreUnavailable(f"{where}: {reported}: {advice}")
+                return StoreUnavailable(f"{where}: {reported}: {what_to_do}")
         if error.connection_invalidated or isinstance(error.orig, sqlite3.OperationalError | OSError):
             return StoreUnavailable(f"{where}: {reported}: it is retried")
         return error
