@@ -1,4 +1,4 @@
-"""`store lineage`, `explain`, `account`, `conflicts`, `openlineage`: what became of records, why, ties, runs as events."""
+"""`store lineage`, `explain`, `account`, `conflicts`, `openlineage`: what became of records, why, runs as events."""
 
 from __future__ import annotations
 
