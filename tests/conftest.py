@@ -99,3 +99,5 @@ def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
     if opened := sys.modules.get("worker.workplace"):
         opened.close_workplace()
+    if (contracts := sys.modules.get("worker.contract")) and sys.modules["worker.modules"].files():
+        contracts.forget()  # a module of this test's would be one that changed to the next
