@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,11 +18,12 @@ from store.tables import rows
 from store.tables.rows import Choice, Field
 
 
-class Rows:
+class Rows(ABC):
     """Rows with names and kinds; each reading is one transaction, and sees one state of the data."""
 
-    def _opened(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _opened(self) -> AbstractContextManager[tuple[tuple[Field, ...], Iterator[list[dict[str, Any]]]]]:
+        """A context with the names and kinds of the rows, and the rows in pieces."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         with self._opened() as (_, pieces):

@@ -192,7 +192,7 @@ def _begun(request: Request, words: list[str], group: str) -> Response:
     work = works.find(id)
     if work is not None:
         work.wait(AT_ONCE_SECONDS)
-    return see(f"/work/{id}")
+    return see(f"/trials/{id}")
 
 
 @acting
