@@ -250,13 +250,13 @@ def test_each_stage_and_each_list_of_a_source_has_a_variable(monkeypatch: pytest
     monkeypatch.setenv("SLUICE_STAGES__VALIDATE", "off")
     monkeypatch.setenv("SLUICE_SOURCES__SHOP", '{"late": "skip"}')
     monkeypatch.setenv("SLUICE_SOURCES__SHOP__NULL_VALUES", '["-"]')
-    monkeypatch.setenv("SLUICE_SOURCES__SHOP__CONSTANTS__KEY", "[1]")
+    monkeypatch.setenv("SLUICE_SOURCES__SHOP__CONSTANTS__KEY", "one")
     found = WorkerSettings.load()
     assert found.stages.shares() == {
         "adapt": 1.0, "validate": 0.0, "freshness": 1.0, "dedupe": 1.0, "reconcile": 0.0
     }  # fmt: skip
     shop = found.source("shop")
-    assert (shop.late, shop.null_values, shop.constants) == ("skip", ("-",), {"key": "[1]"})
+    assert (shop.late, shop.null_values, shop.constants) == ("skip", ("-",), {"key": "one"})
 
 
 def test_a_source_without_an_entry_is_a_passthrough() -> None:
