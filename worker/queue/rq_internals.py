@@ -85,6 +85,15 @@ def use_steady_clock() -> None:
         module.now = steady_now  # type: ignore[attr-defined]
 
 
+# --- commands that a signal broke off ---
+
+
+def forget_broken_off(connection: Redis) -> None:
+    """Closes the idle connections: a signal's exception (a stop, a job whose time is over) may have ended a command
+    between question and answer, and the next command on its connection would take that answer for its own."""
+    connection.connection_pool.disconnect(inuse_connections=False)
+
+
 # --- the worker ---
 
 
@@ -184,6 +193,10 @@ class HardenedWorker(Worker):
             job.forget_records()  # saved in the same transaction as the success
         super().handle_job_success(job, *args, **kwargs)
 
+    def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        forget_broken_off(self.connection)
+        super().handle_job_failure(job, *args, **kwargs)
+
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Waits for the end of the job, or of the job process: (its process id, its exit status, its usage)."""
         if self._job_process is None:
@@ -200,6 +213,7 @@ class HardenedWorker(Worker):
     def teardown(self) -> None:
         if self._job_process and not self.is_horse:
             self._job_process.dismiss()
+        forget_broken_off(self.connection)
         try:
             super().teardown()  # type: ignore[no-untyped-call]
         except StopRequested:
@@ -289,6 +303,13 @@ def _start_patiently(scheduler: cron.CronScheduler) -> None:
             stop(number, frame)  # type: ignore[no-untyped-call]
 
     scheduler._request_stop = give_up_and_stop  # type: ignore[method-assign]
+    goodbye = scheduler.register_death
+
+    def say_goodbye(*args: Any) -> None:
+        forget_broken_off(scheduler.connection)
+        goodbye(*args)
+
+    scheduler.register_death = say_goodbye  # type: ignore[method-assign]
     # Schedulers that were killed are still listed; nothing else of RQ's takes them off.
     cron_scheduler_registry.cleanup(scheduler.connection)
     try:
