@@ -17,11 +17,15 @@ from store.errors import UsageError
 
 app = program("producer", "Send records from files to the queue, and dead letters back to it.")
 Wait = Annotated[bool, typer.Option("--wait", help="Return when everything sent is processed and loaded.")]
+Run = Annotated[
+    bool, typer.Option("--run", help="--wait, with workers and a loader of its own where none are running.")
+]
 
 
 @app.command(
     epilog=examples(
         "producer enqueue data/earthquakes.json --source usgs",
+        "producer enqueue orders.csv --source shop --run",
         "producer enqueue orders-*.csv.gz --source shop --wait",
         "producer enqueue big.csv --source shop --max-reject-ratio 5% --max-rejects 100 --wait",
         "curl -s https://example.com/feed | producer enqueue - --format ndjson --source feed --json",
@@ -71,6 +75,7 @@ def enqueue(
         str | None, typer.Option(help="Stop when a greater share is rejected: 5% or 0.05.")
     ] = None,
     wait: Wait = False,
+    run_now: Run = False,
     as_json: Json = False,
 ) -> None:
     """Send the records of files to the queue, in batches.
@@ -103,6 +108,7 @@ def enqueue(
         max_rejects=max_rejects,
         max_reject_ratio=max_reject_ratio,
         wait=wait,
+        run_now=run_now,
         as_json=as_json,
     )
 
@@ -110,7 +116,7 @@ def enqueue(
 @app.command(
     epilog=examples(
         "producer replay --dry-run",
-        "producer replay --reason invalid_value --source usgs",
+        "producer replay --reason invalid_value --source usgs --run",
         "producer replay --group 9c01 --cast amount=decimal-comma --dry-run",
         "producer replay --proof 5b1f",
         "producer replay --source shop --first 500 --stop-above 0.1 --rate 200/s",
@@ -187,6 +193,7 @@ def replay(
     ] = None,
     stop: Annotated[int | None, typer.Option(help="Send no more of this action.")] = None,
     wait: Wait = False,
+    run_now: Run = False,
     as_json: Json = False,
 ) -> None:
     """Send open dead letters back to the queue. A letter that is accepted is resolved.
@@ -198,6 +205,7 @@ def replay(
     """
     from producer.cli import replay as replaying
     from producer.cli import replay_edits as options
+    from producer.cli.command import working
     from store.dead_letters.edits import Edit
 
     edits = [set, default, rename, cast, drop, edit, payload]
@@ -205,13 +213,16 @@ def replay(
         others = (dry_run, yes, proof, first, rate, stop_above is not None, from_file, skip_refused)
         if not which.is_empty or any(edits) or any(others) or (resume is not None and stop is not None):
             raise UsageError("--resume and --stop take the letters of an action: give nothing else")
+        if stop is not None and run_now:
+            raise UsageError("--stop sends nothing: give it without --run")
         if resume is not None:
-            replaying.resume(resume, wait=wait, as_json=as_json)
+            with working(run_now):
+                replaying.resume(resume, wait=wait or run_now, as_json=as_json)
         elif stop is not None:
             replaying.stop(stop, as_json=as_json)
         return
-    if dry_run and (yes or proof):
-        raise UsageError("--dry-run sends nothing: give it without --yes and --proof")
+    if dry_run and (yes or proof or run_now):
+        raise UsageError("--dry-run sends nothing: give it without --yes, --proof and --run")
     if from_file is not None and (any(edits) or not which.is_empty):
         raise UsageError("--from takes the letters and their fields from a file: give no filter and no edit")
     if skip_refused and from_file is None:
@@ -231,7 +242,7 @@ def replay(
         why,
         by,
         dry_run,
-        wait,
+        wait or run_now,
         as_json,
         yes,
         proof,
@@ -239,12 +250,13 @@ def replay(
         options.parse_rate(rate),
         stop_above,
     )
-    if from_file is None:
-        replaying.replay_letters(asked)
-        return
-    from producer.cli import fixed
+    with working(run_now):
+        if from_file is None:
+            replaying.replay_letters(asked)
+            return
+        from producer.cli import fixed
 
-    fixed.replay_file(from_file, asked, skip_refused=skip_refused)
+        fixed.replay_file(from_file, asked, skip_refused=skip_refused)
 
 
 @app.command(

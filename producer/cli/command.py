@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from producer import resources as shared
@@ -13,7 +14,7 @@ from worker.queue import wait as waiting
 from worker.queue.message import Message
 from worker.queue.send import Sent
 
-__all__ = ["Resources", "batch_counts", "record", "send_batches", "wait_for_outcome"]
+__all__ = ["Resources", "batch_counts", "record", "send_batches", "wait_for_outcome", "working"]
 
 
 def send_batches(
@@ -45,3 +46,12 @@ def wait_for_outcome(ids: list[str], resources: Resources) -> dict[str, Any]:
             lambda so_far: bar.update(so_far.processed, so_far.processed),
         )
     return waiting.summary(ids, resources.engine)
+
+
+def working(run_now: bool) -> AbstractContextManager[None]:
+    """With `--run`: workers and a loader until the block ends; to be entered before anything is opened."""
+    if not run_now:
+        return nullcontext()
+    from worker.processes.for_now import workers_for_now  # RQ's worker is slow to import
+
+    return workers_for_now()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import typer
 
 from producer.budget import AHEAD, Budget, Limits
-from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome
+from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome, working
 from producer.feed import Feed, until_fault
 from producer.files.open import RecordFile
 from producer.files.source import STDIN
@@ -61,6 +61,7 @@ def enqueue_files(
     max_rejects: int | None,
     max_reject_ratio: str | None,
     wait: bool,
+    run_now: bool,
     as_json: bool,
 ) -> None:
     """Sends files one after another. The fault of one is told, and the others are sent all the same.
@@ -68,7 +69,8 @@ def enqueue_files(
     What is wrong with the command itself, a path that does not exist included, is told before anything is sent.
     """
     refuse_unclear(files, stream)
-    with Resources.open(**overrides) as resources:
+    wait = wait or run_now
+    with working(run_now), Resources.open(**overrides) as resources:
         worker = resources.worker
         feed = feed_of(resources, source, format, records, dialect)
         warn_of_unknown_source(source, worker)

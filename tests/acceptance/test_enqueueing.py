@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 from .commands import Done
-from .sandbox import Sandbox
+from .sandbox import SAMPLE, Sandbox
 
 FIELD = Path(__file__).parents[1] / "data" / "field"
 
@@ -271,3 +271,23 @@ def test_arguments_that_are_not_utf_8_are_names_or_errors(box: Sandbox) -> None:
         assert done.err == (
             "error: the argument \\xe9 is not UTF-8 text: only a path and the name of a stream may be other bytes\n"
         )
+
+
+def test_with_run_one_command_leads_from_the_file_to_the_table_and_leaves_no_worker(box: Sandbox) -> None:
+    sent = box.ok("producer", "enqueue", SAMPLE, "--run", "--json").json
+    again = box.ok("producer", "replay", "--reason", "invalid_value", "--set", "value=5", "--run")
+
+    assert (sent["outcome"]["inserted"], sent["outcome"]["rejected"]) == (5, 2)
+    assert "Traceback" not in again.err
+    assert box.count("target") == 6
+    assert box.workers() == 0
+    assert box.workers("loader") == 0
+    box.until(lambda: len(box.processes()) <= 1, "only the private Redis is left")
+    box.check()
+
+
+def test_with_run_more_than_the_queue_has_room_for_is_sent_while_it_is_worked(box: Sandbox) -> None:
+    done = box.ok("producer", "enqueue", box.file("records.ndjson", RECORDS), *CUT, "--run")
+
+    assert done.json["outcome"]["inserted"] == 23
+    assert box.count("batches") == 23

@@ -309,7 +309,7 @@ def _start_patiently(scheduler: cron.CronScheduler) -> None:
         forget_broken_off(scheduler.connection)
         goodbye(*args)
 
-    scheduler.register_death = say_goodbye  # type: ignore[method-assign]
+    scheduler.register_death = say_goodbye  # type: ignore[assignment, method-assign]
     # Schedulers that were killed are still listed; nothing else of RQ's takes them off.
     cron_scheduler_registry.cleanup(scheduler.connection)
     try:
