@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
 from datetime import timedelta
@@ -247,3 +248,10 @@ class WorkerSettings(RoomSettings):
     def source(self, name: str) -> SourceSettings:
         """A source's settings; a source without an entry is a passthrough."""
         return self.sources.get(name, SourceSettings())
+
+    def without_entry(self, name: str) -> str:
+        """Says that a source has no entry, which is nearest, and which there are."""
+        near = difflib.get_close_matches(name, self.sources, 1, 0.6)
+        meant = f": did you mean {near[0]}?" if near else ""
+        known = ", ".join(sorted(self.sources)) or "none"
+        return f"source {name!r} has no entry in the configuration{meant} (it has: {known})"

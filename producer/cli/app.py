@@ -74,6 +74,9 @@ def enqueue(
     max_reject_ratio: Annotated[
         str | None, typer.Option(help="Stop when a greater share is rejected: 5% or 0.05.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a source without an entry in the configuration.")
+    ] = False,
     wait: Wait = False,
     run_now: Run = False,
     as_json: Json = False,
@@ -107,6 +110,7 @@ def enqueue(
         overrides={"batch_records": batch_records, "max_pending_batches": max_pending_batches},
         max_rejects=max_rejects,
         max_reject_ratio=max_reject_ratio,
+        strict=strict,
         wait=wait,
         run_now=run_now,
         as_json=as_json,

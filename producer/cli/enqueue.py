@@ -60,6 +60,7 @@ def enqueue_files(
     overrides: Mapping[str, int | None],
     max_rejects: int | None,
     max_reject_ratio: str | None,
+    strict: bool,
     wait: bool,
     run_now: bool,
     as_json: bool,
@@ -73,7 +74,7 @@ def enqueue_files(
     with working(run_now), Resources.open(**overrides) as resources:
         worker = resources.worker
         feed = feed_of(resources, source, format, records, dialect)
-        warn_of_unknown_source(source, worker)
+        note_unknown_source(source, worker, strict=strict)
         for path in files:
             feed.check_options(path)
             refuse_missing(path)
@@ -165,14 +166,16 @@ def refuse_missing(path: str) -> None:
         raise InputError(f"{shown_path(path)}: no such file; check the path; nothing was sent")
 
 
-def warn_of_unknown_source(source: str, worker: WorkerSettings) -> None:
-    """Records of a source without an entry are sent unchanged; if others have one, its name may be mistyped."""
-    if source != DEFAULT_SOURCE and worker.sources and source not in worker.sources:
-        known = ", ".join(sorted(worker.sources))
-        warn(
-            f"source {source!r} has no entry in the configuration, so its records are not mapped; "
-            f"sources with an entry: {known}"
-        )
+def note_unknown_source(source: str, worker: WorkerSettings, *, strict: bool) -> None:
+    """Records of a source without an entry are sent unchanged; if others have one, its name may be mistyped.
+
+    Raises ConfigError where that is to be an error.
+    """
+    if source in worker.sources or (not strict and (source == DEFAULT_SOURCE or not worker.sources)):
+        return
+    if strict:
+        raise ConfigError(f"{worker.without_entry(source)}; --strict refuses it; nothing was sent")
+    warn(f"{worker.without_entry(source)}; its records are not mapped")
 
 
 def send_file(

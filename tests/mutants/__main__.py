@@ -26,7 +26,7 @@ from .edits import Mutant
 from .mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("producer", "worker", "store", "tests", "data", "benchmarks")
+FOLDERS = ("producer", "worker", "store", "tests", "data", "benchmarks", "docs")
 SECONDS = 1200  # all tests without a mutation need half of it on a busy machine
 NOTICED = Path(__file__).with_name("noticed.json")  # mutant -> the test that noticed it last
 
@@ -92,11 +92,16 @@ def main() -> int:
             unnoticed += found is None
             seconds = time.monotonic() - started
             print(f"{each.name:70} {seconds:4.0f} s  {found or 'NO TEST NOTICES'}", flush=True)
+            if options.record:  # at once: what an interrupted run has found is known to the next
+                write_down(noticed)
     print(f"{len(chosen)} mutants, {unnoticed} unnoticed")
-    if options.record:
-        known = {each.name: noticed[each.name] for each in MUTANTS if each.name in noticed}
-        NOTICED.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
     return int(unnoticed > 0)
+
+
+def write_down(noticed: dict[str, str]) -> None:
+    """Which test notices which of today's mutants."""
+    known = {each.name: noticed[each.name] for each in MUTANTS if each.name in noticed}
+    NOTICED.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 class Trial:
@@ -129,7 +134,7 @@ class Trial:
 
 def copy_tree(copy: Path) -> None:
     """The source as it stands, changes that are not committed too."""
-    for room in ROOMS:
+    for room in FOLDERS:
         shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in ("pyproject.toml", "sluice.toml", "README.md"):
         shutil.copy(ROOT / name, copy)

@@ -9,7 +9,7 @@ import pytest
 from producer.settings import ProducerSettings
 from store.errors import ConfigError, UsageError
 from store.settings import RoomSettings, StoreSettings
-from worker.settings import WorkerSettings
+from worker.settings import SourceSettings, WorkerSettings
 
 Configure = Callable[[str], None]
 ROOMS: tuple[type[RoomSettings], ...] = (ProducerSettings, WorkerSettings, StoreSettings)
@@ -304,3 +304,13 @@ def test_a_secret_is_in_no_error(configure: Configure, room: type[RoomSettings],
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         WorkerSettings.load().workers = 5
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("usgss", ": did you mean usgs? ("), ("orders", "configuration (")]
+)
+def test_a_source_without_an_entry_is_told_with_the_nearest(name: str, near: str) -> None:
+    settings = WorkerSettings(sources={"usgs": SourceSettings(), "shop": SourceSettings()})
+
+    assert near in settings.without_entry(name)
+    assert settings.without_entry(name).endswith("(it has: shop, usgs)")

@@ -96,8 +96,7 @@ def try_source(
 
     settings = WorkerSettings.load()
     if name not in settings.sources:
-        known = ", ".join(sorted(settings.sources)) or "none"
-        raise ConfigError(f"source {name!r} has no entry in the configuration (it has: {known})")
+        raise ConfigError(settings.without_entry(name))
     judge = judge_for(load_contract(settings), settings.sources[name], settings.max_future_skew)
     trials = [trial(message, position, judge) for message, position in first_records(name, file, limit)]
     if as_json:

@@ -66,6 +66,10 @@ def closed_port() -> Iterator[int]:
         (["good.ndjson", "--format", "parquet"], ["'parquet'", "json, ndjson or csv"]),
         (["good.ndjson", "--source", "no such/name"], ["'no such/name'", "letters, digits"]),
         (["good.ndjson", "--batch-records", "0"], ["batch_records = 0", "greater than or equal to 1"]),
+        (
+            ["good.ndjson", "--source", "shop", "--strict"],
+            ["'shop' has no entry", "it has: none", "nothing was sent"],
+        ),
         (["good.ndjson", "--wait"], ["running worker", "running loader", "`worker up`"]),
     ],
     ids=" ".join,
@@ -181,5 +185,6 @@ def test_a_source_without_an_entry_is_warned_of_and_taken_as_it_is(box: Sandbox)
 
     assert done.json["records"] == 7
     assert done.err.startswith("warning: source 'shpo'")
-    assert done.err.rstrip().endswith("shop, usgs")
+    assert "did you mean shop? (it has: shop, usgs)" in done.err
+    assert done.err.rstrip().endswith("not mapped")
     assert done.err.count("\n") == 1
