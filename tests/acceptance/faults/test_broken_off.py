@@ -57,7 +57,7 @@ def test_a_worker_that_is_stopped_in_a_command_says_goodbye(worker: Patient, red
     assert redis.hexists(worker.key, "death")
 
 
-def test_a_job_whose_time_is_over_in_a_command_is_kept_as_failed(
+def test_a_job_whose_time_is_over_in_a_command_counts_as_failed(
     worker: Patient, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = SluiceQueue(RECORDS_QUEUE, connection=redis)
