@@ -64,11 +64,6 @@ class Started:
             return None
         return Done(self._process.returncode, out.decode(), err.decode("utf-8", "backslashreplace"))
 
-    def end(self) -> None:
-        """Ends it, where it still runs."""
-        self._process.kill()
-        self._process.wait()
-
 
 Start = Callable[[Sequence[str]], Started]
 

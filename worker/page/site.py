@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from store import database
+from store.errors import UsageError
 from store.load.watermark_moves import who
 from store.reports import today
 from store.settings import StoreSettings
@@ -52,16 +53,25 @@ class Works:
 
     start: Start = commands.start
     _works: OrderedDict[str, Work] = field(default_factory=OrderedDict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def begin(self, words: Sequence[str], group: str) -> str:
-        """Starts a command; by which name its outcome is found."""
+        """Starts a command; by which name its outcome is found. Raises UsageError where too many still run."""
         id = secrets.token_hex(8)
-        self._works[id] = Work(words, group, self.start(words))
-        while len(self._works) > MOST_WORKS:
-            _, oldest = self._works.popitem(last=False)
-            if oldest.done is None:
-                oldest.started.end()
+        with self._lock:
+            if len(self._works) >= MOST_WORKS:
+                self._forget_the_oldest()
+            self._works[id] = Work(words, group, self.start(words))
         return id
+
+    def _forget_the_oldest(self) -> None:
+        """Of those that have ended: one that runs is ended by nobody but who stops its action."""
+        ended = next((id for id, work in self._works.items() if work.wait(0) is not None), None)
+        if ended is None:
+            raise UsageError(
+                f"{MOST_WORKS} commands of this page are still running: wait until one has ended, or stop its action"
+            )
+        del self._works[ended]
 
     def find(self, id: str) -> Work | None:
         return self._works.get(id)

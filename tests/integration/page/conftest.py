@@ -49,9 +49,6 @@ class InProcess:
     def wait(self, seconds: float | None = None) -> Done | None:
         return self.done
 
-    def end(self) -> None:
-        raise AssertionError("it has ended")
-
 
 class Page:
     """The page, and a browser without JavaScript."""
