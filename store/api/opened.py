@@ -13,12 +13,12 @@ from sqlalchemy import Engine
 from store import database, timestamps
 from store.api.asked import Answer
 from store.api.target import Target
-from store.database import install, schema
+from store.database import install
 from store.database.letters import STATES
 from store.dead_letters import matching, paging
 from store.dead_letters.filters import Filter
 from store.dead_letters.paging import Ask
-from store.errors import ForeignDatabase, UsageError
+from store.errors import UsageError
 from store.lineage import explain
 from store.reports import account, answers
 from store.reports import letters as letter_answers
@@ -30,18 +30,8 @@ from store.tables.rows import Choice
 def open_store(url: str | None = None) -> Iterator[Store]:
     """The store of the configuration, or of a SQLAlchemy URL. Raises StoreUnavailable where there is none."""
     settings = StoreSettings.load(database_url=url)
-    engine = database.open_for_reading(settings)
-    try:
-        with database.translated(engine):
-            found = install.revision(engine)
-        if found != schema.SCHEMA_REVISION:
-            raise ForeignDatabase(
-                f"{database.shown(engine)} has the tables of revision {found}, not {schema.SCHEMA_REVISION}: run "
-                "`store init`, which makes or migrates them, or use the version of Sluice that made it"
-            )
+    with install.opened_for_reading(settings) as engine:
         yield Store(engine, settings)
-    finally:
-        engine.dispose()
 
 
 class Chosen(TypedDict, total=False):

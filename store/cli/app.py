@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from store.cli import copies, letters, lineage, moving, reconcile, rows, timing, transfer, watermarks
+from store import terminal
+from store.cli import copies, letters, lineage, metrics, moving, reconcile, rows, timing, transfer, watermarks
 from store.cli.command import Json, examples, opened, program, reading, run, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
@@ -101,11 +102,21 @@ def check(
 
     Ends with 1 where a law is violated.
     """
+    from store import database, timestamps
     from store.cli.render import summary
+    from store.errors import StoreUnavailable
     from store.reports import answers
+    from store.tables import law_checks
 
-    with reading() as connection:
-        found = answers.check(connection, repair, lineage)
+    with opened() as engine:
+        with database.reading(engine) as connection:
+            at = timestamps.to_text(database.now(connection))
+            found = answers.check(connection, repair, lineage)
+        try:
+            with database.transaction(engine) as connection:
+                law_checks.note(connection, found["laws"], at)
+        except StoreUnavailable as error:
+            terminal.warn(f"what was found is not noted for the metrics: {error}")
     show(found, as_json, summary.check)
     if not found["holds"]:
         raise typer.Exit(Exit.FAILED)
@@ -126,6 +137,7 @@ def digest(as_json: Json = False) -> None:
 
 app.command(epilog=copies.BACKUP_EXAMPLES)(copies.backup)
 app.command(epilog=copies.RESTORE_EXAMPLES)(copies.restore)
+app.command(epilog=metrics.EXAMPLES)(metrics.metrics)
 app.command(epilog=moving.EXAMPLES)(moving.copy)
 app.command(epilog=lineage.ACCOUNT_EXAMPLES)(lineage.account)
 app.command(epilog=rows.EXPORT_EXAMPLES)(rows.export)

@@ -10,7 +10,8 @@ any other change of a type     the column stays as it was, for it cannot hold tw
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,26 @@ def prepare(settings: StoreSettings) -> Engine:
         if revision(engine) != schema.SCHEMA_REVISION:
             migrate(engine)
     return engine
+
+
+@contextmanager
+def opened_for_reading(settings: StoreSettings) -> Iterator[Engine]:
+    """An engine that cannot write, over a database with today's tables; makes nothing.
+
+    Raises ForeignDatabase where it has others, StoreUnavailable where there is none.
+    """
+    engine = database.open_for_reading(settings)
+    try:
+        with database.translated(engine):
+            found = revision(engine)
+        if found != schema.SCHEMA_REVISION:
+            raise ForeignDatabase(
+                f"{database.shown(engine)} has the tables of revision {found}, not {schema.SCHEMA_REVISION}: run "
+                "`store init`, which makes or migrates them, or use the version of Sluice that made it"
+            )
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def revision(engine: Engine) -> str | None:

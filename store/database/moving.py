@@ -20,7 +20,7 @@ from store.errors import UsageError
 NOTE = "copy"  # a row of `locks`
 ROWS = 5000  # read and written at once
 # The contract's columns are adopted, and whoever holds a lease of the source has none of the copy.
-NOT_COPIED = ("contract_columns", "locks")
+NOT_COPIED = ("contract_columns", "law_checks", "locks")
 
 Tables = Sequence[tuple[Table, tuple[records.ContractColumn, ...]]]
 Progress = Callable[[int], None]

@@ -298,6 +298,15 @@ reconciled_mismatches = Table(
     sqlite_with_rowid=False,
 )
 
+# What `store check` found last: metrics say it, and check nothing themselves.
+law_checks = Table(
+    "law_checks",
+    metadata,
+    Column("law", Name, primary_key=True),  # as it says
+    Column("violations", BigInteger, nullable=False),
+    Column("checked_at", Text, nullable=False),
+)
+
 locks = Table(
     "locks",
     metadata,

@@ -127,6 +127,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "law_checks",
+        sa.Column("law", NAME, nullable=False),
+        sa.Column("violations", sa.BigInteger(), nullable=False),
+        sa.Column("checked_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("law"),
+    )
+    op.create_table(
         "locks",
         sa.Column("name", NAME, nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
