@@ -14,9 +14,7 @@ from store.cli.command import examples
 from store.errors import UsageError
 from store.terminal import Exit, fail
 
-EXAMPLES = examples(
-    "store metrics", "store metrics --textfile /var/lib/prometheus/node-exporter/sluice.prom"
-)
+EXAMPLES = examples("store metrics", "store metrics --textfile /var/lib/prometheus/node-exporter/sluice.prom")
 
 
 def metrics(
@@ -31,18 +29,18 @@ def metrics(
     Ends with 1 where a part could not be read.
     """
     from store.reports.exposition import exposed
-    from store.reports.metrics import METRICS, SUCCESS, store_values
+    from store.reports.metrics import METRICS, store_values
     from store.settings import StoreSettings
 
-    values = store_values(StoreSettings.load())
-    text, _ = exposed(METRICS, values)
+    problems: list[str] = []
+    text, _ = exposed(METRICS, store_values(StoreSettings.load(), problems.append))
     if textfile is None:
         sys.stdout.write(text.decode())
     else:
         replace(textfile, text)
-    missing = [part for (part,), is_read in values[SUCCESS.name].items() if not is_read]
-    if missing:
-        fail(f"the metrics are not whole: {" and ".join(missing)} could not be read, as the line above says")
+    for problem in problems:
+        fail(problem)
+    if problems:
         raise typer.Exit(Exit.FAILED)
 
 

@@ -6,9 +6,9 @@ not, as the last `store check` found it; nothing is said of one that was never c
 
 from __future__ import annotations
 
-import logging
 import platform
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
@@ -23,15 +23,19 @@ from store.errors import SluiceError
 from store.settings import StoreSettings
 from store.tables import dead_letters, law_checks, watermarks
 
-log = logging.getLogger("sluice.metrics")
-
 OTHER = "(other)"  # all that the bounds below leave without series of their own
 MOST_SOURCES = 100
 MOST_REASONS = 500  # pairs of source and reason
 AT_STAGE = ("staged", "rejected", "skipped")
-AT_LOAD = {"inserted": "inserted", "updated": "updated", "duplicates": "duplicate", "superseded": "superseded"}
+AT_LOAD = {
+    "inserted": "inserted",
+    "updated": "updated",
+    "duplicates": "duplicate",
+    "superseded": "superseded",
+}
 
 # metric -> the values of its labels -> its value
+Say = Callable[[str], object]  # is told why something could not be read
 Values = dict[str, dict[tuple[str, ...], float]]
 
 
@@ -57,7 +61,9 @@ LOADED = Metric(
     ("outcome",),
     "counter",
 )
-STAGED = Metric("sluice_staged_records", "Records that are staged and not loaded yet, by the counters of their batches")
+STAGED = Metric(
+    "sluice_staged_records", "Records that are staged and not loaded yet, by the counters of their batches"
+)
 LETTERS = Metric(
     "sluice_dead_letters",
     "Dead letters in each state; pruned: deleted, and still counted",
@@ -75,7 +81,9 @@ LAST_LOAD = Metric(
     "When the latest run of the loader that merged anything ended, or merged its latest chunk",
 )
 LAW = Metric("sluice_law_holds", "1: the last `store check` found the law to hold; 0: it did not", ("law",))
-LAW_CHECKED = Metric("sluice_law_checked_timestamp_seconds", "When `store check` last looked at the law", ("law",))
+LAW_CHECKED = Metric(
+    "sluice_law_checked_timestamp_seconds", "When `store check` last looked at the law", ("law",)
+)
 SUCCESS = Metric(
     "sluice_scrape_success", "1: this part could be read; 0: its metrics are absent, or some are", ("part",)
 )
@@ -86,20 +94,20 @@ METRICS = (
 )  # fmt: skip
 
 
-def store_values(settings: StoreSettings) -> Values:
+def store_values(settings: StoreSettings, say: Say) -> Values:
     """All of the store, over one view of it; where it does not answer, `sluice_scrape_success` says so."""
     try:
         with install.opened_for_reading(settings) as engine, database.reading(engine) as connection:
-            found = read(connection)
+            found = read(connection, say)
     except SluiceError as error:
-        found = failed(error, "store", "watermarks")
+        found = failed(say, error, "store", "watermarks")
     build = (version("sluice"), platform.python_version(), schema.SCHEMA_REVISION)
     return found | {BUILD.name: {build: 1.0}}
 
 
-def failed(error: object, *parts: str) -> Values:
-    """That these parts could not be read, which the log says too."""
-    log.warning("of the metrics, what they say of %s cannot be read: %s", " and ".join(parts), error)
+def failed(say: Say, error: object, *parts: str) -> Values:
+    """That these parts could not be read; why, is said."""
+    say(f"the metrics of {' and '.join(parts)} cannot be read: {error}")
     return {SUCCESS.name: {(part,): 0.0 for part in parts}}
 
 
@@ -108,7 +116,7 @@ def joined(one: Values, other: Values) -> Values:
     return {name: one.get(name, {}) | other.get(name, {}) for name in [*one, *other]}
 
 
-def read(connection: Connection) -> Values:
+def read(connection: Connection, say: Say) -> Values:
     """The store's metrics. A watermark that is no time is left out, and its part is said to have failed."""
     counted, sources = _batches(connection)
     laws = law_checks.stored(connection)
@@ -127,7 +135,7 @@ def read(connection: Connection) -> Values:
             if source in sources
         }
     except ValueError as error:
-        return joined(found, failed(error, "watermarks"))
+        return joined(found, failed(say, error, "watermarks"))
     return joined(found, {SUCCESS.name: {("watermarks",): 1.0}})
 
 
@@ -159,8 +167,16 @@ def _batches(connection: Connection) -> tuple[Values, set[str]]:
         records.update({(source if source in own else OTHER, name): each[name] for name in AT_STAGE})
         loaded.update({(outcome,): each[name] for name, outcome in AT_LOAD.items()})
         staged += each["staged"] - sum(each[name] for name in AT_LOAD)
-    found = {RECORDS.name: records, LOADED.name: loaded, STAGED.name: {(): staged}}
-    return {name: {labels: float(value) for labels, value in of.items()} for name, of in found.items()}, own
+    found: Values = {
+        RECORDS.name: _floats(records),
+        LOADED.name: _floats(loaded),
+        STAGED.name: {(): float(staged)},
+    }
+    return found, own
+
+
+def _floats(counted: Counter[tuple[str, ...]]) -> dict[tuple[str, ...], float]:
+    return {labels: float(number) for labels, number in counted.items()}
 
 
 def _letters(connection: Connection, sources: set[str]) -> dict[tuple[str, ...], float]:
@@ -178,7 +194,7 @@ def _letters(connection: Connection, sources: set[str]) -> dict[tuple[str, ...],
             reason if number < MOST_REASONS and source in sources else OTHER,
         )
         found.update({(*labels, state): int(count) for state, count in zip(states, counts, strict=True)})
-    return {labels: float(value) for labels, value in found.items()}
+    return _floats(found)
 
 
 def _last_load(connection: Connection) -> str | None:

@@ -22,9 +22,7 @@ def note(connection: Connection, laws: Sequence[Mapping[str, Any]], at: str) -> 
         return
     statement = database.insert(connection, law_checks)
     changed = {name: statement.excluded[name] for name in ("violations", "checked_at")}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["law"], set_=changed), rows
-    )
+    connection.execute(statement.on_conflict_do_update(index_elements=["law"], set_=changed), rows)
 
 
 def stored(connection: Connection) -> dict[str, tuple[int, str]]:

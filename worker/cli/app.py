@@ -15,13 +15,14 @@ import typer
 from store import logs, terminal
 from store.cli.command import Json, examples, program, run
 from store.terminal import Exit, counted, print_json
-from worker.cli import contract, flags, page, sources
+from worker.cli import contract, flags, metrics, page, sources
 
 app = program("worker", "Process queued batches and load staged records.")
 
 app.add_typer(flags.app)
 app.add_typer(sources.app)
 app.add_typer(contract.app)
+app.command(epilog=metrics.EXAMPLES)(metrics.metrics)
 app.command(epilog=page.EXAMPLES)(page.page)
 
 

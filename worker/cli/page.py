@@ -46,7 +46,8 @@ def page(
     On another --host, everything needs a token, and TLS or a proxy.
     """
     try:
-        from worker.page.server import Options, serve
+        from worker.listening import Options
+        from worker.page.server import serve
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the page needs {error.name!r}, which is not installed: pip install 'sluice[page]'"

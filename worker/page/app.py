@@ -12,13 +12,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from worker.page.answering import FOLDER, problem
-from worker.page.routes import actions, groups, letters, login, records, runs, today, work
+from worker.page.routes import actions, groups, letters, login, metrics, records, runs, today, work
 from worker.page.safety import Guard
 from worker.page.site import Site
 
 ROUTES: list[BaseRoute] = [
     Route("/", today.today),
     Route("/numbers", today.numbers),
+    Route("/metrics", metrics.scraped),
     Route("/groups", groups.listed),
     Route("/groups/{id}", groups.shown),
     Route("/groups/{id}/letters.csv", groups.exported),

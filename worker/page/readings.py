@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from store import timestamps
-from store.errors import QueueUnavailable, SluiceError
+from store.errors import SluiceError
 from worker.dead_letters import mirror
 from worker.page import commands
 from worker.page.commands import Start
 from worker.queue import quarantine
-from worker.queue.client import Broker, at_address, redis_url, translated
+from worker.queue.client import Broker
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
-from worker.queue.server import private_server
+from worker.queue.visit import visited
 from worker.settings import WorkerSettings
 
 T = TypeVar("T")
-REDIS_SECONDS = 1.0  # a page does not wait longer
 
 
 @dataclass(frozen=True)
@@ -72,19 +70,8 @@ class Shared(Generic[T]):
 
 def queue_standing(settings: WorkerSettings, home: Path) -> dict[str, Any]:
     """The queue and its workers. Raises QueueUnavailable; starts nothing."""
-    if settings.redis_url is None and not private_server.is_running(home):
-        raise QueueUnavailable("the private Redis does not run: `worker up` starts it")
-    url = redis_url(settings, home)
-    with (
-        translated(url),
-        Redis.from_url(url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS) as redis,
-    ):
-        try:
-            return standing(redis, settings, at_address(url).removeprefix(" at "))
-        except RedisError as error:
-            raise QueueUnavailable(
-                f"Redis{at_address(url)} does not answer ({type(error).__name__})"
-            ) from error
+    with visited(settings, home) as (redis, address):
+        return standing(redis, settings, address)
 
 
 def standing(redis: Redis, settings: WorkerSettings, address: str) -> dict[str, Any]:

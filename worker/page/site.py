@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
@@ -16,6 +17,7 @@ from store.errors import UsageError
 from store.load.watermark_moves import who
 from store.reports import today
 from store.settings import StoreSettings
+from worker.metrics.collector import Collector, read_all
 from worker.page import commands
 from worker.page.commands import Done, Start, Started
 from worker.page.masking import Masks
@@ -94,12 +96,14 @@ class Site:
     laws: Laws = field(init=False)
     today: Shared[dict[str, Any]] = field(init=False)
     queue: Shared[dict[str, Any]] = field(init=False)
+    metrics: Collector = field(init=False)
 
     def __post_init__(self) -> None:
         self.works = Works(self.start)
         self.laws = Laws(self.page.check_every.total_seconds(), self.start)
         self.today = Shared(self._today, TODAY_SECONDS)
         self.queue = Shared(lambda: queue_standing(self.worker, self.store.home), QUEUE_SECONDS)
+        self.metrics = Collector(partial(read_all, self.store, self.worker))
 
     @property
     def masks(self) -> Masks:

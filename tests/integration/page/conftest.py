@@ -19,9 +19,10 @@ from store import database
 from store.errors import SluiceError
 from store.settings import StoreSettings
 from worker.contract import load_contract
+from worker.listening import Options
 from worker.page.app import build
 from worker.page.commands import Done, check
-from worker.page.server import Options, read_only
+from worker.page.server import read_only
 from worker.page.session import Sessions
 from worker.page.settings import PageSettings
 from worker.page.site import Site

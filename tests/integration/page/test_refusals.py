@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
+from worker.listening import Options
 from worker.page import session
 from worker.page.safety import CSP, MOST_BODY
-from worker.page.server import Options
 
 from ..plant import Plant
 from .conftest import BASE, OWN, MakePage, Page, group_with

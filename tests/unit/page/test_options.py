@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from store.errors import ConfigError, UsageError
-from worker.page.server import Options, read_token
+from worker.listening import Options, read_token
 
 TOKEN = "0123456789abcdef"  # noqa: S105 - of these tests
 FILE = Path("cert.pem")
