@@ -5,12 +5,13 @@ The database libraries are slow to import, so each command imports them itself a
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from store import terminal
-from store.cli import copies, letters, lineage, metrics, moving, reconcile, rows, timing, transfer, watermarks
+from store.cli import copies, letters, lineage, moving, reconcile, rows, timing, transfer, watermarks
 from store.cli.command import Json, examples, opened, program, reading, run, show
 from store.errors import UsageError
 from store.terminal import Exit, print_json
@@ -135,9 +136,38 @@ def digest(as_json: Json = False) -> None:
         print(found)
 
 
+@app.command(
+    epilog=examples("store metrics", "store metrics --textfile /var/lib/prometheus/node-exporter/sluice.prom")
+)
+def metrics(
+    textfile: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write to this file, which is replaced as a whole.")
+    ] = None,
+) -> None:
+    """Print the store's metrics for Prometheus. Those of the queue too: `worker metrics`, and the page.
+
+    With --textfile for the textfile collector of node_exporter.
+
+    Ends with 1 where a part could not be read.
+    """
+    from store.reports import exposition
+    from store.reports.metrics import METRICS, store_values
+    from store.settings import StoreSettings
+
+    problems: list[str] = []
+    text, _ = exposition.exposed(METRICS, store_values(StoreSettings.load(), problems.append))
+    if textfile is None:
+        print(text.decode(), end="")
+    else:
+        exposition.replace(textfile, text)
+    for problem in problems:
+        terminal.fail(problem)
+    if problems:
+        raise typer.Exit(Exit.FAILED)
+
+
 app.command(epilog=copies.BACKUP_EXAMPLES)(copies.backup)
 app.command(epilog=copies.RESTORE_EXAMPLES)(copies.restore)
-app.command(epilog=metrics.EXAMPLES)(metrics.metrics)
 app.command(epilog=moving.EXAMPLES)(moving.copy)
 app.command(epilog=lineage.ACCOUNT_EXAMPLES)(lineage.account)
 app.command(epilog=rows.EXPORT_EXAMPLES)(rows.export)

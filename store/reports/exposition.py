@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store.errors import ConfigError
+from store.errors import ConfigError, UsageError
 from store.reports.metrics import Metric, Values
 
 if TYPE_CHECKING:
@@ -51,3 +54,16 @@ def _families(metrics: Sequence[Metric], values: Values) -> Iterator[Family]:
         for labels, value in sorted(series.items()):
             family.add_metric(labels, value)
         yield family
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replaces a file, which others may read, as a whole. Raises UsageError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")  # the collector reads what ends in .prom
+    try:
+        beside.write_bytes(content)
+        beside.chmod(0o644)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise UsageError(f"--textfile {path} cannot be written ({error.strerror})") from error

@@ -40,7 +40,7 @@ class Collector:
     read: Callable[[Say], Values]
     clock: Callable[[], float] = time.monotonic
     _values: Values = field(default_factory=dict, init=False)
-    _said: list[str] = field(default_factory=list, init=False)
+    _problems: list[str] = field(default_factory=list, init=False)
     _at: float | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -51,9 +51,9 @@ class Collector:
                 problems: list[str] = []
                 self._values = self.read(problems.append)
                 for problem in problems:
-                    if problem not in self._said:  # once, not at each scrape
+                    if problem not in self._problems:  # once, not at each scrape
                         log.warning("%s", problem)
-                self._said = problems
+                self._problems = problems
                 self._at = self.clock()
             values = self._values
         return exposed(METRICS, values, accept)
