@@ -64,6 +64,6 @@ def replace(path: Path, content: bytes) -> None:
         beside.chmod(0o644)
         beside.replace(path)
     except OSError as error:
-        with suppress(OSError):
+        with suppress(OSError):  # the first error is the one to show
             beside.unlink(missing_ok=True)
         raise UsageError(f"--textfile {path} cannot be written ({error.strerror})") from error

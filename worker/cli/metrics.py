@@ -33,7 +33,9 @@ def metrics(
         bool, typer.Option("--behind-proxy", help="A proxy ends TLS, and keeps the header Host.")
     ] = False,
 ) -> None:
-    """Serve the metrics of store and queue at /metrics, for Prometheus.
+    """Serve metrics of store and queue for Prometheus.
+
+    At /metrics of this host and port.
 
     On another --host they need a token, as `Authorization: Bearer TOKEN`, and TLS or a proxy.
     """

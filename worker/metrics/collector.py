@@ -14,7 +14,7 @@ from store.reports.exposition import exposed
 from store.reports.metrics import Say, Values, failed, joined, store_values
 from store.settings import StoreSettings
 from worker.metrics import queue
-from worker.queue.visit import visited
+from worker.metrics.visit import visited
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("sluice.metrics")

@@ -15,12 +15,12 @@ from redis import Redis
 from store import timestamps
 from store.errors import SluiceError
 from worker.dead_letters import mirror
+from worker.metrics.visit import visited
 from worker.page import commands
 from worker.page.commands import Start
 from worker.queue import quarantine
 from worker.queue.client import Broker
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
-from worker.queue.visit import visited
 from worker.settings import WorkerSettings
 
 T = TypeVar("T")

@@ -181,8 +181,8 @@ def test_without_the_database_the_queue_is_served_and_the_store_is_absent(
     plant.send(ndjson(row("x")))
     plant.redis.hset(lost.KEY, "f" * 32, "now")
     gone = StoreSettings(home=tmp_path, database_url=f"sqlite:///{tmp_path}/gone.db")
-    said: list[str] = []
-    values = read_all(gone, plant.settings, said.append)
+    problems: list[str] = []
+    values = read_all(gone, plant.settings, problems.append)
     assert values["sluice_scrape_success"] == {("store",): 0, ("watermarks",): 0, ("queue",): 1}
     assert values["sluice_queue_batches"]["records", "queued"] == 1
     assert ("records", "lost") not in values["sluice_queue_batches"]
@@ -190,11 +190,11 @@ def test_without_the_database_the_queue_is_served_and_the_store_is_absent(
         "sluice_scrape_success", "sluice_build_info", "sluice_queue_batches",
         "sluice_queue_oldest_timestamp_seconds", "sluice_workers",
     }  # fmt: skip
-    assert ["there is no database" in each for each in said] == [True]
+    assert ["there is no database" in each for each in problems] == [True]
     assert not (tmp_path / "gone.db").exists()
 
 
-def test_a_watermark_that_is_no_time_is_absent_and_said(plant: Plant, scrape: Scrape) -> None:
+def test_a_watermark_that_is_no_time_is_absent_and_its_part_fails(plant: Plant, scrape: Scrape) -> None:
     plant.run(ndjson(row("a")))
     with database.transaction(plant.engine) as connection:
         connection.execute(text("UPDATE watermarks SET value = 'tomorrow'"))
