@@ -103,6 +103,8 @@ def check(
 
     Ends with 1 where a law is violated.
     """
+    from sqlalchemy.exc import DBAPIError
+
     from store import database, timestamps
     from store.cli.render import summary
     from store.errors import StoreUnavailable
@@ -116,7 +118,7 @@ def check(
         try:
             with database.transaction(engine) as connection:
                 law_checks.note(connection, found["laws"], at)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, DBAPIError) as error:  # a user who may only read, too
             terminal.warn(f"what was found is not noted for the metrics: {error}")
     show(found, as_json, summary.check)
     if not found["holds"]:

@@ -8,6 +8,7 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
+import orjson
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from store.cli.app import app
 from store.dead_letters import pruning
 from store.dead_letters.actions import Order
 from store.dead_letters.edits import Edit
+from store.errors import StoreUnavailable
 from store.reports import metrics
 from store.reports.metrics import Say, Values
 from store.settings import StoreSettings
@@ -233,6 +235,19 @@ def test_store_check_notes_what_it_finds(plant: Plant, scrape: Scrape) -> None:
     assert scrape()[law] == 0
 
 
+def test_a_check_whose_result_cannot_be_noted_says_so_and_is_answered(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreUnavailable("it is read-only")
+
+    assert plant.engine  # the database is made
+    monkeypatch.setattr(law_checks, "note", refuse)
+    done = CliRunner().invoke(app, ["check", "--json"])
+    assert (done.exit_code, orjson.loads(done.stdout)["holds"]) == (0, True)
+    assert "not noted for the metrics: it is read-only" in done.stderr
+
+
 def test_sources_and_reasons_beyond_the_bounds_are_summed_and_the_first_stay_for_ever(
     plant: Plant, scrape: Scrape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,10 +268,9 @@ def test_sources_and_reasons_beyond_the_bounds_are_summed_and_the_first_stay_for
     assert set(only(found, "sluice_watermark_timestamp_seconds")) == {"source=zoo", "source=bar"}
 
 
+@pytest.mark.sqlite("the plan of a statement")
 def test_a_scrape_reads_no_record_and_no_letter_but_the_oldest(plant: Plant) -> None:
     """By the plan of each statement: large tables are searched by an index, or not named."""
-    if plant.engine.dialect.name != "sqlite":
-        pytest.skip("the plan is asked of SQLite")
     plant.run(SAMPLE)
     with database.reading(plant.engine) as connection:
         statements: list[tuple[str, object]] = []
