@@ -26,6 +26,7 @@ from store.dead_letters import actions, groups
 from store.dead_letters.actions import Action, Order
 from store.errors import UsageError
 from store.settings import duration
+from store.tables.dead_letters import begins
 
 AT_ONCE = 5000  # letters of one transaction: workers write in between
 
@@ -127,5 +128,5 @@ def _remember(connection: Connection, chosen: ColumnElement[bool], at: str) -> N
 
 def pruned_at(connection: Connection, prefix: str) -> str | None:
     """When a letter whose id begins so was pruned; None where none was."""
-    matching = pruned_letters.c.id.startswith(prefix, autoescape=True)
+    matching = begins(pruned_letters.c.id, prefix)
     return connection.execute(select(func.max(pruned_letters.c.pruned_at)).where(matching)).scalar()

@@ -108,6 +108,7 @@ class Rejected(NamedTuple):
 
 
 COLUMNS = [dead_letters.c[name] for name in DeadLetter._fields]
+AFTER_ALL_DIGITS = "g"  # ids are hex digits
 ERRORS, HEADER = map(DeadLetter._fields.index, ("errors", "header"))
 
 
@@ -170,10 +171,16 @@ def conditions(
     return matching
 
 
+def begins(id: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """Whether an id begins so. The range as well: for LIKE, SQLite reads every id, 0.1 s of a million."""
+    digits = prefix.lower()
+    return and_(id >= digits, id < digits + AFTER_ALL_DIGITS, id.startswith(digits, autoescape=True))
+
+
 def ids_that_begin(connection: Connection, prefix: str, limit: int = 10) -> list[str]:
     """Ids of letters by their first digits, as tables show them."""
-    condition = dead_letters.c.id.startswith(prefix, autoescape=True)
-    statement = select(dead_letters.c.id).where(condition).order_by(dead_letters.c.id)
+    id = dead_letters.c.id
+    statement = select(id).where(begins(id, prefix)).order_by(id)
     return list(connection.execute(statement.limit(limit)).scalars())
 
 

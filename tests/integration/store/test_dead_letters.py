@@ -142,6 +142,9 @@ def test_letters_are_found_by_the_first_digits_of_their_id(ledger: Ledger) -> No
         assert dead_letters.ids_that_begin(connection, id[:6]) == [id]
         assert dead_letters.ids_that_begin(connection, "%") == []
         assert dead_letters.ids_that_begin(connection, "_" * 6) == []
+        assert dead_letters.ids_that_begin(connection, id.upper()) == [id]
+        assert dead_letters.ids_that_begin(connection, id + "0") == []
+        assert dead_letters.ids_that_begin(connection, "") == [id]
 
 
 def test_open_letters_are_counted_by_reason_and_by_source(ledger: Ledger) -> None:
