@@ -83,8 +83,9 @@ def test_every_setting_in_operations_exists() -> None:
         assert name in rooms[section], f"[{section}] {name}"
 
 
-def test_every_test_that_the_comparison_names_is_there() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "dead-letters-compared.md").read_text()))
+def test_every_test_that_the_comparison_names_is_there_and_each_cell_of_ours_names_one() -> None:
+    text = (ROOT / "docs" / "dead-letters-compared.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", text))
     there = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
@@ -92,6 +93,8 @@ def test_every_test_that_the_comparison_names_is_there() -> None:
     }
     assert len(named) > 20
     assert named - there == set()
+    _, _, *rows = (line.split("|") for line in text.splitlines() if line.startswith("|"))
+    assert [point for _, point, ours, *_ in rows if "`test_" not in ours] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

@@ -8,7 +8,7 @@ import pytest
 
 from store import database
 from store.checks import letters as check
-from store.dead_letters import actions, groups, states
+from store.dead_letters import actions, groups, sending, states
 from store.dead_letters.actions import Action, Order
 from store.errors import UsageError
 from store.tables import dead_letters
@@ -203,3 +203,29 @@ def test_the_law_names_what_is_wrong(ledger: Ledger, change: str, violation: str
     assert violations(ledger) == []
     ledger.tamper(change)
     assert violation in "\n".join(violations(ledger))
+
+
+def test_a_replay_takes_just_the_open_letters_of_its_pages_in_their_order_however_many_at_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "CLAIMED_AT_ONCE", 2)
+    ledger.receive([Bad(str(each), "late" if each % 2 else "stale") for each in range(9)])
+    ids = {payload: id for id, payload in ledger.rows("SELECT id, payload FROM dead_letters")}
+    act(ledger, "discard", ids=[ids["3"]])  # moved on after it was proved
+    pages = [[ids[each] for each in "07315"], [ids[each] for each in "2"], [ids[each] for each in "86"]]
+    with database.transaction(ledger.engine) as connection:
+        action = sending.begin(connection, Order("replay", {}, "because", "ann@host"), pages)
+    assert action
+    sent = ledger.rows(
+        "SELECT payload, l.action_seq, before FROM action_letters m JOIN dead_letters l ON l.id = m.letter_id "
+        "WHERE m.action_seq = :seq ORDER BY position",
+        seq=action.seq,
+    )
+    assert [tuple(each) for each in sent] == [(payload, action.seq, "open") for payload in "0715286"]
+    assert action.letters == 7
+    assert by_status(ledger) == {"discarded": ["3"], "open": ["4"], "replaying": list("0125678")}
+    claims = ledger.rows(
+        "SELECT count(*) FROM letter_events WHERE verb = 'claim' AND action_seq = :seq", seq=action.seq
+    )
+    assert claims[0][0] == 7
+    assert violations(ledger) == []
