@@ -36,6 +36,7 @@ from worker.queue import client, identity, send
 from worker.queue.message import Message
 from worker.queue.quarantine import refuse
 from worker.queue.rq_jobs import DONE
+from worker.queue.upkeep import notes
 from worker.workplace import Workplace, renewed_workplace, workplace
 
 LOADER_PAGE_CACHE_MB = 28
@@ -92,6 +93,8 @@ def _process_by_its_contract(here: Workplace, message: Message) -> dict[str, Any
     except OtherContract:
         log.info("batch %s was sent for another contract or mapping: both are read again", message.id)
     renewed = renewed_workplace()
+    if renewed is not here and (job := get_current_job()):
+        notes.renew(here.redis(), job.worker_name, renewed.judges.fingerprints())
     return patiently(renewed.worker.patience_seconds, lambda: _process(renewed, message))
 
 

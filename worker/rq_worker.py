@@ -32,7 +32,7 @@ from worker.queue.process.endings import DEATH, Endings, WorkerStuck
 from worker.queue.rq_internals import HardenedWorker
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
-from worker.queue.upkeep import maintenance
+from worker.queue.upkeep import maintenance, notes
 from worker.settings import WorkerSettings
 from worker.workplace import workplace
 
@@ -73,6 +73,11 @@ class SluiceWorker(HardenedWorker):
         self.abandoned_after_seconds = settings.abandoned_after_seconds
         self.memory_limit_mb = settings.memory_limit_mb
         self._endings = Endings()
+
+    def serialize(self) -> dict[str, Any]:
+        """As RQ's: the fields of this worker's key, at its start and after Redis has forgotten it; with our notes."""
+        described: dict[str, Any] = super().serialize()
+        return described | notes.fields(workplace().judges.fingerprints())
 
     def maintain(self, queue: SluiceQueue) -> None:
         maintenance.maintain(self.connection, queue, self.abandoned_after_seconds)

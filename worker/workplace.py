@@ -72,6 +72,11 @@ class Judges:
             )
         return judge
 
+    def fingerprints(self) -> dict[str, str]:
+        """Of contract and mapping of each configured source; as "", of every other."""
+        ours = {name: self.judge(name).fingerprint for name in self.settings.sources}
+        return {"": self.contract.fingerprint(SourceSettings())} | ours
+
     def remember(self, others: Judges) -> None:
         """Keeps the judges that this process had before."""
         compiled = {(source, judge.fingerprint): judge for source, judge in others._compiled.items()}

@@ -92,6 +92,16 @@ def holder_of(connection: Connection, name: str) -> str | None:
     return row["holder"] if row and _runs(connection, row) else None
 
 
+def of_dead_holders(connection: Connection) -> list[str]:
+    """The leases that have not run out, of processes that this one would know and that are no more."""
+    rows = connection.execute(select(locks).order_by(locks.c.name)).mappings()
+    return [
+        f"{row['name']}, held by {row['holder']} until {row['expires_at']}"
+        for row in rows
+        if _runs(connection, row) and _is_dead(row["holder"])
+    ]
+
+
 def _runs(connection: Connection, row: RowMapping) -> bool:
     return bool(row["expires_at"] > _end(connection, 0))
 

@@ -15,7 +15,7 @@ import typer
 from store import logs, terminal
 from store.cli.command import Json, examples, program, run
 from store.terminal import Exit, counted, print_json
-from worker.cli import contract, flags, metrics, page, sources
+from worker.cli import contract, doctor, flags, metrics, page, sources
 
 app = program("worker", "Process queued batches and load staged records.")
 
@@ -24,6 +24,7 @@ app.add_typer(sources.app)
 app.add_typer(contract.app)
 app.command(epilog=metrics.EXAMPLES)(metrics.metrics)
 app.command(epilog=page.EXAMPLES)(page.page)
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 @app.command(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -18,6 +19,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.retry import Retry as Tries
 from rq import Queue, Retry
 from rq.registry import FailedJobRegistry
 from rq.suspension import is_suspended
@@ -63,6 +65,16 @@ def connect(settings: WorkerSettings, home: Any, *, patient: bool = False) -> Re
         client.exists(
             SluiceQueue.redis_queue_namespace_prefix + RECORDS_QUEUE
         )  # more than a ping: whether this user may do anything here
+    return client
+
+
+def connect_once(settings: WorkerSettings, home: Any) -> Redis:
+    """As `connect`, for who only asks: each command is tried once, also where Redis is not ready."""
+    url = settings.redis_url or private_server.ensure_running(home)
+    with translated(url), unknown_options_refused(url):
+        once = {"retry": Tries(NoBackoff(), 0), "socket_timeout": CONNECT_SECONDS}
+        client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, **once)
+        client.ping()
     return client
 
 

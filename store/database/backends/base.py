@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -46,6 +47,19 @@ def refused(reported: str, *, is_forbidden: bool = False) -> str:
     if is_forbidden:
         return f"the statement does more than read ({reported}): give one SELECT; nothing was changed"
     return f"the database does not take the statement: {reported}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a database says of itself and of the role that asks: for `worker doctor`, which decides what is wrong."""
+
+    server: str  # product and version
+    missing: tuple[str, ...]  # rights that the work needs and the role has not: `DELETE on target`
+    may_change_tables: bool  # what migrations and new fields of the contract need
+    settings: dict[str, str]  # what counts in a write transaction
+    doubts: tuple[str, ...]  # settings that take away what is promised, each with what to do
+    connections: tuple[int, int] | None  # in use, and how many there may be
+    is_pooled: bool = False  # something stands between, as pgbouncer does, and hands out connections
 
 
 class Backend(Protocol):
@@ -130,6 +144,9 @@ class Backend(Protocol):
 
     def now(self, connection: Connection) -> datetime:
         """The present by the database's clock, in UTC."""
+
+    def facts(self, connection: Connection) -> Facts:
+        """What it says of itself, in a write transaction."""
 
     # --- statements ---
 

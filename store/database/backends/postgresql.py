@@ -45,8 +45,8 @@ from sqlalchemy.schema import CreateTable
 
 from store import timestamps
 from store.addresses import shown_url
-from store.database.backends import advice
-from store.database.backends.base import BEGIN, Asked, refused
+from store.database.backends import advice, postgresql_facts
+from store.database.backends.base import BEGIN, Asked, Facts, refused
 from store.errors import ConfigError, StoreUnavailable, UsageError
 from store.settings import StoreSettings
 
@@ -220,6 +220,9 @@ class Postgresql:
             select(func.clock_timestamp())
         ).scalar_one()  # now() is its transaction's
         return moment.astimezone(UTC)
+
+    def facts(self, connection: Connection) -> Facts:
+        return postgresql_facts.facts(connection, {**KEEPALIVE, **_own(connection.engine.url)})
 
     def insert(self, table: Table) -> Any:
         return postgresql.insert(table)

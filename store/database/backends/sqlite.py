@@ -36,8 +36,8 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from store import trust
 from store.database import generation, schema
-from store.database.backends import advice, sqlite_reading
-from store.database.backends.base import BEGIN, Asked, Begin, host_now
+from store.database.backends import advice, sqlite_facts, sqlite_reading
+from store.database.backends.base import BEGIN, Asked, Begin, Facts, host_now
 from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 from store.text import printable
@@ -244,6 +244,9 @@ class Sqlite:
 
     def keep_temporary(self, connection: Connection, megabytes: int) -> None:
         connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")
+
+    def facts(self, connection: Connection) -> Facts:
+        return sqlite_facts.facts(connection, self.file(connection.engine.url))
 
     def now(self, connection: Connection) -> datetime:
         """By this host's clock, as all who use the file are on one host; see `correct_host_clock`."""

@@ -1,0 +1,1 @@
+"""`worker doctor`: what stands around the work, checked: servers, rights, clocks, disks, other workers."""
