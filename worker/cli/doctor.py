@@ -23,7 +23,9 @@ def doctor(
     ] = 256,
     as_json: Json = False,
 ) -> None:
-    """Check what the work stands on: servers, rights, clocks, disk, other workers.
+    """Check what the work stands on.
+
+    Versions, rights, settings, clocks and speed of both servers; disk and files of this host; all live workers.
 
     Nothing is changed: keys and transactions of the checks are removed and rolled back. A private Redis is started if
     none is configured and none runs. The exit code is 1 if a check has failed; warnings are 0.
