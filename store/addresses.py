@@ -14,7 +14,10 @@ from store.text import printable
 
 HIDDEN = "***"
 # What follows the last @ of a URL, up to its options: `host:5432/name`.
-LOCATION = re.compile(r"(\[[\w:.%]+\]|[\w.-]+)?(:\d+)?(/[\w.%+ -]*)?")
+HOST = r"(\[[\w:.%]+\]|[\w.-]+)?(:\d+)?"
+LOCATION = re.compile(rf"{HOST}(/[\w.%+ -]*)?")
+# Of the Sentinels of a Redis: several hosts, and the name of their master before the number of the database.
+SENTINELS = re.compile(rf"{HOST}(,{HOST})*(/[\w.-]+)?(/\d+)?/?")
 PATH_SCHEMES = ("sqlite", "unix")  # a path follows, and no host
 SHORT = 4  # characters: a shorter secret is removed where it is a word
 # Options of everyday values, which would be removed from every sentence.
@@ -35,7 +38,8 @@ def shown_url(url: str) -> str:
     location = rest[len(_login(rest)) :].removeprefix("@")
     if scheme.partition("+")[0] in PATH_SCHEMES:
         return f"{scheme}://{printable(unquote(location))}"
-    return f"{scheme}://{location}" if LOCATION.fullmatch(location) else f"{scheme}://"
+    whole = SENTINELS if scheme.endswith("+sentinel") else LOCATION
+    return f"{scheme}://{location}" if whole.fullmatch(location) else f"{scheme}://"
 
 
 def keep_secret(url: str) -> None:

@@ -32,6 +32,7 @@ from worker.queue.process.endings import DEATH, Endings, WorkerStuck
 from worker.queue.rq_internals import HardenedWorker
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
 from worker.queue.serializer import JsonSerializer
+from worker.queue.server.connection import watched
 from worker.queue.upkeep import maintenance, notes
 from worker.settings import WorkerSettings
 from worker.workplace import workplace
@@ -102,12 +103,17 @@ def refuse(error: SluiceError) -> NoReturn:
     raise SystemExit(error.exit_code)
 
 
-def _url_for_rq() -> str:
-    """REDIS_URL of a server that answers; starts the private one, or ends the process with one line."""
+def _servers_for_rq() -> tuple[str | None, dict[str, Any] | None]:
+    """REDIS_URL and SENTINEL of RQ, of which one is None, of a server that answers.
+
+    Starts the private one, or ends the process with one line.
+    """
     try:
         settings, home = WorkerSettings.load(), StoreSettings.load().home
         client.connect(settings, home).close()
-        return client.redis_url(settings, home)
+        url = client.redis_url(settings, home)
+        sentinels = watched(url)
+        return (None, sentinels.for_rq()) if sentinels else (url, None)
     except SluiceError as error:
         refuse(error)
 
@@ -122,5 +128,5 @@ def _is_configuration_of_rq() -> bool:
 # be told where Redis is. So as RQ's configuration, and then alone, this module reads the settings and starts the
 # private server when it is imported; without a server RQ would end with a traceback.
 if _is_configuration_of_rq():
-    REDIS_URL = _url_for_rq()
+    REDIS_URL, SENTINEL = _servers_for_rq()
     QUEUES = [RECORDS_QUEUE]

@@ -30,6 +30,7 @@ import worker.cli.app
 from store import terminal
 from worker import contract
 from worker.queue.server import private_server
+from worker.queue.server.connection import open_client
 from worker.workplace import close_workplace
 
 from . import commands
@@ -180,7 +181,7 @@ class Sandbox:
     @contextmanager
     def redis(self) -> Iterator[Redis]:
         """The queue's server, which must be running."""
-        with Redis.from_url(self.env.get("REDIS_URL") or private_server.url(self.home)) as client:
+        with open_client(self.env.get("REDIS_URL") or private_server.url(self.home)) as client:
             yield client
 
     def queued(self, queue: str = "records") -> int:

@@ -27,6 +27,10 @@ def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgresql://db/orders?user=secret&password=secret", "postgresql://db/orders"),
         ("postgresql://db/orders?sslpassword=secret#secret", "postgresql://db/orders"),
         ("sqlite:////data/a@b.db", "sqlite:////data/a@b.db"),
+        ("redis+sentinel://u:secret@a:1,b,[::1]:2/main/0", "redis+sentinel://a:1,b,[::1]:2/main/0"),
+        ("rediss+sentinel://a/main?sentinel_password=secret", "rediss+sentinel://a/main"),
+        ("redis+sentinel://a,:secret/main/0", "redis+sentinel://"),
+        ("redis://a/secret/0", "redis://"),
         ("redis://:secret", "redis://"),  # the @ was forgotten
         ("redis://h:secret/0", "redis://"),
         ("redis://h:1/0?password=sec@ret", "redis://"),

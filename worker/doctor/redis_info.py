@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.doctor.findings import Finding, failed, ok, warning
 from worker.queue.rq_internals import REDIS_WITH_LMOVE
+from worker.queue.server.connection import NO_CLUSTER
 
 Info = Mapping[str, Any]
 
@@ -36,7 +37,7 @@ def server(info: Info) -> Finding:
             "use Redis 6.2 or newer, or Valkey",
         )
     if info.get("redis_mode") == "cluster" or info.get("cluster_enabled") in (1, "1"):
-        return failed(check, f"{described}: {CLUSTER}", "set REDIS_URL to a server that is no cluster")
+        return failed(check, f"{described}: {NO_CLUSTER}", "set REDIS_URL to a server that is no cluster")
     if info.get("role") in ("slave", "replica"):
         return failed(
             check,
@@ -46,12 +47,6 @@ def server(info: Info) -> Finding:
     if info.get("loading") in (1, "1"):
         return failed(check, f"{described}: it reads its data", "wait until it has read them")
     return ok(check, described)
-
-
-CLUSTER = (
-    "it is a Redis Cluster. A batch moves between queue, job and registries in one transaction, and a cluster takes "
-    "transactions over keys of one slot alone"
-)
 
 
 def product(info: Info) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from store.errors import QueueUnavailable
 from worker.queue.client import at_address, redis_url, translated
 from worker.queue.server import private_server
+from worker.queue.server.connection import open_client
 from worker.settings import WorkerSettings
 
 REDIS_SECONDS = 1.0
@@ -25,7 +26,7 @@ def visited(settings: WorkerSettings, home: Path) -> Iterator[tuple[Redis, str]]
     url = redis_url(settings, home)
     with (
         translated(url),
-        Redis.from_url(url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS) as redis,
+        open_client(url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS) as redis,
     ):
         try:
             yield redis, at_address(url).removeprefix(" at ")

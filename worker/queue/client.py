@@ -36,6 +36,7 @@ from worker.queue.quarantine import is_worker_key
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue, Terms
 from worker.queue.server import private_server
 from worker.queue.server.clock import server_time
+from worker.queue.server.connection import open_client, refuse_cluster, watched
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("sluice.queue")
@@ -60,11 +61,14 @@ def connect(settings: WorkerSettings, home: Any, *, patient: bool = False) -> Re
     """
     url = settings.redis_url or private_server.ensure_running(home)
     with translated(url), unknown_options_refused(url):
-        client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
+        client = open_client(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=30.0)
         (make_patient if patient else wait_until_ready)(client)
+        refuse_cluster(client)
         client.exists(
             SluiceQueue.redis_queue_namespace_prefix + RECORDS_QUEUE
         )  # more than a ping: whether this user may do anything here
+        if watched(url):
+            make_patient(client)  # now that a master has answered, the next one is waited for
     return client
 
 
@@ -73,7 +77,7 @@ def connect_once(settings: WorkerSettings, home: Any) -> Redis:
     url = settings.redis_url or private_server.ensure_running(home)
     with translated(url), unknown_options_refused(url):
         once = {"retry": Tries(NoBackoff(), 0), "socket_timeout": CONNECT_SECONDS}
-        client = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, **once)
+        client = open_client(url, socket_connect_timeout=CONNECT_SECONDS, **once)
         client.ping()
     return client
 
@@ -116,7 +120,8 @@ def translated(url: str = "") -> Iterator[None]:
         ) from error
     except ValueError as error:
         raise QueueUnavailable(
-            "REDIS_URL is no URL like redis://host:6379/0, rediss:// or unix:///path"
+            "REDIS_URL is no URL like redis://host:6379/0, rediss://, unix:///path, or "
+            "redis+sentinel://host1,host2:26379/name-of-the-master/0"
         ) from error
 
 
