@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -28,6 +29,7 @@ GOOD = '{"key":"a","name":"n","value":%s,"ts":"2025-01-15T08:00:00Z"}'
 ORDER = '{"key":"a","amount":%s,"status":"open","day":"2025-01-15","ts":"2025-01-15T08:00:00Z"}'
 
 
+@functools.cache
 def contract_of(model: type[Record]) -> Contract:
     contracts._load.cache_clear()
     return contracts._load(f"{__name__}:{model.__name__}", None)
@@ -80,5 +82,6 @@ def assert_alike(
     assert outcome(quickly, records, header) == outcome(carefully, records, header)
 
 
-def names_of(model: type[Record]) -> list[str]:
-    return list(contract_of(model).inputs)
+@functools.cache
+def names_of(model: type[Record]) -> tuple[str, ...]:
+    return tuple(contract_of(model).inputs)

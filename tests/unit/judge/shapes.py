@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Sequence
@@ -175,27 +176,9 @@ numbers = st.one_of(
 texts = st.one_of(
     st.text(max_size=9),
     st.sampled_from(
-        [
-            "",
-            " ",
-            "\t",
-            "a",
-            "true",
-            '":',
-            '" :',
-            "\0",
-            "\ud800",
-            "é",
-            "💧",
-            "12",
-            "1e400",
-            "nan",
-            "a\nb",
-            '","',
-            '",',
-        ]
+        ["", " ", "\t", "a", "true", '":', '" :', "\0", "\ud800", "é", "💧", "12", "1e400", "nan", "a\nb", '","', '",']
     ),
-)
+)  # fmt: skip
 times = st.one_of(
     st.sampled_from(
         ["2025-01-15T08:00:00Z", "2025-01-15T08:00:00.5Z", "2025-01-15T24:00:00Z", "2025-02-30T08:00:00Z",
@@ -257,37 +240,38 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 ALWAYS = ("key", "ts", "name", "value", "val", "amount", "status", "day", "count", "ok", "note", "version")
 
 
+# Strategies that are drawn from a draw stand here, where they are made and validated once, and not for each record.
+ONE_IN_4, ONE_IN_7, ONE_IN_10, ONE_IN_12, ONE_IN_50 = (st.integers(0, last) for last in (3, 6, 9, 11, 49))
+YES_OR_NO = st.booleans()
+MORE_FIELDS = st.dictionaries(st.one_of(texts, st.sampled_from(["extra", "unit"])), anything, max_size=2)
+SEPARATORS = st.sampled_from(
+    [(",", ":"), (",", ":"), (", ", ": "), (" , ", " : "), (",\t", "\t:"), (",", "\r:")]
+)
+COLONS = st.sampled_from([":", " :", "\t:", "\n:", "  :", "\t :", "\r \n:"])
+OTHERWISE = st.sampled_from(["1", "null", json.dumps("x")])
+QUOTING = st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+
+
 @st.composite
 def fields_of(draw: st.DrawFn, names: Sequence[str]) -> dict[str, Any]:
     """A record: mostly all that must be there, and half of what may be."""
-    return {
-        name: draw(FIELDS[name])
-        for name in names
-        if (draw(st.integers(0, 49)) if name in ALWAYS else draw(st.booleans()))
-    }
+    return {name: draw(FIELDS[name]) for name in names if draw(ONE_IN_50 if name in ALWAYS else YES_OR_NO)}
 
 
 @st.composite
 def written(draw: st.DrawFn, fields: dict[str, Any]) -> str:
     """An object in one of the ways people write JSON."""
-    if draw(st.integers(0, 3)) == 0:
-        fields = fields | draw(
-            st.dictionaries(st.one_of(texts, st.sampled_from(["extra", "unit"])), anything, max_size=2)
-        )
-    separators = draw(
-        st.sampled_from([(",", ":"), (",", ":"), (", ", ": "), (" , ", " : "), (",\t", "\t:"), (",", "\r:")])
-    )
-    text = json.dumps(fields, ensure_ascii=draw(st.booleans()), separators=separators)
-    if draw(st.integers(0, 9)) == 0:  # as some write what they put into a page
+    if draw(ONE_IN_4) == 0:
+        fields = fields | draw(MORE_FIELDS)
+    separators = draw(SEPARATORS)
+    text = json.dumps(fields, ensure_ascii=draw(YES_OR_NO), separators=separators)
+    if draw(ONE_IN_10) == 0:  # as some write what they put into a page
         text = text.replace("a", "\\u0061").replace('\\"', "\\u0022")
-    if draw(st.integers(0, 9)) == 0:  # a number with more digits than a float has
+    if draw(ONE_IN_10) == 0:  # a number with more digits than a float has
         text = text.replace(": 1", ":1").replace(":1", ":1.00000000000000000001", 1)
-    if (
-        draw(st.integers(0, 6)) == 0 and fields
-    ):  # a field that stands twice, the second time written otherwise
+    if draw(ONE_IN_7) == 0 and fields:  # a field that stands twice, the second time written otherwise
         name = json.dumps(draw(st.sampled_from(sorted(fields))))
-        colon = draw(st.sampled_from([":", " :", "\t:", "\n:", "  :", "\t :", "\r \n:"]))
-        text = f"{text[:-1]},{name}{colon}{draw(st.sampled_from(['1', 'null', json.dumps('x')]))}}}"
+        text = f"{text[:-1]},{name}{draw(COLONS)}{draw(OTHERWISE)}}}"
     return text
 
 
@@ -295,7 +279,8 @@ BROKEN = ["", "{", "[]", "null", "1", '"a"', "[1,", "{}", '{"key"}', "\ud800", '
           '{"a":' * 70 + "1" + "}" * 70, '{"a":' + "[" * 70 + "]" * 70 + "}"]  # fmt: skip
 
 
-def lines(names: Sequence[str]) -> st.SearchStrategy[str]:
+@functools.cache
+def lines(names: tuple[str, ...]) -> st.SearchStrategy[str]:
     """A line of a file of JSON."""
     return mostly(fields_of(names).flatmap(written), st.sampled_from(BROKEN))
 
@@ -306,17 +291,19 @@ def cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+@functools.cache
+def odd_rows(columns: int) -> st.SearchStrategy[str]:
+    return st.sampled_from(["", ",", '"', '"a', 'b"', "a,b", '"a"b', "a\rb", "\0", "\ud800," * columns])
+
+
 @st.composite
 def rows(draw: st.DrawFn, names: Sequence[str]) -> str:
     """A row of a file of CSV."""
-    if draw(st.integers(0, 11)) == 0:
-        return draw(
-            st.sampled_from(["", ",", '"', '"a', 'b"', "a,b", '"a"b', "a\rb", "\0", "\ud800," * len(names)])
-        )
+    if draw(ONE_IN_12) == 0:
+        return draw(odd_rows(len(names)))
     fields = draw(fields_of(names))
     out = io.StringIO()
-    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
-    csv.writer(out, quoting=quoting).writerow([cell(fields.get(name)) for name in names])
+    csv.writer(out, quoting=draw(QUOTING)).writerow([cell(fields.get(name)) for name in names])
     return out.getvalue()[:-2]
 
 
@@ -328,7 +315,8 @@ def nested(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in raw.items() if value is not None} | rest
 
 
-def mapped_lines(names: Sequence[str]) -> st.SearchStrategy[str]:
+@functools.cache
+def mapped_lines(names: tuple[str, ...]) -> st.SearchStrategy[str]:
     """A line of a file whose records are not as the contract has them."""
     return mostly(fields_of(names).map(nested).flatmap(written), st.sampled_from(BROKEN))
 
