@@ -14,12 +14,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import RedisError
 from watch import Watch
 
 COMMANDS = Path(sys.executable).parent
@@ -109,13 +110,22 @@ class Site:
                 up.wait(30)
 
     def _until_ready(self, workers: int) -> None:
+        """Redis is asked first: a command takes most of a second of the processor that what starts waits for."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
-            status = self.json("worker", "status")
-            if status["workers"] >= workers and status["loaders"]:
-                return
+            if self._registered("records") >= workers and self._registered("loader"):
+                status = self.json("worker", "status")
+                if status["workers"] >= workers and status["loaders"]:
+                    return
             time.sleep(0.1)
         raise TimeoutError(Path(self.home, "up.log").read_text()[-2000:])
+
+    def _registered(self, queue: str) -> int:
+        """Workers of a queue that say they are there; none where no Redis answers yet."""
+        with suppress(RedisError), self.redis() as redis:
+            members: Any = redis.smembers(f"rq:workers:{queue}")
+            return len(members)
+        return 0
 
     def stage_times(self) -> dict[str, float]:
         """Microseconds a record of each stage, from the receipts of batches and runs, and of the jobs as a whole."""
