@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from store import database
+from store.checks import conservation
 from store.checks import letters as check
 from store.database import install
 from store.database.schema import RECORD_BITS, staged_id
@@ -94,7 +95,11 @@ class Letters(RuleBasedStateMachine):
 
     @rule(verb=st.sampled_from(["replay", "discard", "park", "unpark"]), payloads=SOME)
     def act(self, verb: str, payloads: set[str]) -> None:
+        """Also while a replay has some of them: those stay in its action alone."""
+        before = {letter.id: letter.action_seq for letter in self.letters("replaying")}
         self.begin_action(verb, self.ids_of(payloads))
+        after = {letter.id: letter.action_seq for letter in self.letters("replaying")}
+        assert {id: after.get(id) for id in before} == before
 
     @rule(payloads=SOME, first=st.none() | st.integers(1, 3))
     def prove(self, payloads: set[str], first: int | None) -> None:
@@ -210,10 +215,11 @@ class Letters(RuleBasedStateMachine):
             mirror.publish(self.redis, found)
 
     @invariant()
-    def groups_and_actions_are_true(self) -> None:
+    def all_laws_hold(self) -> None:
         if hasattr(self, "ledger"):
             with database.reading(self.ledger.engine) as connection:
                 assert check.law(connection).violations == []
+                assert conservation.violations(connection) == []
 
     @invariant()
     def no_letter_is_lost_or_changed(self) -> None:
