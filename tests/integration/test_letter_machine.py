@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ REASONS = ["late", "malformed_json"]
 SOME = st.sets(st.sampled_from(PAYLOADS), min_size=1)
 
 
+def in_state(*states: str) -> Callable[[Any], bool]:
+    """Whether a letter is in one of these states, as the step before has left it."""
+    return lambda machine: not machine.states.isdisjoint(states)
+
+
 class Letters(RuleBasedStateMachine):
     """What workers, `producer replay` and `store letters` do, in any order."""
 
@@ -48,7 +54,9 @@ class Letters(RuleBasedStateMachine):
         self.redis = fakeredis.FakeRedis()
         self.first: dict[str, tuple[str, str]] = {}  # payload -> id and errors, as they were at first
         self.seen: Counter[str] = Counter()
+        self.states: set[str] = set()
         self.proof: StoredProof | None = None
+        self.reject(set(PAYLOADS), REASONS[0])  # most rules need letters to work on
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
@@ -59,8 +67,13 @@ class Letters(RuleBasedStateMachine):
         with database.reading(self.ledger.engine) as connection:
             return dead_letters.select_letters(connection, status=status)
 
-    def ids_of(self, payloads: set[str]) -> list[str]:
-        return [letter.id for letter in self.letters() if letter.payload in payloads] or ["0" * 32]
+    def ids_of(self, payloads: set[str], *states: str) -> list[str]:
+        """Of letters with these payloads, and one in these states: a step without effect is wasted."""
+        letters = self.letters()
+        fitting = [letter for letter in letters if letter.status in states]
+        with_payload = [letter for letter in letters if letter.payload in payloads]
+        useful = [letter for letter in with_payload if letter in fitting]
+        return [letter.id for letter in (with_payload if useful else with_payload + fitting[:1])]
 
     def begin_action(self, verb: str, ids: list[str], terms: Terms | None = None) -> Any:
         with database.transaction(self.ledger.engine) as connection:
@@ -75,6 +88,7 @@ class Letters(RuleBasedStateMachine):
         for letter in self.letters():
             self.first.setdefault(letter.payload, (letter.id, str(letter.errors)))
 
+    @precondition(in_state("open", "parked", "replaying"))
     @rule(payloads=SOME, is_later=st.booleans())
     def arrive(self, payloads: set[str], is_later: bool) -> None:
         """A mended contract, and the same file again: its records are accepted."""
@@ -93,17 +107,25 @@ class Letters(RuleBasedStateMachine):
             closes = is_later and letter.payload in payloads and was in ("open", "parked")
             assert letter.status == ("resolved" if closes else was)
 
-    @rule(verb=st.sampled_from(["replay", "discard", "park", "unpark"]), payloads=SOME)
-    def act(self, verb: str, payloads: set[str]) -> None:
-        """Also while a replay has some of them: those stay in its action alone."""
-        before = {letter.id: letter.action_seq for letter in self.letters("replaying")}
-        self.begin_action(verb, self.ids_of(payloads))
-        after = {letter.id: letter.action_seq for letter in self.letters("replaying")}
-        assert {id: after.get(id) for id in before} == before
+    @precondition(in_state("open"))
+    @rule(payloads=SOME)
+    def replay(self, payloads: set[str]) -> None:
+        self.act("replay", payloads)
 
+    @precondition(in_state("open", "parked"))
+    @rule(verb=st.sampled_from(["discard", "park", "unpark"]), payloads=st.just(set(PAYLOADS)) | SOME)
+    def act(self, verb: str, payloads: set[str]) -> None:
+        """Also while a replay has some of them: those stay in its action alone, and the other counts what it moved."""
+        before = {letter.id: (letter.status, letter.action_seq) for letter in self.letters()}
+        action = self.begin_action(verb, self.ids_of(payloads, *actions.TAKES[verb]))
+        after = {letter.id: (letter.status, letter.action_seq) for letter in self.letters()}
+        assert {id: after[id] for id in before if before[id][0] == "replaying"}.items() <= before.items()
+        assert (action.letters if action else 0) == sum(after[id] != before[id] for id in before)
+
+    @precondition(in_state("open"))
     @rule(payloads=SOME, first=st.none() | st.integers(1, 3))
     def prove(self, payloads: set[str], first: int | None) -> None:
-        ids = self.ids_of(payloads)
+        ids = self.ids_of(payloads, "open")
         with database.transaction(self.ledger.engine) as connection:
             chosen = dead_letters.conditions(connection, status="open", ids=ids)
             proved = list(proofs.chosen_now(connection, chosen, first))
@@ -135,14 +157,15 @@ class Letters(RuleBasedStateMachine):
         assert proof.first is None or len(sent) <= proof.first
         self.proof = None
 
-    @rule(number=st.integers(1, 9))
+    @precondition(in_state("discarded", "parked"))
+    @rule(number=st.integers(0, 3))
     def undo(self, number: int) -> None:
+        """One of the latest that can be undone; its letters may have moved on since."""
         with database.transaction(self.ledger.engine) as connection:
-            verbs = {action.seq: action.verb for action, _ in actions.recent(connection, 99)}
-            if verbs.get(number) in actions.UNDONE:
-                actions.undo(connection, number, Order("undo", {}, "", "ann"))
+            recent = [each for each, _ in actions.recent(connection, 99) if each.verb in actions.UNDONE]
+            actions.undo(connection, recent[number % len(recent)].seq, Order("undo", {}, "", "ann"))
 
-    @precondition(lambda self: self.letters("replaying"))
+    @precondition(in_state("replaying"))
     @rule(accepted=st.lists(st.booleans(), min_size=5, max_size=5), edited=st.none() | st.just('{"a":1}'))
     def process(self, accepted: list[bool], edited: str | None) -> None:
         """A worker stores a batch of letters of one action, edited or not; the action may stop itself then."""
@@ -171,7 +194,7 @@ class Letters(RuleBasedStateMachine):
         left = {letter.id for letter in self.letters("replaying") if letter.action_seq == action}
         assert left == (set() if is_stopped else {letter.id for letter in of_action[len(mine) :]})
 
-    @precondition(lambda self: self.letters("replaying"))
+    @precondition(in_state("replaying"))
     @rule()
     def stop(self) -> None:
         action = self.letters("replaying")[0].action_seq
@@ -180,7 +203,7 @@ class Letters(RuleBasedStateMachine):
             actions.withdraw_unsent(connection, action)
             actions.stop(connection, action)
 
-    @precondition(lambda self: self.letters("replaying"))
+    @precondition(in_state("replaying"))
     @rule(minutes=st.sampled_from([1, 20]))
     def sweep(self, minutes: int) -> None:
         """What an interrupted replay did not send is open again when nobody has resumed it for long."""
@@ -191,9 +214,12 @@ class Letters(RuleBasedStateMachine):
             leases.acquire(connection, sending.lease_of(action), "gone:1:ab", -60 * minutes)
             assert sending.give_up(connection, action) == (before if minutes > 10 else 0)
 
-    @rule()
-    def prune(self) -> None:
+    @precondition(in_state("resolved", "discarded"))
+    @rule(is_flushed=st.booleans())
+    def prune(self, is_flushed: bool) -> None:
         """Only what has ended goes, and a payload that comes again after that is a new letter."""
+        if is_flushed:  # what the DLQ may have stays
+            mirror.flush_outbox(self.redis, self.ledger.engine)
         before = {letter.payload: letter.status for letter in self.letters()}
         order = Order("prune", {}, "old", "ann")
         done = pruning.prune_all(self.ledger.engine, "2999-01-01T00:00:00.000000Z", order)
@@ -225,6 +251,7 @@ class Letters(RuleBasedStateMachine):
     def no_letter_is_lost_or_changed(self) -> None:
         if hasattr(self, "ledger"):
             found = {letter.payload: letter for letter in self.letters()}
+            self.states = {letter.status for letter in found.values()}
             assert {name: (each.id, str(each.errors)) for name, each in found.items()} == self.first
             assert {name: each.occurrences for name, each in found.items()} == dict(+self.seen)
 
