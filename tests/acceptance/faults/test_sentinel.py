@@ -25,30 +25,29 @@ BATCH = 50
 
 
 @contextmanager
-def program(folder: Path, port: int, *words: str) -> Iterator[None]:
-    """A server that answers on a port, ended at the end."""
+def program(folder: Path, *words: str) -> Iterator[int]:
+    """The port of a server that answers, ended at the end."""
     folder.mkdir()
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [
-                str(find_server().path),
-                *words,
-                "--port",
-                str(port),
-                "--bind",
-                "127.0.0.1",
-                "--dir",
-                str(folder),
-            ],
-            stdout=log,
-            stderr=log,
-        )
+    server, port = until(lambda: started(folder, *words), "a server answers on a port that was free")
     try:
-        until(lambda: answers(port, ""), "the server answers")
-        yield
+        yield port
     finally:
         server.kill()
         server.wait()
+
+
+def started(folder: Path, *words: str) -> tuple[subprocess.Popen[bytes], int] | None:
+    """A server and its port; None where another process took the port meanwhile."""
+    port = free_port()
+    own = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder))
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([str(find_server().path), *words, *own], stdout=log, stderr=log)
+    until(lambda: answers(port, "") or server.poll() is not None, "the server answers, or ends")
+    if server.poll() is None:
+        return server, port
+    why = (folder / "log").read_text()
+    assert "Address already in use" in why, why
+    return None
 
 
 class Watch:
@@ -86,21 +85,20 @@ class Watch:
 def watched_pair() -> Iterator[Watch]:
     """A master with a replica, and a Sentinel that watches them and knows both."""
     folder = Path(tempfile.mkdtemp(prefix="sl-s"))
-    ports = [free_port() for _ in range(3)]
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         usual = ("--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0")
-        stack.enter_context(program(folder / "one", ports[0], *usual))
-        stack.enter_context(program(folder / "two", ports[1], *usual, "--replicaof", f"127.0.0.1 {ports[0]}"))
-        with Redis(port=ports[1]) as replica:
+        first = stack.enter_context(program(folder / "one", *usual))
+        second = stack.enter_context(program(folder / "two", *usual, "--replicaof", "127.0.0.1", str(first)))
+        with Redis(port=second) as replica:
             until(lambda: replica.info("replication")["master_link_status"] == "up", "the replica follows")
         configuration = folder / "sentinel.conf"
         configuration.write_text(
-            f"sentinel monitor main 127.0.0.1 {ports[0]} 1\n"
+            f"sentinel monitor main 127.0.0.1 {first} 1\n"
             "sentinel down-after-milliseconds main 2000\nsentinel failover-timeout main 10000\n"
         )
-        stack.enter_context(program(folder / "three", ports[2], str(configuration), "--sentinel"))
-        watch = Watch(ports[2])
+        third = stack.enter_context(program(folder / "three", str(configuration), "--sentinel"))
+        watch = Watch(third)
         until(lambda: watch.ask("REPLICAS", "main"), "the Sentinel knows the replica")
         yield watch
 
