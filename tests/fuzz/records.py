@@ -6,7 +6,7 @@ import base64
 import itertools
 import json
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -110,7 +110,8 @@ def assert_storable(values: Any) -> None:
     flat = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
     assert not any("\0" in value for value in flat if isinstance(value, str))
     asked = ", ".join("?" * len(flat))
-    assert sqlite3.connect(":memory:").execute(f"SELECT {asked}", flat).fetchone() == tuple(flat)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        assert connection.execute(f"SELECT {asked}", flat).fetchone() == tuple(flat)
 
 
 def record(data: bytes, source: str) -> None:

@@ -6,6 +6,7 @@ import builtins
 import csv
 import json
 import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,7 @@ def test_there_must_be_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     orders.touch(mode=0o600)
     with pytest.raises(StoreUnavailable, match="there is no database"), open_store(f"sqlite:///{orders}"):
         pass
-    with sqlite3.connect(orders) as others:
+    with closing(sqlite3.connect(orders)) as others, others:
         others.execute("CREATE TABLE orders (id)")
     with pytest.raises(ForeignDatabase, match="not Sluice's"), open_store(f"sqlite:///{orders}"):
         pass
