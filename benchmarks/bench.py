@@ -1,10 +1,11 @@
 """Every figure of docs/performance.md, beside its target: the real commands over the real, private Redis.
 
-python benchmarks/bench.py                               # all parts but `large`, 1,000,000 records: 15 minutes
+python benchmarks/bench.py                               # all parts but the next two, 1,000,000 records: 15 minutes
 python benchmarks/bench.py shapes delays                 # some of them
 python benchmarks/bench.py shapes --shapes csv mapped    # some of the shapes
 python benchmarks/bench.py --records 100000              # sooner
 python benchmarks/bench.py large                         # 10,000,000 records: minutes, and 3 GB of disk
+python benchmarks/bench.py postgresql                    # SQLite and PostgreSQL, each stage alone: 3 minutes
 python benchmarks/bench.py --json figures.json           # adds the figures to that file
 
 Machines differ and are shared: the loop one would write for the same shape of records runs beside it, in turns,
@@ -26,6 +27,8 @@ import latency
 import pipeline
 import processor as processor_time
 from contestants import checking
+from databases import stages as stages_alone
+from databases.server import Server
 from loop import LOOPS, Cost, bare_loop
 from machine import describe, in_words
 from shapes import MEASURED
@@ -234,16 +237,39 @@ def large(bench: Bench) -> None:
     }
 
 
+def postgresql(bench: Bench) -> None:
+    """Plain records on SQLite and on PostgreSQL of this machine: each stage alone, then all of it, in turns."""
+    found: dict[str, list[stages_alone.Found]] = {"SQLite": [], "PostgreSQL": []}
+    file = bench.file(bench.records)
+    with Server() as server:
+        for turn in range(bench.turns or 1):
+            for name, runs in found.items():
+                url = None
+                if name == "PostgreSQL":
+                    url = server.database(f"turn{turn}")
+                    server.database(f"turn{turn}b")
+                runs.append(stages_alone.measure(file, bench.workers, url, server.process))
+    if len({each.digest for runs in found.values() for each in runs}) != 1:
+        raise SystemExit("the databases do not hold the same records")
+    stages_alone.report(bench.say, found, bench.records)
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
-    part.__name__: part for part in (shapes, processor, producer, hard, delays, durability, growth, large)
+    part.__name__: part
+    for part in (shapes, processor, producer, hard, delays, durability, growth, large, postgresql)
 }
+BY_NAME_ALONE = ("large", "postgresql")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all but large if none is named")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        help=f"of {', '.join(PARTS)}; all but {' and '.join(BY_NAME_ALONE)} if none is named",
+    )
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--turns", type=int, help="measure each so often; the best counts")
@@ -260,7 +286,7 @@ def main() -> None:
     print(in_words(figures["machine"]))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.records, options.workers, options.shapes, options.turns, figures)
-        for name in options.parts or [name for name in PARTS if name != "large"]:
+        for name in options.parts or [name for name in PARTS if name not in BY_NAME_ALONE]:
             print(f"== {name}: {PARTS[name].__doc__}")
             PARTS[name](bench)
     if options.json:

@@ -7,20 +7,19 @@ import os
 import resource
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from sqlalchemy import URL, create_engine, make_url, text
 from watch import Watch
 
 COMMANDS = Path(sys.executable).parent
@@ -51,6 +50,8 @@ class Run:
 
 class Site:
     """A home of its own, with nobody's settings but those given: a sluice.toml, and single keys."""
+
+    server: int | None = None  # the process of a database server
 
     def __init__(self, config: str = "", **settings: str | float) -> None:
         self.home = Path(tempfile.mkdtemp())
@@ -87,6 +88,24 @@ class Site:
     def database(self) -> Path:
         return self.home / "sluice.db"
 
+    def use(self, url: str, server: int) -> None:
+        """Another database than the file in the home, and the process of its server."""
+        self.env["DATABASE_URL"], self.server = url, server
+
+    @property
+    def url(self) -> URL:
+        return make_url(self.env.get("DATABASE_URL", f"sqlite:///{self.database}"))
+
+    def disk_bytes(self) -> int:
+        """What the database takes on disk."""
+        if self.server is None:
+            return sum(path.stat().st_size for path in self.home.glob("sluice.db*"))
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            size: int = connection.scalar(text("SELECT pg_database_size(current_database())"))
+        engine.dispose()
+        return size
+
     def redis(self) -> Redis:
         """A connection to the private Redis, which runs."""
         from worker.queue.server import private_server
@@ -101,46 +120,48 @@ class Site:
         with up_log.open("w") as log:
             up = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
             try:
-                self._until_ready(workers)
+                self._until_ready()
                 redis = int(self.redis().info("server")["process_id"])
-                with Watch(up.pid, up_log, redis) as watch:
+                takers = self._takers("records", "workers") | self._takers("loader", "loader")
+                with Watch(up.pid, takers, redis, self.server) as watch:
                     yield watch
             finally:
                 up.send_signal(signal.SIGTERM)
                 up.wait(30)
 
-    def _until_ready(self, workers: int) -> None:
-        """Redis is asked first: a command takes most of a second of the processor that what starts waits for."""
+    def _until_ready(self) -> None:
+        log = self.home / "up.log"
         deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            if self._registered("records") >= workers and self._registered("loader"):
-                status = self.json("worker", "status")
-                if status["workers"] >= workers and status["loaders"]:
-                    return
+        while " ready: " not in log.read_text():
+            if time.monotonic() > deadline:
+                raise TimeoutError(log.read_text()[-2000:])
             time.sleep(0.1)
-        raise TimeoutError(Path(self.home, "up.log").read_text()[-2000:])
 
-    def _registered(self, queue: str) -> int:
-        """Workers of a queue that say they are there; none where no Redis answers yet."""
-        with suppress(RedisError), self.redis() as redis:
+    def _takers(self, queue: str, kind: str) -> dict[int, str]:
+        """The processes that take work from a queue, each with this name of what it does."""
+        with self.redis() as redis:
             members: Any = redis.smembers(f"rq:workers:{queue}")
-            return len(members)
-        return 0
+            pids: Any = [redis.hget(member, "pid") for member in members]
+            return {int(pid): kind for pid in pids}
 
     def stage_times(self) -> dict[str, float]:
         """Microseconds a record of each stage, from the receipts of batches and runs, and of the jobs as a whole."""
         spent: Counter[str] = Counter()
-        connection = sqlite3.connect(self.database)
-        (records,) = connection.execute("SELECT sum(received) FROM batches").fetchone()
-        for (text,) in connection.execute("SELECT seconds FROM batches"):
-            spent.update({f"worker: {name}": each for name, each in json.loads(text).items()})
-        for (text,) in connection.execute("SELECT stage_seconds FROM run_log"):
-            spent.update({f"loader: {name}": each for name, each in json.loads(text).items()})
-        for seconds, waited in connection.execute("SELECT seconds, waited_seconds FROM deliveries"):
-            spent.update(
-                {"producer: read, cut, encode, send": seconds - waited, "producer: waits for room": waited}
-            )
-        connection.close()
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            records = int(connection.scalar(text("SELECT sum(received) FROM batches")))
+            for (found,) in connection.execute(text("SELECT seconds FROM batches")):
+                spent.update({f"worker: {name}": each for name, each in json.loads(found).items()})
+            for (found,) in connection.execute(text("SELECT stage_seconds FROM run_log")):
+                spent.update({f"loader: {name}": each for name, each in json.loads(found).items()})
+            for seconds, waited in connection.execute(text("SELECT seconds, waited_seconds FROM deliveries")):
+                spent.update(
+                    {
+                        "producer: read, cut, encode, send": seconds - waited,
+                        "producer: waits for room": waited,
+                    }
+                )
+        engine.dispose()
         return {name: seconds / records * 1e6 for name, seconds in spent.items()}
 
 
@@ -155,10 +176,9 @@ def run(file: Path, workers: int = 2, site: Site | None = None, **settings: str 
         seconds = time.perf_counter() - started
         processor = watch.processor_seconds() | {"producer": ended_children_seconds() - producer_before}
     site.run("store", "check")  # no figure without the laws
-    disk = sum(path.stat().st_size for path in site.home.glob("sluice.db*"))
     records = sent["records"]
     each = {kind: spent / records * 1e6 for kind, spent in processor.items()}
-    return Run(records, seconds, sent, disk, watch.peak_mb, each, site.stage_times())
+    return Run(records, seconds, sent, site.disk_bytes(), watch.peak_mb, each, site.stage_times())
 
 
 def ended_children_seconds() -> float:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Mapping
 
 import psutil
 
 EVERY_SECONDS = 0.25
-STARTED = re.compile(r"started (worker|loader|cron)[ 0-9]* \(process (\d+)\)")
-KINDS = {"worker": "workers", "loader": "loader", "cron": "supervisor and cron"}
+OTHERS, DATABASE = "supervisor and cron", "database server"
 
 
 class Watch(threading.Thread):
     """Peak memory, and processor time since it began."""
 
-    def __init__(self, up: int, log: Path, redis: int) -> None:
-        """`up` is the process of `worker up`, which names its children in `log`."""
+    def __init__(self, up: int, takers: Mapping[int, str], redis: int, database: int | None = None) -> None:
+        """`up` is the process of `worker up`, `takers` those of its children that take work, with their kinds;
+        `database` that of a server which is not Sluice's."""
         super().__init__(daemon=True)
         self._up = psutil.Process(up)
-        started = {int(pid): KINDS[name] for name, pid in STARTED.findall(log.read_text())}
-        self._kinds = {psutil.Process(pid): kind for pid, kind in started.items()}
         self._redis = psutil.Process(redis)
+        self._kinds = {child: takers.get(child.pid, OTHERS) for child in self._up.children()}
+        self._kinds |= {self._up: OTHERS, self._redis: "Redis"}
+        if database is not None:
+            self._kinds[psutil.Process(database)] = DATABASE
         self._done = threading.Event()
         self._peak: dict[int, float] = {}
         self._before = self._processor_seconds()
@@ -56,7 +57,7 @@ class Watch(threading.Thread):
 
     def _processor_seconds(self) -> dict[str, float]:
         spent: defaultdict[str, float] = defaultdict(float)
-        for process, kind in [*self._kinds.items(), (self._redis, "Redis"), (self._up, KINDS["cron"])]:
+        for process, kind in self._kinds.items():
             spent[kind] += seconds_of(process)
             if process not in (self._up, self._redis):
                 spent[kind] += sum(map(seconds_of, process.children(recursive=True)))

@@ -1,34 +1,36 @@
 """`store letters` over a store of 1,000,000 letters: each command, its CPU time beside an empty store's, and the query.
 
-python benchmarks/letters/questions.py
-python benchmarks/letters/questions.py --letters 100000 --groups 50
+PYTHONPATH=benchmarks python -m letters.questions
+PYTHONPATH=benchmarks python -m letters.questions --letters 100000 --groups 50
+PYTHONPATH=benchmarks python -m letters.questions --home FOLDER     # one that `letters.screens` has filled
 
-The rows are written directly: files of 10,000 records each, all of them rejected. `store check` holds for them.
+The rows are written directly: see `filling`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
-import resource
-import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack
+from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import machine
 import orjson
-from sqlalchemy import Connection, Engine, func, select
+from letters.asking import Took, at, timed
+from letters.filling import build, group
+from sqlalchemy import Connection, func, select
 
-from store import database, hashing, timestamps
-from store.database import install, letters
-from store.database.schema import RECORD_BITS, batches, deliveries, event_id, lineage_events
-from store.dead_letters import groups, paging
+from store import database, timestamps
+from store.database import install
+from store.database.letters import dead_letters
+from store.dead_letters import paging
 from store.dead_letters.filters import Filter
 from store.dead_letters.paging import Ask, Cursor
 from store.reports import alarms
@@ -37,107 +39,7 @@ from store.reports.one_letter.view import view
 from store.settings import StoreSettings
 
 STORE = str(Path(sys.executable).parent / "store")
-PER_FILE = 10_000
-BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
-FIELDS = ("value", "ts", "name", "unit", "amount", "place", "depth", "kind", "rate", "code")
-RULES = ("float_parsing", "missing", "too_short", "time", "string_type")
-RESOLVED_EVERY = 10
-
-
-class Group(NamedTuple):
-    """What the letters of a group have in common."""
-
-    id: str
-    source: str
-    reason: str
-    faults: str
-
-
-def group(number: int) -> Group:
-    """Of a source, and with faults, that its number stands for."""
-    source, field = f"feed-{number % 5}", FIELDS[number // 5 % len(FIELDS)]
-    rule, shape = RULES[number // 50 % len(RULES)], "d+," * (number // 250 + 1) + "d+"
-    fault = {
-        "reason": f"invalid_{field}",
-        "field": field,
-        "rule": rule,
-        "message": f"{field} is wrong",
-        "shape": shape,
-    }
-    id = groups.group_id(source, "f", [(field, rule, shape)])
-    return Group(id, source, fault["reason"], orjson.dumps([fault]).decode())
-
-
-def build(engine: Engine, number: int, of_groups: int) -> None:
-    """So many letters in so many groups: a file after the other, a minute apart; one letter in ten is resolved."""
-    kinds = [group(each) for each in range(of_groups)]
-    found: dict[str, dict[str, Any]] = {}
-    for at in range(0, number, PER_FILE):
-        _file(engine, at // PER_FILE + 1, range(at, min(at + PER_FILE, number)), kinds, found)
-    with database.transaction(engine) as connection:
-        connection.execute(letters.letter_groups.insert(), list(found.values()))
-    with database.connected(engine) as connection:
-        database.checkpoint(connection)
-
-
-def _file(
-    engine: Engine, seq: int, numbers: range, kinds: list[Group], found: dict[str, dict[str, Any]]
-) -> None:
-    seen = timestamps.to_text(BEGIN + timedelta(minutes=seq))
-    source, file = f"feed-{seq % 5}", f"orders-{seq:04}.ndjson"
-    own = [kind for kind in kinds if kind.source == source]
-    rows, events = [], []
-    for position, each in enumerate(numbers):
-        # Some groups are large and some are small, and some begin late.
-        kind = own[min(int(len(own) * (each * 7919 % 1009 / 1009) ** 2), len(own) - 1)]
-        payload = f'{{"key": "k{each}", "value": "{each},50 EUR", "ts": "2025-01-15T12:00:00Z", "name": "pump {each}"}}'
-        id, status = hashing.hexdigest(payload.encode()), "resolved" if each % RESOLVED_EVERY == 0 else "open"
-        event = event_id(seq, position, "reject")
-        rows.append((
-            id, source, status, kind.reason, kind.faults, kind.id, payload, "utf-8", len(payload), "json", id,
-            f"k{each}", file, position + 1, seq, seq << RECORD_BITS | position, event, 1, 0, seen, seen,
-            seen if status == "resolved" else None, seen if status == "open" else None,
-        ))  # fmt: skip
-        events.append((event, "reject", source, f"k{each}", id, kind.reason, seq, position + 1, None))
-        counts = found.setdefault(kind.id, _counts(kind, seen, file, position + 1, id))
-        counts[status] += 1
-        counts["occurrences"] += 1
-        counts["last_seen_at"] = seen
-    with database.transaction(engine) as connection:
-        _receive(connection, seq, source, file, len(numbers), seen)
-        names = [
-            "id", "source", "status", "reason", "errors", "group_id", "payload", "encoding", "size", "format",
-            "content", "record_key", "file", "line", "batch_seq", "version", "event_id", "occurrences", "replays",
-            "first_seen_at", "last_seen_at", "resolved_at", "published_at",
-        ]  # fmt: skip
-        database.insert_tuples(connection, letters.dead_letters, names, rows)
-        entry = [column.name for column in lineage_events.columns]
-        database.insert_tuples(connection, lineage_events, entry, events)
-
-
-def _counts(kind: Group, seen: str, file: str, line: int, id: str) -> dict[str, Any]:
-    return {
-        "id": kind.id, "source": kind.source, "fingerprint": "f", "reason": kind.reason, "faults": kind.faults,
-        "open": 0, "resolved": 0, "occurrences": 0, "first_seen_at": seen, "last_seen_at": seen, "file": file,
-        "line": line, "sample": id,
-    }  # fmt: skip
-
-
-def _receive(connection: Connection, seq: int, source: str, file: str, number: int, at: str) -> None:
-    """The delivery of a file and its one batch."""
-    connection.execute(
-        deliveries.insert().values(
-            seq=seq, id=f"{seq:032x}", kind="file", source=source, file=file, fingerprint="f", again=0, started_at=at,
-            records=number,
-        )
-    )  # fmt: skip
-    connection.execute(
-        batches.insert().values(
-            seq=seq, id=f"{seq:032x}", kind="file", delivery_seq=seq, source=source, file=file, first_record=0,
-            first_line=1, last_line=number, fingerprint="f", received=number, staged=0, rejected=number, skipped=0,
-            late=0, stale=0, reasons="{}", seconds="{}", processed_at=at,
-        )
-    )  # fmt: skip
+QUERIES, COMMANDS = 5, 3
 
 
 class Case(NamedTuple):
@@ -150,8 +52,8 @@ class Case(NamedTuple):
 
 def cases(connection: Connection) -> list[Case]:
     """What is measured, of this store."""
-    letter = letters.dead_letters.c
-    total = connection.execute(select(func.count()).select_from(letters.dead_letters)).scalar_one()
+    letter = dead_letters.c
+    total = connection.execute(select(func.count()).select_from(dead_letters)).scalar_one()
     order = (letter.first_seen_at, letter.id)
     deep = Cursor(*connection.execute(select(*order).order_by(*order).offset(total * 9 // 10).limit(1)).one())
     last = connection.execute(
@@ -229,55 +131,50 @@ def cases(connection: Connection) -> list[Case]:
     ]
 
 
-def run(home: Path, command: list[str]) -> tuple[float, float]:
-    """(wall seconds, CPU seconds) of the real command, the better of two."""
-    found = []
-    for _ in range(2):
-        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(
-            [STORE, "letters", *command],
-            env={**os.environ, "SLUICE_HOME": str(home)},
-            capture_output=True,
-            check=False,
-        )
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-        found.append((time.perf_counter() - started, cpu))
-    return min(found)
+def run(home: Path, command: list[str]) -> Took:
+    """The real command."""
+    environment = {**os.environ, "SLUICE_HOME": str(home)}
+    words = [STORE, "letters", *command]
+    ask = partial(subprocess.run, words, env=environment, capture_output=True, check=False)
+    return timed(ask, COMMANDS)
 
 
 def main() -> None:
+    """Fills a store, unless one is given, and asks it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--letters", type=int, default=1_000_000)
     parser.add_argument("--groups", type=int, default=300)
+    parser.add_argument("--home", type=Path, help="the state directory of a store that is filled already")
     options = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}"
-    )
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as empty:
-        engine = install.prepare(StoreSettings(home=Path(folder), database_url=None))
-        install.prepare(StoreSettings(home=Path(empty), database_url=None)).dispose()
-        started = time.perf_counter()
-        build(engine, options.letters, options.groups)
-        size = Path(folder, "sluice.db").stat().st_size / 2**20
-        print(
-            f"{options.letters:,} letters, {options.groups} groups, {size:,.0f} MB, "
-            f"written in {time.perf_counter() - started:.0f} s"
-        )
-        print(f"{'':38}{'query':>10}{'command':>10}{'its CPU':>10}{'on empty':>10}")
-        with database.reading(engine) as connection:
-            for case in cases(connection):
-                started = time.perf_counter()
-                case.query(connection)
-                query = time.perf_counter() - started
-                wall, cpu = run(Path(folder), case.command)
-                _, base = run(Path(empty), case.command)
-                figures = "".join(f"{seconds * 1000:>7.0f} ms" for seconds in (query, wall, cpu, base))
-                print(f"{case.name:38}{figures}")
-        engine.dispose()
+    print(machine.in_words(machine.describe()))
+    with ExitStack() as stack:
+        folder = options.home or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        empty = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        engine = install.prepare(StoreSettings(home=folder, database_url=None))
+        stack.callback(engine.dispose)
+        install.prepare(StoreSettings(home=empty, database_url=None)).dispose()
+        if not options.home:
+            build(engine, options.letters, options.groups)
+        ask_all(folder, empty)
+
+
+def ask_all(folder: Path, empty: Path) -> None:
+    """Each case: the query at first and later, then the command over the store and over an empty one, the quickest."""
+    engine = database.existing(StoreSettings(home=folder, database_url=None))
+    for each in entry_points(group="sluice.outlook"):
+        each.load()  # what `show` imports is part of its command, as with the others
+    print(f"{'':38}{'first':>9}{'later':>9}{'command':>9}{'its CPU':>9}{'on empty':>9}")
+    with database.reading(engine) as connection:
+        for case in cases(connection):
+            query = partial(case.query, connection)
+            first, later = timed(query, 1), timed(query, QUERIES)
+            asked, base = run(folder, case.command), run(empty, case.command)
+            seconds = (first.wall[0], at(later.wall, 50), asked.wall[0], asked.cpu[0], base.cpu[0])
+            figures = "".join(f"{each * 1000:>6.0f} ms" for each in seconds)
+            print(f"{case.name:38}{figures}", flush=True)
+    engine.dispose()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The same records on SQLite and on PostgreSQL."""
