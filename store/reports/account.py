@@ -17,7 +17,9 @@ from store.database.letters import actions as actions_table
 from store.database.records import record_tables
 from store.database.schema import SHIFT, batches, deliveries, lineage_events, past_lineage
 from store.errors import SluiceError
+from store.tables import batches as inbox
 from store.tables.batches import AT_LOAD
+from store.text import without_login
 
 GONE = "letters_gone"  # of rejected records: `store check` says which
 PARTS = ("in_target", "replaced", "superseded", "duplicates", "pending", "skipped", *STATES, GONE)
@@ -38,8 +40,33 @@ def accounts(
     found = [_account(connection, database.as_dict(row)) for row in connection.execute(rows).mappings()]
     if not found and (delivery is not None or file is not None):
         which = f"delivery {delivery}" if delivery is not None else f"file {file!r}"
-        raise SluiceError(f"{which} is unknown: `store runs --detail` lists the deliveries")
+        raise _unknown(which)
     return found
+
+
+def in_short(connection: Connection, delivery: int) -> dict[str, Any]:
+    """The sum of a delivery by the counters of its batches: at once, and without what replaced its records since.
+
+    Raises SluiceError for an unknown one.
+    """
+    row = connection.execute(select(deliveries).where(deliveries.c.seq == delivery)).mappings().first()
+    if row is None:
+        raise _unknown(f"delivery {delivery}")
+    found = inbox.balance(connection, batches.c.delivery_seq == delivery)
+    waits = max((row["records"] or 0) - found["received"], 0)
+    names = ("kind", "source", "file")
+    return {
+        "delivery": delivery,
+        **{name: row[name] for name in names},
+        "started_at": timestamps.to_iso(row["started_at"]),
+        "sent": row["records"],
+        "not_processed": waits,
+        **found,
+    }
+
+
+def _unknown(which: str) -> SluiceError:
+    return SluiceError(f"{without_login(which)} is unknown: `store runs --detail` lists the deliveries")
 
 
 def _account(connection: Connection, delivery: dict[str, Any]) -> dict[str, Any]:

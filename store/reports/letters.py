@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from store import database, timestamps
+from store.database.letters import OUTCOMES
 from store.database.letters import dead_letters as letters_table
 from store.database.schema import POSITION_BITS, batches
 from store.dead_letters import actions, paging, pruning, superseded
@@ -81,7 +82,7 @@ def _accepted(connection: Connection, stage_id: int) -> dict[str, Any]:
 
 def acted(connection: Connection, limit: int, before: int | None = None) -> list[dict[str, Any]]:
     """The latest actions, or those before one, newest first, with what became of their letters."""
-    return [action_report(action, counts) for action, counts in actions.recent(connection, limit, before)]
+    return [action_report(each) for each in actions.recent(connection, limit, before)]
 
 
 def refresh_mirrors() -> None:
@@ -90,13 +91,12 @@ def refresh_mirrors() -> None:
         entry.load()()
 
 
-def action_report(action: Action, outcomes: dict[str, int]) -> dict[str, Any]:
-    """One action."""
-    shown = {name: value for name, value in asdict(action).items() if name != "token"}
+def action_report(action: Action) -> dict[str, Any]:
+    """One action, with what became of its letters."""
+    shown = {name: value for name, value in asdict(action).items() if name not in ("token", *OUTCOMES)}
     edit = orjson.Fragment(action.edit) if action.edit else None  # the digits of its numbers as they are
-    return _with_iso(
-        shown | {"edit": edit, "outcomes": outcomes, "stopped_itself": Terms.of(action).why_stopped}
-    )
+    stopped = Terms.of(action).why_stopped
+    return _with_iso(shown | {"edit": edit, "outcomes": action.outcomes, "stopped_itself": stopped})
 
 
 def letters_json(connection: Connection, found: Sequence[DeadLetter]) -> list[dict[str, Any]]:

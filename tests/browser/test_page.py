@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import orjson
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from .conftest import HOSTILE, LARGEST, Served, Watched, log_in
+from .conftest import HOSTILE, LARGEST, Served, Watched, log_in, order
 
 Open = Callable[..., Watched]
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
@@ -50,6 +51,7 @@ def screens(served: Served) -> list[str]:
         f"/groups/{of}",
         f"/letters/{letter}",
         "/deliveries/1",
+        "/deliveries/1/count",
         "/records?key=A1",
         "/login",
         "/none",
@@ -64,6 +66,8 @@ def test_every_screen_keeps_the_rules_of_wcag_light_and_dark_and_fits_a_telephon
     wrong = []
     for path in screens(served):
         watched.page.goto(served.base + path)
+        if path.endswith("/count"):
+            watched.page.get_by_role("heading", name="Account of delivery 1").wait_for()
         wide = watched.page.evaluate("document.scrollingElement.scrollWidth")
         if wide > 360:
             wrong.append(f"{path} is {wide} wide")
@@ -125,6 +129,26 @@ def test_without_javascript_letters_are_parked_and_opened_again(opened: Open, se
     page.get_by_role("button", name="Undo it").click()
     expect(page.get_by_role("heading", name="Action")).to_contain_text("undo")
     assert open_letters(served) == before
+
+
+def test_numbers_follow_what_happens_and_rows_never_move_by_themselves(opened: Open, served: Served) -> None:
+    watched = opened()
+    today, page = watched.page, watched.context.new_page()
+    page.goto(f"{served.base}/batches")
+    today.goto(served.base)
+    rows, link = page.get_by_role("row"), page.get_by_role("link", name="1 new. Show")
+    received, before = today.locator("[data-number=received]"), rows.count()
+    number = int(received.inner_text())
+    expect(link).to_be_hidden()
+    served.box.file("more.ndjson", orjson.dumps(order("D1", 1.5)) + b"\n")
+    served.box.enqueue("more.ndjson", "--source", "shop")
+    served.work()
+    expect(link).to_be_visible()
+    expect(received).to_have_text(str(number + 1))
+    assert rows.count() == before
+    link.click()
+    expect(page.get_by_text("more.ndjson")).to_be_visible()
+    assert rows.count() == before + 1
 
 
 def test_a_person_fixes_the_largest_group_discards_the_rest_and_undoes_it(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from store.errors import SluiceError
+from store.logs import event
 from store.reports import metrics
 from store.reports.exposition import exposed
 from store.reports.metrics import Say, Values, failed, joined, store_values
@@ -52,7 +53,7 @@ class Collector:
                 self._values = self.read(problems.append)
                 for problem in problems:
                     if problem not in self._problems:  # once, not at each scrape
-                        log.warning("%s", problem)
+                        log.warning("%s", problem, extra=event("metrics_incomplete"))
                 self._problems = problems
                 self._at = self.clock()
             values = self._values

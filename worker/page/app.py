@@ -18,7 +18,7 @@ from worker.page.site import Site
 
 ROUTES: list[BaseRoute] = [
     Route("/", today.today),
-    Route("/numbers", today.numbers),
+    Route("/follow", today.follow),
     Route("/metrics", metrics.scraped),
     Route("/groups", groups.listed),
     Route("/groups/{id}", groups.shown),
@@ -41,6 +41,7 @@ ROUTES: list[BaseRoute] = [
     Route("/batches", runs.received),
     Route("/deliveries", runs.sent),
     Route("/deliveries/{seq:int}", runs.delivery),
+    Route("/deliveries/{seq:int}/count", runs.counted),
     Route("/watermarks", runs.watermarks),
     Route("/records", records.searched),
     Route("/login", login.asked),

@@ -14,23 +14,34 @@ BOX_WIDTH, BOX_HEIGHT, GAP, INDENT = 420, 44, 18, 28
 MOST_BOXES = 60
 
 
-def bars(title: str, values: Sequence[Mapping[str, Any]], label: str, whole: str, part: str) -> Markup:
-    """A bar for each value: the whole, and the part of it that is rejected, hatched."""
-    top = max((each[whole] for each in values), default=0) or 1
+def bars(
+    title: str, values: Sequence[Mapping[str, Any]], label: str, whole: str, part: str | None = None
+) -> Markup:
+    """A bar for each value, with the part of it that is rejected, if any is asked for; none for what is not known.
+
+    The names of the values are what a reader of the picture is given, so they are words.
+    """
+    top = max((each[whole] for each in values if each[whole] is not None), default=0) or 1
     step = (WIDTH - 2 * LEFT) / max(len(values), 1)
+    names = [(name, kind) for name, kind in ((whole, "whole"), (part, "part")) if name]
     shapes = []
     for number, each in enumerate(values):
-        x, width = LEFT + number * step, max(step - 3, 1.0)
-        tall, low = (HEIGHT * each[name] / top for name in (whole, part))
-        hint = escape(f"{each[label]}: {each[whole]:,} {whole}, {each[part]:,} {part}")
-        shapes.append(
-            f'<g><title>{hint}</title><rect class="whole" x="{x:.1f}" y="{HEIGHT - tall:.1f}" width="{width:.1f}" '
-            f'height="{tall:.1f}"/><rect class="part" x="{x:.1f}" y="{HEIGHT - low:.1f}" width="{width:.1f}" '
-            f'height="{low:.1f}"/></g>'
+        known = [(name, kind) for name, kind in names if each[name] is not None]
+        hint = escape(
+            f"{each[label]}: " + (", ".join(f"{each[name]:,} {name}" for name, _ in known) or "not known")
         )
+        x, width = LEFT + number * step, max(step - 3, 1.0)
+        rects = [_bar(kind, x, width, HEIGHT * each[name] / top) for name, kind in known]
+        shapes.append(f"<g><title>{hint}</title>{''.join(rects)}</g>")
     return Markup(  # noqa: S704 - all text in it is escaped
         f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {WIDTH} {HEIGHT + 2}" class="bars">'
         f'<line x1="0" y1="{HEIGHT}" x2="{WIDTH}" y2="{HEIGHT}" class="axis"/>{"".join(shapes)}</svg>'
+    )
+
+
+def _bar(kind: str, x: float, width: float, tall: float) -> str:
+    return (
+        f'<rect class="{kind}" x="{x:.1f}" y="{HEIGHT - tall:.1f}" width="{width:.1f}" height="{tall:.1f}"/>'
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from redis import Redis
 
 from store import timestamps
-from store.errors import SluiceError
+from store.errors import SluiceError, UsageError
 from worker.dead_letters import mirror
 from worker.metrics.visit import visited
 from worker.page import commands
@@ -22,6 +22,9 @@ from worker.queue import quarantine
 from worker.queue.client import Broker
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 from worker.settings import WorkerSettings
+
+MOST_COUNTED = 10  # deliveries at a time, of which one is counted and the others wait
+COUNTED_SECONDS = 60.0  # for so long an account is shown again
 
 T = TypeVar("T")
 
@@ -122,3 +125,64 @@ class Laws:
             self.known = Known(self.known.value, self.known.at, f"`store check` could not be run: {error}")
         finally:
             self._checked, self.checking = self.clock(), False
+
+
+@dataclass
+class Counted:
+    """One account of a delivery, and when it was finished; None: it is being counted."""
+
+    known: Known[dict[str, Any]] = field(default_factory=Known)
+    ended: threading.Event = field(default_factory=threading.Event)
+    ended_at: float | None = None
+
+
+def account_of(delivery: int) -> list[str]:
+    """The command that counts a delivery, record by record."""
+    return ["store", "account", f"--delivery={delivery}", "--json"]
+
+
+@dataclass
+class Accounts:
+    """Accounts of deliveries, each counted by a process of its own when somebody asks, one at a time."""
+
+    start: Start = commands.start
+    clock: Callable[[], float] = time.monotonic
+    _counts: dict[int, Counted] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def of(self, delivery: int, seconds: float) -> Known[dict[str, Any]] | None:
+        """What was counted lately; None where that takes longer than so many seconds: ask again.
+
+        Raises UsageError where too many others are being counted.
+        """
+        with self._lock:
+            self._forget_old()
+            if delivery not in self._counts:
+                if sum(each.ended_at is None for each in self._counts.values()) >= MOST_COUNTED:
+                    raise UsageError(f"{MOST_COUNTED} deliveries are being counted: look again in a minute")
+                self._counts[delivery] = counted = Counted()
+                threading.Thread(target=self._count, args=(delivery, counted), daemon=True).start()
+            found = self._counts[delivery]
+        return found.known if found.ended.wait(seconds) else None
+
+    def _forget_old(self) -> None:
+        now = self.clock()
+        for delivery, each in list(self._counts.items()):
+            if each.ended_at is not None and now - each.ended_at >= COUNTED_SECONDS:
+                del self._counts[delivery]
+
+    def _count(self, delivery: int, counted: Counted) -> None:
+        """Counts it to its end."""
+        try:
+            with self._turn:
+                done = commands.run(account_of(delivery), self.start)
+            if done.code:
+                counted.known = Known(problem=done.why)
+            else:
+                counted.known = Known(done.json[0], timestamps.now())
+        except (OSError, ValueError) as error:
+            counted.known = Known(problem=f"`store account` could not be run: {error}")
+        finally:
+            counted.ended_at = self.clock()
+            counted.ended.set()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from socket import socket
 
 import uvicorn
 from sqlalchemy import Engine, event
@@ -13,53 +16,83 @@ from store.database import install
 from store.settings import StoreSettings
 from worker.listening import Options, listen, read_token
 from worker.page.app import build
+from worker.page.following import Feed
 from worker.page.session import Sessions
 from worker.page.settings import PageSettings
 from worker.page.site import Site
 from worker.settings import WorkerSettings
 
 
-def serve(options: Options, say: Callable[[str], None]) -> None:
-    """Serves the page until it is interrupted."""
+@dataclass(frozen=True)
+class Door:
+    """Where the page listens already, and what it was started with."""
+
+    options: Options
+    token: str | None
+    bound: socket
+
+
+@contextmanager
+def opened(options: Options) -> Iterator[Door]:
+    """Listens. Raises UsageError, and ConfigError for a token that is none."""
     token = read_token(options.token_file)
     options.check(token)
+    with listen(options) as bound:
+        yield Door(options, token, bound)
+
+
+def serve(door: Door, say: Callable[[str], None]) -> None:
+    """Serves the page until it is interrupted."""
+    options = door.options
     store = StoreSettings.load()
     install.prepare(store).dispose()
     engine = read_only(database.existing(store))
     try:
-        with listen(options) as bound:
-            port = int(bound.getsockname()[1])
-            scheme = "https" if options.certificate else "http"
-            host = f"[{options.host}]" if ":" in options.host else options.host
-            base = f"{scheme}://{host}:{port}"
-            sessions = Sessions(
-                token, options.allow_actions, lambda key: say(f"to act, once: {base}/login?key={key}")
-            )
-            site = Site(
-                store,
-                WorkerSettings.load(),
-                PageSettings.load(),
-                engine,
-                sessions,
-                options.by_header,
-                options.is_secure,
-            )
-            say(f"the page is at {base}/ ({'it may act' if options.allow_actions else 'it only reads'})")
-            if options.allow_actions and token is None:
-                sessions.new_key()
-            config = uvicorn.Config(
-                build(site, options.hosts(port)),
-                log_level="warning",
-                access_log=False,  # a login key is in an address
-                server_header=False,
-                proxy_headers=False,
-                ssl_certfile=options.certificate,
-                ssl_keyfile=options.key,
-                timeout_graceful_shutdown=5,
-            )
-            uvicorn.Server(config).run(sockets=[bound])
+        port = int(door.bound.getsockname()[1])
+        scheme = "https" if options.certificate else "http"
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        base = f"{scheme}://{host}:{port}"
+        sessions = Sessions(
+            door.token, options.allow_actions, lambda key: say(f"to act, once: {base}/login?key={key}")
+        )
+        site = Site(
+            store,
+            WorkerSettings.load(),
+            PageSettings.load(),
+            engine,
+            sessions,
+            options.by_header,
+            options.is_secure,
+        )
+        say(f"the page is at {base}/ ({'it may act' if options.allow_actions else 'it only reads'})")
+        if options.allow_actions and door.token is None:
+            sessions.new_key()
+        config = uvicorn.Config(
+            build(site, options.hosts(port)),
+            log_level="warning",
+            access_log=False,  # a login key is in an address
+            server_header=False,
+            proxy_headers=False,
+            ssl_certfile=options.certificate,
+            ssl_keyfile=options.key,
+            timeout_graceful_shutdown=5,
+        )
+        Server(config, site.feed).run(sockets=[door.bound])
     finally:
         engine.dispose()
+
+
+class Server(uvicorn.Server):
+    """Ends the answers that would not end by themselves, so that it stops at once."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self.feed = feed
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Of a server that was asked to stop."""
+        self.feed.end()
+        await super().shutdown(sockets)
 
 
 def read_only(engine: Engine) -> Engine:

@@ -5,28 +5,31 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from store import database
+from store.dead_letters import actions, groups
 from store.errors import UsageError
 from store.load.watermark_moves import who
-from store.reports import today
+from store.reports import counts, today
 from store.settings import StoreSettings
 from worker.metrics.collector import Collector, read_all
 from worker.page import commands
 from worker.page.commands import Done, Start, Started
+from worker.page.following import Feed
 from worker.page.masking import Masks
-from worker.page.readings import Laws, Shared, queue_standing
+from worker.page.readings import Accounts, Laws, Shared, queue_standing
 from worker.page.session import Sessions
 from worker.page.settings import PageSettings
 from worker.settings import WorkerSettings
 
 TODAY_SECONDS = 5.0
+RHYTHM_SECONDS = 60.0
 QUEUE_SECONDS = 2.0
 MOST_WORKS = 100
 
@@ -94,16 +97,22 @@ class Site:
     suggestions: dict[str, tuple[str, Any]] = field(default_factory=dict)  # group -> (when, what was found)
     works: Works = field(init=False)
     laws: Laws = field(init=False)
+    accounts: Accounts = field(init=False)
+    rhythms: Shared[dict[str, float]] = field(init=False)
     today: Shared[dict[str, Any]] = field(init=False)
     queue: Shared[dict[str, Any]] = field(init=False)
     metrics: Collector = field(init=False)
+    feed: Feed = field(init=False)
 
     def __post_init__(self) -> None:
         self.works = Works(self.start)
         self.laws = Laws(self.page.check_every.total_seconds(), self.start)
+        self.accounts = Accounts(self.start)
+        self.rhythms = Shared(self._rhythms, RHYTHM_SECONDS)
         self.today = Shared(self._today, TODAY_SECONDS)
         self.queue = Shared(lambda: queue_standing(self.worker, self.store.home), QUEUE_SECONDS)
         self.metrics = Collector(partial(read_all, self.store, self.worker))
+        self.feed = Feed(self.numbers)
 
     @property
     def masks(self) -> Masks:
@@ -115,6 +124,42 @@ class Site:
             return who()
         return (header or "").strip() or None
 
-    def _today(self) -> dict[str, Any]:
+    def numbers(self, watched: frozenset[int]) -> dict[str, dict[str, Any]]:
+        """`numbers` as they are shown, `counts` of what lists show, and `done` of the actions that are watched."""
+        shown: dict[str, int] = {}
+        if queue := self.queue.get().value:
+            shown |= {name: queue[name] for name in ("queued", "workers")}
+        if known := self.today.get().value:
+            total = known["sum"]
+            shown |= {
+                "pending": known["pending"],
+                "received": total["received"],
+                "rejected": total["rejected"],
+            }
         with database.reading(self.engine) as connection:
-            return today.today(connection, self.store.idle_after)
+            shown["open"] = groups.count_open(connection)
+            of_lists, done = counts.of_lists(connection), _done(connection, watched)
+        words = {name: f"{value:,}" for name, value in shown.items()}
+        return {"numbers": words, "counts": of_lists, "done": done}
+
+    def _today(self) -> dict[str, Any]:
+        rhythms = self.rhythms.get().value
+        with database.reading(self.engine) as connection:
+            return today.today(connection, self.store.idle_after, rhythms)
+
+    def _rhythms(self) -> dict[str, float]:
+        with database.reading(self.engine) as connection:
+            return today.rhythms_of_sources(connection)
+
+
+def _done(connection: Connection, watched: Iterable[int]) -> dict[str, dict[str, Any]]:
+    """Of each action: how many of its letters are done, as a number and in words, and whether it still runs."""
+    found = {}
+    for seq in watched:
+        try:
+            action = actions.find(connection, seq)
+        except UsageError:  # a number that somebody made up: there is nothing to show
+            continue
+        done = action.letters - action.outcomes.get("waiting", 0)
+        found[str(seq)] = {"done": done, "words": f"{done:,}", "runs": action.status == "running"}
+    return found

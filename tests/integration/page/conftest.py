@@ -34,6 +34,11 @@ BASE = "http://127.0.0.1:8321"
 OWN = {"origin": BASE, "sec-fetch-site": "same-origin"}
 
 
+def words(page: str) -> str:
+    """The text of a page, with single blanks."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
 class InProcess:
     """A command of ours that has run to its end."""
 
@@ -89,6 +94,14 @@ class Page:
         answer = self.client.get(path)
         assert answer.status_code == status, answer.text
         return answer.text
+
+    def account(self, delivery: int) -> str:
+        """The account of a delivery, as soon as it is counted."""
+        deadline = time.monotonic() + 60
+        while "Still at work" in (shown := self.get(f"/deliveries/{delivery}/count")):
+            assert f"store account --delivery={delivery} --json" in words(shown)
+            assert time.monotonic() < deadline
+        return shown
 
     def login(self) -> None:
         self.site.sessions.new_key()

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from store import database
 from store.dead_letters import proofs
+from store.dead_letters.edits import Edit
 
 from ..plant import Plant, ndjson, row
 from .conftest import Page, group_with
@@ -192,3 +193,15 @@ def test_a_group_that_moved_on_is_named(fed: Plant, acting: Page) -> None:
     )
     assert answer.status_code == 409
     assert "no letter is in a state for it" in answer.text
+
+
+def test_the_list_of_actions_says_what_became_of_the_letters_of_each(fed: Plant, acting: Page) -> None:
+    group = group_with(fed, "d+,d+")
+    fed.replay(Edit(cast={"value": "decimal-comma"}), groups=[group])
+    fed.work()
+    [other] = {each.group_id for each in fed.letters("open")}
+    acting.post(f"/groups/{other}", f"/groups/{other}/park", why="later")
+    shown = acting.get("/actions")
+    assert "3 resolved" in shown
+    assert "1 done" in shown
+    assert "<dt>resolved</dt><dd>3</dd>" in acting.get("/actions/1")

@@ -55,6 +55,7 @@ def test_hostile_payloads_are_inert_on_every_screen(hostile: Plant, make_page: M
     screens += [f"/groups/{group}" for group in sorted({letter.group_id for letter in letters})]
     for path in screens:
         assert is_inert(page.get(path)), path
+    assert is_inert(page.account(1))
     for text in NAUGHTY:
         answer = page.client.get("/records", params={"key": text, "source": text})
         assert is_inert(answer.text), text

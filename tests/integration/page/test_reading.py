@@ -14,17 +14,12 @@ from store.errors import QueueUnavailable, StoreUnavailable
 from worker.page.readings import Shared, standing
 
 from ..plant import Plant, ndjson, row
-from .conftest import MakePage, Page, group_with
+from .conftest import MakePage, Page, group_with, words
 
 SCREENS = [
     "/", "/groups", "/groups?status=all", "/letters", "/letters?status=all&source=shop&reason=invalid_value",
     "/actions", "/runs", "/batches", "/deliveries", "/watermarks", "/records", "/login",
 ]  # fmt: skip
-
-
-def words(page: str) -> str:
-    """The text of a page, with single blanks."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 def test_every_screen_of_an_empty_store_says_why_it_is_empty(page: Page) -> None:
@@ -167,12 +162,6 @@ def test_what_was_done_is_paged(plant: Plant, page: Page) -> None:
             assert page.get(following[1]).count('<tr><th scope="row">') == 2
 
 
-def test_a_delivery_is_a_sum(fed: Plant, page: Page) -> None:
-    shown = words(page.get("/deliveries/1"))
-    assert "5 received = 1 in target + 4 open" in shown
-    assert "It adds up" in shown
-
-
 def test_a_key_is_explained_with_its_lineage(fed: Plant, page: Page) -> None:
     shown = page.get("/records?key=c1")
     assert "The target holds the record of" in words(shown)
@@ -185,6 +174,7 @@ NOT_THERE = [
     ("/groups/feed", 400, "no group of dead letters"),
     ("/letters/feed", 400, "no dead letter"),
     ("/deliveries/99", 404, "unknown"),
+    ("/deliveries/99/count", 404, "unknown"),
     ("/actions/99", 400, "there is no action 99"),
     ("/letters?after=x", 400, "is no cursor"),
     ("/letters?status=odd", 400, "is none"),
@@ -233,3 +223,36 @@ def test_many_viewers_share_one_query() -> None:
     assert [shared.get().value for _ in range(9)] == [1] * 9
     now = 6.0
     assert shared.get().value == 2
+
+
+def test_what_follows_is_refused_where_too_many_look(fed: Plant, page: Page) -> None:
+    page.site.feed.most = 0
+    assert "Too many look" in page.get("/follow", 503)
+
+
+def test_numbers_that_are_sent_are_those_that_the_page_shows(fed: Plant, page: Page) -> None:
+    group = group_with(fed, "d+,d+")
+    fed.action(Edit(), groups=[group])
+    sent = page.site.numbers(frozenset({1, 99}))
+    assert sent["numbers"]["received"] == "5"
+    assert sent["numbers"]["open"] == "1"
+    assert sent["counts"] == {"batches": 1, "deliveries": 1, "runs": 1, "actions": 1, "letters": 4}
+    assert sent["done"] == {"1": {"done": 0, "words": "0", "runs": True}}
+    for path, name in (("/batches", "batches"), ("/letters", "letters"), ("/actions", "actions")):
+        assert f'data-new="{name}" data-seen="{sent["counts"][name]}"' in page.get(path)
+    assert "data-new" not in page.get("/letters?source=shop")  # what is new may not match
+    assert "data-new" not in page.get("/batches?before=1")
+    assert 'data-action="1"' in page.get("/actions/1")
+
+
+def test_throughput_and_lateness_are_drawn_with_their_numbers_beside_them(fed: Plant, page: Page) -> None:
+    today, runs = page.get("/"), page.get("/runs")
+    assert 'aria-label="Records received in each hour' in today
+    assert "No record was late." in today
+    assert runs.count("<svg") == 2
+    assert "<title>run 1: " in runs
+    assert re.search(r"Behind by 1 succeeded .* \d+ 2025-01-15 08:00:00 \d+ d", words(runs))
+    with database.transaction(fed.engine) as connection:
+        connection.execute(text("UPDATE batches SET late = 1, skipped = 2, reasons = '{\"late\": 4}'"))
+    assert "<title>" in page.get("/").partition('aria-label="Late records in each hour"')[2]
+    assert ": 7 late</title>" in page.get("/")

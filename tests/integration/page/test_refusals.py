@@ -45,7 +45,7 @@ def test_its_own_names_are_taken(page: Page) -> None:
 
 
 def test_every_answer_has_the_headers_that_keep_it_safe(page: Page) -> None:
-    for path in ["/", "/nowhere", "/static/page.css", "/numbers", "/login"]:
+    for path in ["/", "/nowhere", "/static/page.css", "/login"]:
         headers = page.client.get(path).headers
         assert headers["content-security-policy"] == CSP
         assert "unsafe" not in CSP
@@ -229,7 +229,7 @@ def test_a_login_from_another_site_is_refused(make_page: MakePage) -> None:
 
 def test_a_page_that_others_reach_shows_nothing_without_its_token(fed: Plant, make_page: MakePage) -> None:
     page = make_page(token=TOKEN, options=Options(names=("sluice.example",)))
-    for path in ("/", "/letters", "/numbers", "/records?key=c1", f"/letters/{fed.letters()[0].id}/payload"):
+    for path in ("/", "/letters", "/follow", "/records?key=c1", f"/letters/{fed.letters()[0].id}/payload"):
         answer = page.client.get(path, follow_redirects=False)
         assert answer.status_code in (303, 403)
         assert "pump" not in answer.text

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from store.errors import ConfigError, UsageError
+from worker.cli.page import Asked, check
 from worker.listening import Options, read_token
 
 TOKEN = "0123456789abcdef"  # noqa: S105 - of these tests
@@ -70,3 +71,25 @@ def test_a_short_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SLUICE_PAGE_TOKEN", "short")
     with pytest.raises(ConfigError, match="less than 16"):
         read_token(None)
+
+
+@pytest.mark.parametrize(
+    ("is_wanted", "burst", "asked", "why"),
+    [
+        (False, False, Asked(port=1, allow_actions=True), "^--port, --allow-actions: only with --page"),
+        (False, True, Asked(names=("a",), key=FILE), "^--name, --tls-key: only with --page"),
+        (True, True, Asked(), "a burst ends, and its page with it"),
+    ],
+)
+def test_options_of_a_page_that_worker_up_does_not_serve_are_refused(
+    is_wanted: bool, burst: bool, asked: Asked, why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        check(is_wanted, burst, asked)
+
+
+def test_options_of_a_page_are_those_of_its_server() -> None:
+    check(False, True, Asked())
+    check(True, False, Asked(port=1))
+    assert Asked().options == Options()
+    assert Asked(*range(9)).options == Options(*range(9))  # type: ignore[arg-type]

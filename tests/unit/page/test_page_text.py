@@ -92,3 +92,12 @@ def test_a_command_is_run_without_the_working_directory_and_takes_no_option_from
     assert words[-1] == "--why=--all"
     with pytest.raises(UsageError):
         check(["store", "a\0b"])
+
+
+def test_a_bar_is_drawn_for_what_is_known_alone() -> None:
+    runs = [{"name": "run 1", "speed": 10}, {"name": "run 2", "speed": None}, {"name": "run 3", "speed": 0}]
+    found = str(bars("How quick", runs, "name", "speed"))
+    assert found.count("<rect") == 2
+    assert "<title>run 1: 10 speed</title>" in found
+    assert "<title>run 2: not known</title>" in found
+    assert 'role="img" aria-label="How quick"' in found

@@ -17,6 +17,7 @@ from worker.page import commands
 from worker.page.answering import acting, number, page, reading, see, site_of
 from worker.page.commands import option
 from worker.page.routes.groups import done_to
+from worker.page.routes.runs import news
 
 PER_PAGE = 20
 NOT_UNDONE = {
@@ -29,14 +30,14 @@ NOT_UNDONE = {
 
 def _shown(action: dict[str, Any]) -> dict[str, Any]:
     edit = action["edit"]
-    outcomes = action["outcomes"]
+    waiting = action["outcomes"].get("waiting", 0)
     return {
         **action,
         "edit": orjson.dumps(edit).decode() if edit is not None else None,
         "filter": orjson.dumps(action["filter"]).decode() if action["filter"] else None,
-        "done": action["letters"] - outcomes.get("waiting", 0),
+        "done": action["letters"] - waiting,
         "not_undone": NOT_UNDONE.get(action["verb"]),
-        "can_stop": action["verb"] == "replay" and bool(outcomes.get("waiting")),
+        "can_stop": action["verb"] == "replay" and bool(waiting),
     }
 
 
@@ -46,9 +47,7 @@ def listed(request: Request, connection: Connection) -> Response:
     found = reports.acted(connection, PER_PAGE + 1, number(request, "before"))
     rows = [_shown(each) for each in found[:PER_PAGE]]
     before = rows[-1]["seq"] if len(found) > PER_PAGE else None
-    return page(
-        request, "actions.html", actions=rows, before=before, is_first=number(request, "before") is None
-    )
+    return page(request, "actions.html", actions=rows, before=before, **news(request, connection, "actions"))
 
 
 @reading
@@ -56,11 +55,7 @@ def shown(request: Request, connection: Connection) -> Response:
     """One action."""
     seq = request.path_params["seq"]
     action = actions.find(connection, seq)
-    return page(
-        request,
-        "action.html",
-        action=_shown(reports.action_report(action, actions.outcomes(connection, seq))),
-    )
+    return page(request, "action.html", action=_shown(reports.action_report(action)))
 
 
 @acting

@@ -21,6 +21,7 @@ from store.dead_letters.paging import Ask, Cursor
 from store.dead_letters.transfer import as_test
 from store.dead_letters.transfer import export as exporting
 from store.errors import UsageError
+from store.reports import counts
 from store.reports import letters as answers
 from worker.page import commands
 from worker.page.answering import acting, field, given, page, problem, reading, see, site_of
@@ -60,6 +61,7 @@ def listed(request: Request, connection: Connection) -> Response:
         most=MOST_GROUPS,
         in_state=status,
         source=source,
+        seen=counts.letters(connection),
         states=STATUSES,
         suggestions=site.suggestions,
     )

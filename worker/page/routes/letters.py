@@ -17,7 +17,7 @@ from store.dead_letters.matching import letter_id
 from store.dead_letters.paging import Ask, Cursor
 from store.errors import InputError, SluiceError, UsageError
 from store.payload import to_bytes
-from store.reports import answers
+from store.reports import answers, counts
 from store.reports import letters as reports
 from store.reports.one_letter.attempts import Attempt
 from store.reports.one_letter.target import CORRECTED, WOULD, Outlook
@@ -79,6 +79,8 @@ def listed(request: Request, connection: Connection) -> Response:
         letters=rows,
         next=str(read.next) if read.next else None,
         is_first=after is None,
+        is_whole=not any((reason, name, *chosen.values())),
+        seen=counts.letters(connection),
         total=paging.count(connection, which),
         query={key: value for key, value in query.items() if value},
         in_state=status,

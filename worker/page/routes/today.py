@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Connection
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from store import timestamps
 from store.dead_letters import groups
 from store.dead_letters.filters import Filter
 from store.errors import SluiceError
+from store.reports import counts
 from store.reports import letters as answers
 from store.reports import today as reports
 from store.tables import batches
@@ -38,11 +35,12 @@ def today(request: Request, connection: Connection) -> Response:
         "today.html",
         known=known,
         today=known.value,
-        is_empty=batches.count(connection) == 0,
+        is_empty=not batches.is_any(connection),
         laws=laws,
         broken=[law for law in laws.value["laws"] if not law["holds"]] if laws.value else [],
         checking=site.laws.checking,
         queue=site.queue.get(),
+        letters_seen=counts.letters(connection),
         open=groups.count_open(connection),
         replaying=groups.count_replaying(connection),
         groups=[group_row(site.masks, each) for each in found["groups"]],
@@ -50,24 +48,21 @@ def today(request: Request, connection: Connection) -> Response:
         picture=bars(
             "Records received in each hour, and those rejected", hours, "hour", "received", "rejected"
         ),
+        late=bars("Late records in each hour", hours, "hour", "late")
+        if any(each["late"] for each in hours)
+        else None,
         past_days=reports.PAST_DAYS,
         suggestions=site.suggestions,
     )
 
 
-async def numbers(request: Request) -> Response:
-    """The numbers of the page alone, for those who have JavaScript."""
+async def follow(request: Request) -> Response:
+    """The numbers of the page as they change, for those who have JavaScript."""
+    feed, action = site_of(request).feed, request.query_params.get("action", "")
     if asks_for_login(request):
-        return JSONResponse({}, 403)
-    return JSONResponse(await run_in_threadpool(_numbers, request))
-
-
-def _numbers(request: Request) -> dict[str, Any]:
-    site = site_of(request)
-    today, queue = site.today.get(), site.queue.get()
-    found: dict[str, Any] = {name: queue.value[name] for name in ("queued", "workers")} if queue.value else {}
-    if today.value:
-        found |= {"pending": today.value["pending"], "received": today.value["sum"]["received"]}
-        found |= {"rejected": today.value["sum"]["rejected"]}
-    at = timestamps.to_iso(timestamps.to_text(today.at)) if today.at else None
-    return {"numbers": {name: f"{value:,}" for name, value in found.items()}, "at": at}
+        return PlainTextResponse("Log in.\n", 403)
+    if not feed.takes_more:
+        return PlainTextResponse("Too many look: load the page again to see newer numbers.\n", 503)
+    seq = int(action) if action.isascii() and action.isdigit() and len(action) < 19 else None
+    headers = {"x-accel-buffering": "no"}  # a proxy that waits for the end would show nothing
+    return StreamingResponse(feed.follow(seq), media_type="text/event-stream", headers=headers)

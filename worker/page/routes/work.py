@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection
 from starlette.datastructures import FormData
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from store import database, timestamps
-from store.dead_letters import actions
+from store.dead_letters import actions, proofs
 from store.dead_letters import groups as counted
 from store.errors import UsageError
 from store.tables import dead_letters
@@ -36,7 +37,8 @@ def shown(request: Request, connection: Connection) -> Response:
     done = work.wait(0.2)
     typed = commands.shown(list(work.words))
     if done is None:
-        return page(request, "working.html", typed=typed, group=work.group)
+        back = f"/groups/{quote(work.group, safe='')}"
+        return page(request, "working.html", typed=typed, back=back, name="the group")
     if done.code and not done.out:
         return problem(request, 409, "The command has refused", done.why)
     if work.words[:2] == ["producer", "suggest"]:
@@ -151,7 +153,7 @@ def _begun(site: Site, started: Started, digest: str, before: int) -> int:
     while time.monotonic() < until:
         done = started.wait(POLL_SECONDS)
         with database.reading(site.engine) as connection:
-            seq = actions.proved_by(connection, digest, before)
+            seq = proofs.proved_by(connection, digest, before)
         if seq is not None:
             if done is None:  # it goes on sending, and somebody must read what it prints
                 threading.Thread(target=started.wait, daemon=True).start()
