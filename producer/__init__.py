@@ -26,13 +26,27 @@ _refuse_hidden_rooms("worker", "store")
 # The Python API. What it stands on is slow to import, so it is imported when it is asked for.
 _API = {
     "Edit": "store.dead_letters.edits",
+    "Failure": "producer.letters",
     "Outcome": "producer.stream",
+    "Proof": "producer.letters",
+    "ReplayOutcome": "producer.letters",
+    "ReplayReceipt": "producer.letters",
+    "Sample": "producer.letters",
     "SendReceipt": "producer.stream",
     "asend": "producer.stream",
+    "prove": "producer.letters",
+    "replay": "producer.letters",
     "send": "producer.stream",
 }
 
 if _TYPE_CHECKING:
+    from producer.letters import Failure as Failure
+    from producer.letters import Proof as Proof
+    from producer.letters import ReplayOutcome as ReplayOutcome
+    from producer.letters import ReplayReceipt as ReplayReceipt
+    from producer.letters import Sample as Sample
+    from producer.letters import prove as prove
+    from producer.letters import replay as replay
     from producer.stream import Outcome as Outcome
     from producer.stream import SendReceipt as SendReceipt
     from producer.stream import asend as asend

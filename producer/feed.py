@@ -11,9 +11,10 @@ from uuid import uuid4
 import orjson
 
 from producer.files.batches import Block, Payload, RawBatch, cut
-from producer.files.names import format_of
+from producer.files.names import TYPED, format_of
 from producer.files.open import Reading, RecordFile, open_records
 from producer.files.source import STDIN
+from producer.files.typed.table import library
 from producer.header import Needed
 from producer.settings import ProducerSettings
 from store import hashing
@@ -21,10 +22,10 @@ from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
 from store.tables.deliveries import Delivery
 from store.text import SOURCE_NAME, encodable, shown_path
-from worker.contract import Contract, load_contract
+from worker.contract import Contract
 from worker.queue.identity import identified
 from worker.queue.message import Message, RawRecord, raw_record
-from worker.settings import NUMBERS_OF_ADAPTERS, SourceSettings, WorkerSettings
+from worker.settings import NUMBERS_OF_ADAPTERS, SourceSettings
 
 Item = TypeVar("Item")
 
@@ -43,6 +44,7 @@ class Feed:
     options: Mapping[str, Any] = field(
         default_factory=dict
     )  # of the command, in place of the source's dialect
+    sheet: str | None = None  # of `--sheet`
 
     def __post_init__(self) -> None:
         if not SOURCE_NAME.fullmatch(self.name):
@@ -61,16 +63,31 @@ class Feed:
             return  # the file's own fault: sending it will tell
         if self.source.adapter and self.options.keys() & {"decimal", "thousands"}:
             raise ConfigError(f"source {self.name}: {NUMBERS_OF_ADAPTERS}")
-        if reading.format != "csv" and (of_csv := self.options.keys() - {"encoding"}):
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(of_csv))
+        if reading.format in TYPED:
+            library(reading.format)
+        if self.sheet is not None and reading.format != "xlsx":
             raise ConfigError(
-                f"{shown_path(path)}: {named} is for CSV files, not {reading.format}; leave it out"
+                f"{shown_path(path)}: --sheet is for Excel files, not {reading.format}; leave it out"
             )
+        fitting = {"parquet": set[str](), "xlsx": {"skip_rows"}}.get(reading.format, {"encoding"})
+        if reading.format != "csv" and (of_csv := self.options.keys() - fitting):
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(of_csv))
+            of = "text" if "encoding" in of_csv else "CSV files"
+            raise ConfigError(f"{shown_path(path)}: {named} is for {of}, not {reading.format}; leave it out")
 
-    def open(self, path: str) -> RecordFile:
-        """A file of this source. Raises InputError, also for what is no file of its format; and ConfigError."""
+    def refusal(self, path: str) -> str | None:
+        """Why a file of a folder is no data file, by its name; None where it may be one."""
+        if self._format(path) is None and format_of(path) is None:
+            return "its name shows no format that is read"
+        return None
+
+    def open(self, path: str, *, name: str | None = None) -> RecordFile:
+        """A file of this source, called by another name where one is given.
+
+        Raises InputError, also for what is no file of its format; and ConfigError.
+        """
         limit = self.settings.max_record_bytes
-        return open_records(path, **self._options(path), max_record_bytes=limit, check_head=True)
+        return open_records(path, **self._options(path), max_record_bytes=limit, check_head=True, name=name)
 
     def _options(self, path: str) -> dict[str, Any]:
         given = self._format(path)
@@ -79,6 +96,7 @@ class Feed:
             "format": given,
             "records": self.records or (self.source.records if is_json else None),
             "dialect": self.source.dialect(self.options),
+            "sheet": self.sheet or self.source.sheet,
             "is_delimiter_given": bool(self.options.get("delimiter") or self.source.delimiter),
         }
 
@@ -87,11 +105,11 @@ class Feed:
         return self.format or (self.source.format if format_of(path) is None else None)
 
     def check_header(self, file: RecordFile) -> list[str]:
-        """The required fields that no column of a CSV file gives; none of another file.
+        """The required fields that no column of a table gives; none of another file.
 
         Raises InputError if the columns give none of them.
         """
-        return [] if file.header is None else self.needed.check(file)
+        return [] if file.columns is None else self.needed.check(file)
 
     @cached_property
     def needed(self) -> Needed:
@@ -110,7 +128,15 @@ class Feed:
             return self.stream(name, stream, again=again, dialect=file.dialect if self.options else None)
         asked = self._format(file.path) or format_of(file.path)
         source = self.source
-        reading = [content, asked, self.records, source.records, source.format, file.dialect.to_wire()]
+        reading = [
+            content,
+            asked,
+            self.records,
+            source.records,
+            source.format,
+            file.dialect.to_wire(),
+            *file.part,
+        ]
         return Delivery.of(
             "file", self.name, name, hashing.hexdigest(orjson.dumps(reading)), fingerprint, again
         )
@@ -174,15 +200,6 @@ def until_fault(items: Iterator[Item], faults: list[InputError]) -> Iterator[Ite
         yield from items
     except InputError as error:
         faults.append(error)
-
-
-def messages_of(source: str, path: str) -> Iterator[Message]:
-    """The batches that a file would be sent as, for `worker sources try`."""
-    worker = WorkerSettings.load()
-    feed = Feed(source, worker.source(source), load_contract(worker), ProducerSettings.load())
-    with feed.open(path) as file:
-        feed.check_header(file)
-        yield from feed.messages(file, feed.delivery(file))
 
 
 def as_records(payloads: list[Payload]) -> list[RawRecord]:

@@ -53,7 +53,7 @@ class Needed:
 
     def check(self, file: RecordFile) -> list[str]:
         """The fields that no column of a CSV file gives. Raises InputError if none is given."""
-        names = file.header or []
+        names = file.columns or []
         lacking = self.lacking(names) if names else []
         if lacking and len(lacking) == len(self.columns):
             raise InputError(

@@ -40,7 +40,11 @@ class Resources:
         settings = ProducerSettings.load(**overrides)
         contract = load_contract(worker)
         engine = install.prepare(store)
-        broker = Broker(client.connect(worker, store.home), worker, store.home)
+        try:
+            broker = Broker(client.connect(worker, store.home), worker, store.home)
+        except BaseException:
+            engine.dispose()
+            raise
         return cls(settings, worker, contract, broker, engine)
 
     def __enter__(self) -> Self:

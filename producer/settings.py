@@ -25,3 +25,9 @@ class ProducerSettings(RoomSettings):
     max_pending_batches: int = Field(
         default=100, ge=1, description="the producer waits while more are queued"
     )
+    url_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="a server that sends nothing for so long has failed"
+    )
+    url_max_bytes: int = Field(
+        default=4 << 30, ge=1, description="a longer answer of a server is not read further"
+    )

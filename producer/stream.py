@@ -21,6 +21,7 @@ from producer.files.batches import Block, Payload
 from producer.resources import Resources, record, registered, send_batches
 from producer.settings import ProducerSettings
 from store.errors import InputError, SluiceError, UsageError
+from store.logs import event
 from store.tables.deliveries import Delivery
 from store.text import shown_path
 from worker.encoding import Record, encoded
@@ -31,6 +32,10 @@ BLOCK_RECORDS = 1000
 UNNAMED = "records"  # what lineage calls the file of a stream without a name
 
 log = logging.getLogger("sluice.producer")
+
+
+def _notice(message: str) -> None:
+    log.warning("%s", message, extra=event("sending"))
 
 
 @dataclass(frozen=True)
@@ -189,11 +194,11 @@ def send_with(
     worker = resources.worker
     feed = Feed(source, worker.source(source), resources.contract, resources.settings)
     file = UNNAMED if name is None else shown_path(name)
-    delivery = registered(lambda again: feed.stream(file, name, again=again), resources.engine, log.warning)
+    delivery = registered(lambda again: feed.stream(file, name, again=again), resources.engine, _notice)
     size, faults = _Size(), list[Exception]()
     blocks = _blocks(records, resources.settings, size)
     messages = _until_fault(_messages(feed, blocks, delivery, check), faults)
-    sent = send_batches(messages, resources, log.warning, while_waiting=check)
+    sent = send_batches(messages, resources, _notice, while_waiting=check)
     receipt = record(
         sent,
         resources.engine,

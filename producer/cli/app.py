@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from producer.cli import drafting, trying, watch
 from store.cli.choosing import choosing
 from store.cli.command import Json, examples, program, run
 from store.dead_letters.filters import Filter
@@ -27,21 +28,26 @@ Run = Annotated[
         "producer enqueue data/earthquakes.json --source usgs",
         "producer enqueue orders.csv --source shop --run",
         "producer enqueue orders-*.csv.gz --source shop --wait",
+        "producer enqueue https://example.com/orders.csv --source shop --run",
         "producer enqueue big.csv --source shop --max-reject-ratio 5% --max-rejects 100 --wait",
         "curl -s https://example.com/feed | producer enqueue - --format ndjson --source feed --json",
     )
 )
 def enqueue(
     files: Annotated[
-        list[str], typer.Argument(help="JSON, NDJSON or CSV, each also .gz; - is standard input.")
+        list[str],
+        typer.Argument(
+            help="JSON, NDJSON, CSV, each also .gz; Parquet; .xlsx; a folder; a URL; - is standard input."
+        ),
     ],
     source: Annotated[str, typer.Option(help="The feed these records belong to.")] = "default",
     format: Annotated[
-        str | None, typer.Option(help="json, ndjson or csv, if the name does not show it.")
+        str | None, typer.Option(help="json, ndjson, csv, parquet or xlsx, if the name does not show it.")
     ] = None,
     records: Annotated[
         str | None, typer.Option(help="Path of the array of records in a JSON document.")
     ] = None,
+    sheet: Annotated[str | None, typer.Option(help="Excel: which sheet, if there are several.")] = None,
     encoding: Annotated[
         str | None, typer.Option(help="Of the text: utf-8, utf-16, cp1252, latin-1 and others.")
     ] = None,
@@ -49,7 +55,7 @@ def enqueue(
     quotechar: Annotated[str | None, typer.Option(help="CSV: the character around a cell.")] = None,
     escapechar: Annotated[str | None, typer.Option(help="CSV: the character after it is text.")] = None,
     trim: Annotated[bool | None, typer.Option(help="CSV: blanks around a cell are not part of it.")] = None,
-    skip_rows: Annotated[int | None, typer.Option(help="CSV: lines before the header.")] = None,
+    skip_rows: Annotated[int | None, typer.Option(help="CSV, Excel: lines before the header.")] = None,
     comment: Annotated[str | None, typer.Option(help="CSV: lines that begin with it are ignored.")] = None,
     decimal: Annotated[str | None, typer.Option(help="CSV: the decimal mark of numbers.")] = None,
     thousands: Annotated[
@@ -93,6 +99,7 @@ def enqueue(
         source,
         format=format,
         records=records,
+        sheet=sheet,
         again=again,
         stream=name,
         dialect={
@@ -144,7 +151,7 @@ def replay(
         list[str] | None,
         typer.Option(
             help="FIELD=HOW: read its text as trim, number, decimal-comma, thousands, currency, currency-comma, "
-            "currency-thousands, epoch, epoch-ms, text, or time:FORMAT like time:%d.%m.%Y."
+            "currency-thousands, epoch, epoch-ms, text, divide:100, or time:FORMAT like time:%d.%m.%Y."
         ),
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Remove this field.")] = None,
@@ -293,6 +300,11 @@ def suggest(
     from producer.cli.suggest import suggest_for
 
     suggest_for(group, source, limit, for_always=always, as_json=as_json)
+
+
+app.command("watch", epilog=watch.EPILOG)(watch.watch)
+app.command(epilog=drafting.EPILOG)(drafting.draft)
+app.command("try", epilog=trying.EPILOG)(trying.try_records)
 
 
 def main() -> None:

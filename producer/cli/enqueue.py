@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import typer
 
+from producer.arrivals.address import is_address
+from producer.arrivals.folder import Expanded
 from producer.budget import AHEAD, Budget, Limits
 from producer.cli.command import Resources, batch_counts, record, send_batches, wait_for_outcome, working
+from producer.cli.file_table import print_files
+from producer.cli.opening import name_of, opened, shown
 from producer.feed import Feed, until_fault
 from producer.files.open import RecordFile
-from producer.files.source import STDIN
+from producer.files.source import STDIN, missing
 from producer.resources import registered
+from store import database
 from store.cli.render.progress import Bar
 from store.errors import ConfigError, InputError
-from store.tables.deliveries import Delivery
+from store.tables import deliveries
+from store.tables.deliveries import Delivery, Receipt
 from store.terminal import Exit, counted, fail, print_json, warn
 from store.text import shown_path
 from worker.queue import wait as waiting
@@ -30,7 +36,7 @@ from worker.settings import WorkerSettings
 DEFAULT_SOURCE = "default"
 OUTCOMES = ("inserted", "updated", "duplicates", "superseded", "rejected", "skipped")
 
-Status = Literal["sent", "sent in part", "not sent"]
+Status = Literal["sent", "sent in part", "not sent", "known"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,19 @@ class FileReceipt:
     def of(cls, path: str, source: str, sent: Sent, counts: Mapping[str, Any]) -> FileReceipt:
         """`counts` has under `error` what was wrong with the file, or null."""
         status: Status = "sent" if not counts["error"] else "sent in part" if sent.records else "not sent"
-        return cls(sent, status, {"file": shown_path(path), "source": source, "status": status, **counts})
+        return cls(sent, status, {"file": shown(path), "source": source, "status": status, **counts})
+
+    @classmethod
+    def known(cls, path: str, source: str, before: Receipt) -> FileReceipt:
+        """A file whose content was sent and processed before: nothing of it is read."""
+        facts = {"file": shown(path), "source": source, "status": "known", **asdict(before)}
+        none_sent = {
+            "sent_batches": 0,
+            "known_batches": before.batches,
+            "seconds": 0.0,
+            "waited_seconds": 0.0,
+        }
+        return cls(Sent(), "known", {**facts, **none_sent})
 
 
 def enqueue_files(
@@ -54,6 +72,7 @@ def enqueue_files(
     *,
     format: str | None,
     records: str | None,
+    sheet: str | None,
     again: bool,
     stream: str | None,
     dialect: Mapping[str, Any],
@@ -73,11 +92,15 @@ def enqueue_files(
     wait = wait or run_now
     with working(run_now), Resources.open(**overrides) as resources:
         worker = resources.worker
-        feed = feed_of(resources, source, format, records, dialect)
+        feed = feed_of(resources, source, dialect, format=format, records=records, sheet=sheet)
         note_unknown_source(source, worker, strict=strict)
         for path in files:
-            feed.check_options(path)
             refuse_missing(path)
+        inputs = Expanded.of(files, feed.refusal)
+        refuse_unclear(inputs.files, stream)
+        for path in inputs.files:
+            if path not in inputs.faults:
+                feed.check_options(name_of(path))
         if wait:
             waiting.need_workers(resources.broker)
         limits = Limits.of(worker.source(source), max_rejects, max_reject_ratio)
@@ -85,11 +108,15 @@ def enqueue_files(
         paced = near_the_workers(resources, overrides) if limits else resources
         send = partial(send_file, feed, resources=paced, quiet=as_json, again=again, stream=stream)
         done = [
-            not_sent(path, source, budget.spent) if budget.spent else send(path, budget) for path in files
+            not_sent(path, source, why)
+            if (why := budget.spent or refused(inputs, path))
+            else send(path, budget)
+            for path in inputs.files
         ]
         total = Sent.total(each.sent for each in done)
         outcome = wait_for_outcome(total.ids, resources) if wait else None
         stopped = budget.spent
+        others = [{"file": shown_path(each.path), "why": each.refused} for each in inputs.others]
         if budget.is_spent(at_the_end=True):
             advice = budget.advice(all_sent=stopped is None)
             fail(advice if stopped else f"{budget.spent}; {advice}")  # a file that was cut short has said why
@@ -101,9 +128,12 @@ def enqueue_files(
                 "over_budget": budget.spent,
                 **({"outcome": outcome} if outcome is not None else {}),
                 "files": [each.facts for each in done],
+                "others": others,
             }
         )
-    elif outcome is not None:
+    elif inputs.folders or others:
+        print_files([each.facts for each in done], others)
+    if outcome is not None and not as_json:
         print(f"processed and loaded: {outcome_text(outcome)}")
     if code := Exit.FAILED if budget.spent else exit_code(done):
         raise typer.Exit(code)
@@ -120,7 +150,13 @@ def refuse_unclear(files: list[str], stream: str | None) -> None:
 
 
 def feed_of(
-    resources: Resources, source: str, format: str | None, records: str | None, dialect: Mapping[str, Any]
+    resources: Resources,
+    source: str,
+    dialect: Mapping[str, Any],
+    *,
+    format: str | None = None,
+    records: str | None = None,
+    sheet: str | None = None,
 ) -> Feed:
     """How the files of this command are read and cut."""
     return Feed(
@@ -132,6 +168,7 @@ def feed_of(
         records,
         resources.stage_shares(),
         {name: value for name, value in dialect.items() if value is not None},
+        sheet,
     )
 
 
@@ -144,6 +181,13 @@ def near_the_workers(resources: Resources, overrides: Mapping[str, int | None]) 
         return resources
     most = min(AHEAD, resources.settings.max_pending_batches)
     return replace(resources, settings=resources.settings.model_copy(update={"max_pending_batches": most}))
+
+
+def refused(inputs: Expanded, path: str) -> str | None:
+    """Why nothing of a folder can be sent; prints it."""
+    if why := inputs.faults.get(path):
+        fail(why)
+    return why
 
 
 def not_sent(path: str, source: str, why: str | None) -> FileReceipt:
@@ -162,8 +206,8 @@ def exit_code(done: list[FileReceipt]) -> Exit:
 
 def refuse_missing(path: str) -> None:
     """Raises InputError for a path that does not exist: the command may be mistyped. Opens nothing."""
-    if path != STDIN and not os.path.lexists(path):
-        raise InputError(f"{shown_path(path)}: no such file; check the path; nothing was sent")
+    if path != STDIN and not is_address(path) and not os.path.lexists(path):
+        raise InputError(f"{missing(shown_path(path))}; nothing was sent")
 
 
 def note_unknown_source(source: str, worker: WorkerSettings, *, strict: bool) -> None:
@@ -187,11 +231,16 @@ def send_file(
     quiet: bool,
     again: bool,
     stream: str | None,
+    skip_processed: bool = False,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> FileReceipt:
-    """Opens a file, once, and sends it. Prints what was wrong with it and, unless it is quiet, what was sent."""
+    """Opens a file, once, and sends it. Prints what was wrong with it and, unless it is quiet, what was sent.
+
+    With `skip_processed` no record is read of what was sent and processed before; `while_waiting` as in `send_all`.
+    """
     started = time.monotonic()
     try:
-        with feed.open(path) as file:
+        with opened(feed, path) as file:
             warn_of_lacking_columns(feed, file)
             delivery = registered(
                 lambda times: feed.delivery(file, stream=stream, again=times),
@@ -199,7 +248,9 @@ def send_file(
                 warn,
                 again=again,
             )
-            sent, error = send_records(feed, file, delivery, resources, budget)
+            if skip_processed and (before := processed(delivery, resources)):
+                return FileReceipt.known(path, feed.name, before)
+            sent, error = send_records(feed, file, delivery, resources, budget, while_waiting)
             receipt = record(
                 sent,
                 resources.engine,
@@ -215,14 +266,25 @@ def send_file(
     if not quiet:
         known = f", {sent.known_batches:,} known already" if sent.known_batches else ""
         amount = f"{counted(sent.records, 'record')} in {counted(sent.batches, 'batch', 'batches')}"
-        print(f"{shown_path(path)}: {amount} to source {feed.name}{known}")
+        print(f"{shown(path)}: {amount} to source {feed.name}{known}")
     if error:
         fail(error)
     return FileReceipt.of(path, feed.name, sent, asdict(receipt))
 
 
+def processed(delivery: Delivery, resources: Resources) -> Receipt | None:
+    """The receipt of a delivery of which every record was sent and processed."""
+    with database.reading(resources.engine) as connection:
+        return deliveries.processed(connection, delivery.id)
+
+
 def send_records(
-    feed: Feed, file: RecordFile, delivery: Delivery, resources: Resources, budget: Budget
+    feed: Feed,
+    file: RecordFile,
+    delivery: Delivery,
+    resources: Resources,
+    budget: Budget,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> tuple[Sent, str | None]:
     """Sends all whole records of a file; what was sent, and why not all of the file was."""
     faults: list[InputError] = []
@@ -231,6 +293,7 @@ def send_records(
             budget.within(until_fault(feed.messages(file, delivery), faults), delivery.id),
             resources,
             on_sent=lambda so_far: bar.update(file.bytes_read, so_far.records),
+            while_waiting=while_waiting,
         )
     amount = f"{counted(sent.records, 'record')} of it {'was' if sent.records == 1 else 'were'} sent"
     if budget.spent:
@@ -242,7 +305,7 @@ def warn_of_lacking_columns(feed: Feed, file: RecordFile) -> None:
     """Every row of a file without a column for a required field is rejected. Raises InputError if it has none."""
     lacking = feed.check_header(file)
     if lacking:
-        near = [f"{name!r} for {field}" for field, name in feed.needed.near(file.header or [], lacking)]
+        near = [f"{name!r} for {field}" for field, name in feed.needed.near(file.columns or [], lacking)]
         hint = f" (the nearest: {', '.join(near)})" if near else ""
         warn(
             f"{file.name}: the header has no column for {' and '.join(map(feed.needed.wanted, lacking))}{hint}, which "

@@ -13,7 +13,8 @@ from producer.cli import replay as replaying
 from producer.cli import replay_report as report
 from producer.cli.command import Resources
 from producer.cli.replay import Options
-from producer.cli.replay_edits import command
+from producer.replays import permits
+from producer.replays.edits import command
 from store import database
 from store.database.letters import dead_letters as letters_table
 from store.dead_letters import proofs
@@ -74,7 +75,7 @@ def replay_file(file: Path, options: Options, *, skip_refused: bool) -> None:
 def _dry_run(found: Fixes, options: Options, resources: Resources) -> None:
     written = Letters(resources.engine)
     proof = replaying.prove(options, resources, written)
-    stored = proof.stored(options.which.to_json(), options.first, written)
+    stored = permits.permit(proof, options.asked, written)
     if proof.letters:
         with database.transaction(resources.engine) as connection:
             proofs.store(connection, stored)

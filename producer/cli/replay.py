@@ -10,25 +10,24 @@ import sys
 from dataclasses import dataclass
 
 import typer
-from sqlalchemy import Connection
 
 from producer.cli import replay_report as report
-from producer.cli import replay_sending as outgoing
 from producer.cli.command import Resources, wait_for_outcome
-from producer.cli.replay_edits import command, resolved
+from producer.replays import actions as replays
+from producer.replays import permits
+from producer.replays.actions import Decision
+from producer.replays.permits import Asked
+from producer.replays.sending import Reporting
 from store import database
 from store.cli.render.progress import Bar
 from store.database.letters import dead_letters as letters_table
-from store.dead_letters import actions, payloads, proofs, sending
-from store.dead_letters.actions import Action, Order
+from store.dead_letters import actions, proofs, sending
+from store.dead_letters.actions import Action
 from store.dead_letters.edits import Edit
 from store.dead_letters.filters import Filter
-from store.dead_letters.payloads import OwnPayloads
-from store.dead_letters.proofs import Letters, StoredProof
-from store.dead_letters.terms import AHEAD, STOP_ABOVE, Terms
-from store.errors import ConfigError, UsageError
-from store.load.watermark_moves import who
-from store.tables import dead_letters, leases, watermarks
+from store.dead_letters.proofs import Letters
+from store.errors import UsageError
+from store.tables import dead_letters, leases
 from store.terminal import Exit, counted, fail, print_json, warn
 from worker.dead_letters import proof as proving
 from worker.dead_letters import replay
@@ -54,6 +53,16 @@ class Options:
     stop_above: float | None = None
 
     @property
+    def asked(self) -> Asked:
+        """Which letters, and their edit."""
+        return Asked(self.which, self.edit, self.first)
+
+    @property
+    def decision(self) -> Decision:
+        """Who sends them, and how."""
+        return Decision(self.why, self.by, self.rate, self.stop_above)
+
+    @property
     def asks(self) -> bool:
         """Whether somebody is there to be asked."""
         return is_terminal() and not (self.yes or self.as_json or self.proof)
@@ -66,8 +75,7 @@ def is_terminal() -> bool:
 
 def replay_letters(options: Options) -> None:
     """Sends the open letters that match back to the queue, or shows what would become of them."""
-    if options.edit.payload is not None and len(options.which.ids) != 1:
-        raise ConfigError("--payload replaces the payload of one letter: give its --id")
+    options.asked.check()
     with Resources.open() as resources:
         if options.dry_run:
             dry_run(options, resources)
@@ -83,14 +91,21 @@ def send_letters(options: Options, resources: Resources) -> None:
     if options.proof is None:
         written = Letters(resources.engine)
         found = prove(options, resources, written)
-        permit = found.stored(options.which.to_json(), options.first, written)
+        permit = permits.permit(found, options.asked, written)
         if found.letters and not agreed(options, found):
             written.forget()
             raise typer.Exit(Exit.FAILED)
     holder = leases.new_holder()
     with database.transaction(resources.engine) as connection:
-        permit = permit or checked(connection, options, resources)
-        action = begin(connection, options, permit, holder)
+        permit = permit or permits.checked(connection, options.proof or "", options.asked, resources)
+        action = replays.begin(
+            connection,
+            permit,
+            options.decision,
+            holder,
+            edit=options.edit,
+            is_stored=options.proof is not None,
+        )
         chosen = options.which.conditions(connection)
         held = dead_letters.count(connection, [*chosen, letters_table.c.status == "replaying"])
     if action is None:
@@ -102,29 +117,19 @@ def send_letters(options: Options, resources: Resources) -> None:
 
 
 def prove(options: Options, resources: Resources, written: Letters) -> Proof:
-    """What would become of the letters that match; they are `written` down, to be sent."""
+    """What would become of the letters that match, with a bar on a terminal."""
     with database.reading(resources.engine) as connection:
         chosen = proving.open_ones(options.which.conditions(connection))
-        edit = resolved(connection, chosen, options.edit, resources)
-        reached = watermarks.read_all(connection, resources.worker.max_future_skew).sound
         number = dead_letters.count(connection, chosen)
-        with Bar("proving", min(number, options.first or number), unit="letters") as bar:
-            return proving.prove(
-                connection,
-                chosen,
-                edit,
-                proving.JudgedBy(resources.contract, resources.worker, reached),
-                options.first,
-                lambda done: bar.update(done, done),
-                written,
-            )
+    with Bar("proving", min(number, options.first or number), unit="letters") as bar:
+        return permits.prove(options.asked, resources, written, lambda done: bar.update(done, done))
 
 
 def dry_run(options: Options, resources: Resources) -> None:
     """Shows what would become of the letters, and keeps that as a permit."""
     written = Letters(resources.engine)
     found = prove(options, resources, written)
-    stored = found.stored(options.which.to_json(), options.first, written)
+    stored = permits.permit(found, options.asked, written)
     if found.letters:
         with database.transaction(resources.engine) as connection:
             proofs.store(connection, stored)
@@ -153,79 +158,6 @@ def agreed(options: Options, found: Proof) -> bool:
     return False
 
 
-def checked(connection: Connection, options: Options, resources: Resources) -> StoredProof:
-    """The stored proof, if it holds. Raises UsageError with what has changed since."""
-    stored = proofs.find(connection, options.proof or "")
-    given = (options.which.to_json(), options.first)
-    if options.edit.is_empty and given == ({}, None):  # it names them itself
-        if payloads.FROM in stored.filter:
-            raise UsageError(f"proof {stored.digest[:12]} is of a file: give --from FILE too")
-        which, first, edit = Filter(**stored.filter), stored.first, Edit.from_text(stored.edit)
-    else:
-        which, first = options.which, options.first
-        edit = resolved(connection, which.conditions(connection), options.edit, resources)
-    changes = changes_since(connection, stored, which, first, edit, resources)
-    if changes:
-        again = command(which.to_json(), edit, first, "--dry-run")
-        raise UsageError(
-            f"proof {stored.digest[:12]} does not hold any more: {'; '.join(changes)}; nothing was sent: "
-            f"make a new one with `{again}`"
-        )
-    return stored
-
-
-def changes_since(
-    connection: Connection,
-    stored: StoredProof,
-    which: Filter,
-    first: int | None,
-    edit: Edit,
-    resources: Resources,
-) -> list[str]:
-    """What is not as it was when the proof was made."""
-    changes = []
-    chosen = proving.open_ones(which.conditions(connection))
-    came, left = proofs.difference(connection, stored, chosen, first)
-    if came:
-        changes.append(f"{counted(came, 'letter')} came")
-    if left:
-        changes.append(f"{counted(left, 'letter')} left")
-    if edit.to_text() != stored.edit:
-        changes.append(f"the edit is {edit.to_text() or 'none'}, and was {stored.edit or 'none'}")
-    for source, fingerprint in stored.fingerprints.items():
-        if resources.contract.fingerprint(resources.worker.source(source)) != fingerprint:
-            changes.append(f"source {source} has another contract or mapping")
-    minutes = proofs.minutes_old(connection, stored)
-    if not 0 <= minutes <= proofs.VALID_MINUTES:
-        changes.append(f"it is {minutes:,.0f} minutes old ({proofs.VALID_MINUTES} are allowed)")
-    return changes
-
-
-def begin(connection: Connection, options: Options, permit: StoredProof, holder: str) -> Action | None:
-    """The action over the letters of the proof that are still open; this command has its lease."""
-    foreseen = permit.counts["rejected"] if options.stop_above is None else 0
-    stop_above = STOP_ABOVE if options.stop_above is None else options.stop_above
-    ahead = None if options.stop_above is None else AHEAD
-    terms = Terms(permit.first, options.rate, stop_above, ahead=ahead, foreseen=foreseen)
-    order = Order(
-        "replay",
-        permit.filter,
-        options.why.strip(),
-        options.by or who(),
-        permit.edit,
-        permit.of_action(),
-        terms.to_json(),
-    )
-    action = sending.begin(connection, order, proofs.pages(connection, permit.token))
-    if options.proof is None:  # nobody can name it
-        proofs.forget(connection, permit.token)
-    if action:
-        sending.take(connection, action.seq, holder)
-        if isinstance(options.edit, OwnPayloads):
-            payloads.add(connection, action.seq, options.edit)
-    return action
-
-
 def resume(seq: int, *, wait: bool, as_json: bool) -> None:
     """Sends what a replay that was interrupted has not sent, or what Redis has lost of it."""
     with Resources.open() as resources:
@@ -249,7 +181,7 @@ def stop(seq: int, *, as_json: bool) -> None:
         with database.transaction(resources.engine) as connection:
             number = actions.withdraw_unsent(connection, seq)
             actions.stop(connection, seq)
-            outcomes = actions.outcomes(connection, seq)
+            outcomes = actions.find(connection, seq).outcomes
     if as_json:
         print_json({"action": seq, "withdrawn": number, "outcomes": outcomes})
         return
@@ -261,8 +193,7 @@ def running(resources: Resources, seq: int) -> Action:
     """A replay that is not done. Raises UsageError for another action."""
     with database.reading(resources.engine) as connection:
         action = actions.find(connection, seq)
-        waits = actions.outcomes(connection, seq).get("waiting", 0)
-    if action.verb != "replay" or not waits:
+    if action.verb != "replay" or not action.outcomes.get("waiting"):
         state = action.status if action.verb == "replay" else f"a {action.verb}"
         raise UsageError(f"action {seq} is {state}: nothing of it waits; `store letters actions` lists them")
     return action
@@ -270,37 +201,17 @@ def running(resources: Resources, seq: int) -> Action:
 
 def send_action(action: Action, holder: str, resources: Resources, *, wait: bool, as_json: bool) -> None:
     """Sends the letters of an action that no batch is registered for. This command has its lease."""
-    try:
-        with outgoing.under_lease(resources.engine, action.seq, holder) as lease:
-            replay.forget_lost_batches(resources.engine, resources.broker, action.seq)
-            done = outgoing.send(action, holder, resources)
-            lease.is_sent = done.paused is None
-    except BaseException:
-        warn(
-            f"action {action.seq} is not sent to its end: `producer replay --resume {action.seq}` sends the rest, "
-            f"--stop {action.seq} opens its letters again"
-        )
-        raise
-    for letter, why in done.going.refused:
-        warn(f"letter {letter.id[:12]} ({letter.reason}) cannot be replayed: {why}")
-    if more := done.going.refusals - len(done.going.refused):
-        warn(f"and {more:,} more letters cannot be replayed")
+    with Bar("replaying", action.letters, unit="letters") as bar:
+        reporting = Reporting(warn, lambda so_far: bar.update(so_far, so_far))
+        done = replays.send(action, holder, resources, reporting)
     waits = wait and done.sent.ids and not done.paused
     outcome = wait_for_outcome(done.sent.ids, resources) if waits else None
-    with database.reading(resources.engine) as connection:
-        stopped = Terms.of(actions.find(connection, action.seq)).why_stopped
-        so_far = report.SoFar(
-            done.before, sending.totals(connection, action.seq), actions.outcomes(connection, action.seq)
-        )
-    report.show_summary(action, done.sent, so_far, done.going.refusals, outcome, stopped, as_json)
-    if done.paused:
-        fail(
-            f"{done.paused}: start workers with `worker up`, then `producer replay --resume {action.seq}` within "
-            f"{sending.RESUMABLE_SECONDS / 60:g} minutes; --stop {action.seq} opens again what was not sent"
-        )
+    became = replays.now(action, done, resources)
+    so_far = report.SoFar(done.before, became.sent, became.outcomes)
+    report.show_summary(action, done.sent, so_far, done.going.refusals, outcome, became.stopped, as_json)
+    if became.is_paused:
+        fail(became.is_paused)
         raise typer.Exit(Exit.USAGE)
-    if stopped:
-        fail(
-            f"action {action.seq} has stopped itself: {stopped}; the letters that were not sent are open again"
-        )
+    if became.is_stopped:
+        fail(became.is_stopped)
         raise typer.Exit(Exit.FAILED)

@@ -28,7 +28,7 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (
         b"PK\x03\x04",
         "a ZIP archive, as .xlsx and .ods files are too",
-        f"{_UNPACK}, or export the table as CSV",
+        f"{_UNPACK}; a workbook of Excel with --format xlsx",
     ),
     (b"PK\x05\x06", "an empty ZIP archive", _UNPACK),
     (b"PK\x07\x08", "a part of a ZIP archive", _UNPACK),
@@ -40,7 +40,7 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office file, as .xls files are", _EXPORT),
-    (b"PAR1\x15", "a Parquet file", _EXPORT),
+    (b"PAR1\x15", "a Parquet file", "send it with --format parquet"),
     (b"Obj\x01", "an Avro file", _EXPORT),
     (b"ARROW1\0\0", "an Arrow file", _EXPORT),
     (b"SQLite format 3\0", "an SQLite database", _EXPORT),

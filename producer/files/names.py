@@ -7,7 +7,7 @@ from typing import Literal
 
 from producer.files.source import STDIN
 
-Format = Literal["json", "ndjson", "csv"]
+Format = Literal["json", "ndjson", "csv", "parquet", "xlsx"]
 
 FORMATS: dict[str, Format] = {
     ".json": "json",
@@ -16,7 +16,12 @@ FORMATS: dict[str, Format] = {
     ".json-seq": "json",
     ".csv": "csv",
     ".tsv": "csv",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
 }
+
+TYPED: frozenset[Format] = frozenset(("parquet", "xlsx"))  # tables whose cells have types
 
 # What people send by mistake; with --format the first bytes of the file tell.
 NOT_READ = frozenset(
@@ -30,10 +35,8 @@ NOT_READ = frozenset(
         ".xz",
         ".zst",
         ".lz4",
-        ".xlsx",
         ".xls",
         ".ods",
-        ".parquet",
     )
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from producer.files.batches import Block
 from producer.files.csv import CsvRows
@@ -14,13 +14,15 @@ from producer.files.head import refuse_other_kinds
 from producer.files.json import documents, records_path
 from producer.files.json_start import one_a_line, start_of
 from producer.files.lines import lines
-from producer.files.names import FORMATS, NOT_READ, Format, format_of, suffix_of
+from producer.files.names import FORMATS, NOT_READ, TYPED, Format, format_of, suffix_of
 from producer.files.source import STDIN, Source
+from producer.files.typed.table import Table
 from store.csv_reader import Dialect
 from store.errors import ConfigError, InputError
 from store.text import shown_path
 
 _READ_BYTES = 1 << 20
+_KNOWN = "json, ndjson, csv, parquet or xlsx"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Reading:
     records: list[str] | None  # the keys on the way to the array
     dialect: Dialect
     is_delimiter_given: bool  # by an option or a setting
+    sheet: str | None = None
+    skip_rows: int = 0  # of a workbook; that of text is in its dialect
 
     @classmethod
     def of(
@@ -41,6 +45,7 @@ class Reading:
         dialect: Dialect | None = None,
         *,
         is_delimiter_given: bool = False,
+        sheet: str | None = None,
     ) -> Reading:
         """Raises InputError if the name does not show the format, ConfigError for a bad option."""
         kind = _format(path, format)
@@ -49,37 +54,52 @@ class Reading:
                 f"{_named(path)}: records path {records!r} is for JSON documents, not {kind}; leave it out"
             )
         dialect = dialect or Dialect()
-        if kind != "csv":
+        skip_rows = dialect.skip_rows if kind == "xlsx" else 0
+        if kind in TYPED:
+            dialect = Dialect()
+        elif kind != "csv":
             dialect = Dialect(encoding=dialect.encoding)
         elif suffix_of(path) == ".tsv" and not is_delimiter_given:
             dialect = replace(dialect, delimiter="\t")
-        return cls(kind, None if records is None else records_path(records), dialect, is_delimiter_given)
+        keys = None if records is None else records_path(records)
+        return cls(kind, keys, dialect, is_delimiter_given, sheet if kind == "xlsx" else None, skip_rows)
 
 
 def open_records(
     path: str,
     *,
-    format: str | None = None,
-    records: str | None = None,
     max_record_bytes: int = 1 << 20,
-    dialect: Dialect | None = None,
-    is_delimiter_given: bool = False,
     check_head: bool = False,
+    name: str | None = None,
+    **how: Any,
 ) -> RecordFile:
     """Open a file of records, or standard input for "-".
 
-    With `check_head` a file is refused that its first bytes show to be something else: see `producer/files/head.py`.
+    `name` is what to call it, where that is not its path; `how` are the options of `Reading.of`. With `check_head` a
+    file is refused that its first bytes show to be something else: see `producer/files/head.py`.
     Raises InputError for a file that cannot be read in its format, ConfigError for a bad option.
     """
-    reading = Reading.of(path, format, records, dialect, is_delimiter_given=is_delimiter_given)
-    source = Source(path, _READ_BYTES, reading.dialect.encoding)
+    reading = Reading.of(path, **how)
+    source = Source(path, _READ_BYTES, reading.dialect.encoding, name=name)
     try:
-        if check_head:
+        if check_head and reading.format not in TYPED:
             refuse_other_kinds(source, reading.format, reading.dialect)
         return RecordFile(source, reading, max_record_bytes)
     except BaseException:
         source.close()
         raise
+
+
+def _table(source: Source, reading: Reading, limit: int) -> Table:
+    file = source.regular()
+    # Their libraries are slow to import, and extras.
+    if reading.format == "parquet":
+        from producer.files.typed.parquet import ParquetRows
+
+        return ParquetRows(file, name=source.name, limit=limit)
+    from producer.files.typed.excel import ExcelRows
+
+    return ExcelRows(file, name=source.name, limit=limit, sheet=reading.sheet, skip_rows=reading.skip_rows)
 
 
 def _named(path: str) -> str:
@@ -95,8 +115,15 @@ class RecordFile:
         self.name = source.name
         self.format: Format = reading.format
         self.dialect = reading.dialect
-        self.header: list[str] | None = None
+        self.header: list[str] | None = None  # of rows that travel without their names
+        self.columns: list[str] | None = None
         self.size = source.size
+        self._table: Table | None = None
+        if self.format in TYPED:
+            self._table = _table(source, reading, limit)
+            self.columns = self._table.columns
+            self._blocks = self._table.blocks()
+            return
         chunks = source.chunks()
         if self.format == "csv":
             rows = CsvRows(
@@ -106,7 +133,8 @@ class RecordFile:
                 limit=limit,
                 is_delimiter_given=reading.is_delimiter_given,
             )
-            self.header, self.dialect = rows.header, rows.dialect
+            self.columns = self.header = rows.header
+            self.dialect = rows.dialect
             self._blocks = rows.blocks()
         elif self.format == "json":
             self._blocks = self._json(chunks, reading.records, limit)
@@ -130,7 +158,14 @@ class RecordFile:
     @property
     def bytes_read(self) -> int:
         """Bytes of the file read so far; of a compressed one, compressed bytes."""
+        if self._table and self.size is not None:
+            return int(self._table.share_read() * self.size)
         return self._source.bytes_read
+
+    @property
+    def part(self) -> list[object]:
+        """Which part of the file is read, where there is a choice."""
+        return self._table.part if self._table else []
 
     def content(self) -> str | None:
         """The hash of a regular file's bytes; None for what can be read only once. Raises InputError."""
@@ -147,12 +182,18 @@ class RecordFile:
         Raises InputError, after all whole records, if the file cannot be read to its end.
         """
         blocks = (block for block in self._blocks if block.payloads)
+        if self._table:
+            yield from blocks
+            self._source.refuse_changed()
+            return
         transcoder = self._source.transcoder
         yield from transcoder.restored(blocks) if transcoder else blocks
         if self._source.fault:
             raise self._source.fault
 
     def close(self) -> None:
+        if self._table:
+            self._table.close()
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -167,17 +208,17 @@ class RecordFile:
 def _format(path: str, given: str | None) -> Format:
     if given is not None:
         if given not in FORMATS.values():
-            raise ConfigError(f"format {given!r} is unknown; give --format json, ndjson or csv")
+            raise ConfigError(f"format {given!r} is unknown; give --format {_KNOWN}")
         return cast("Format", given)
     kind = format_of(path)
     if kind is None and suffix_of(path) in NOT_READ:
         raise InputError(
-            f"{_named(path)}: {suffix_of(path)} files are not read: unpack or export it, and send JSON, NDJSON or CSV, "
-            "compressed with gzip or not"
+            f"{_named(path)}: {suffix_of(path)} files are not read: unpack or export it, and send JSON, NDJSON, CSV, "
+            "Parquet or .xlsx"
         )
     if kind is None:
         raise InputError(
-            f"{_named(path)}: the name does not show the format; give --format json, ndjson or csv "
-            f"(known endings: {', '.join(FORMATS)}, each also with .gz)"
+            f"{_named(path)}: the name does not show the format; give --format {_KNOWN} "
+            f"(known endings: {', '.join(FORMATS)}; those of text also with .gz)"
         )
     return kind

@@ -16,7 +16,7 @@ from producer.files.gunzip import GZIP_MAGIC, TrailingBytes, gunzip
 from producer.files.transcoding import Transcoder
 from store.csv_reader import UTF_8
 from store.errors import InputError
-from store.text import shown_path
+from store.text import shown_path, without_login
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -29,10 +29,13 @@ _BOM = b"\xef\xbb\xbf"
 class Source:
     """One input. Only a regular file is sought in and has a content beforehand: a pipe gives its bytes once."""
 
-    def __init__(self, path: str, read_bytes: int, encoding: str = UTF_8) -> None:
-        """Raises InputError for what cannot be opened; the errors of all methods are InputError too."""
+    def __init__(self, path: str, read_bytes: int, encoding: str = UTF_8, *, name: str | None = None) -> None:
+        """Raises InputError for what cannot be opened; the errors of all methods are InputError too.
+
+        `name` is what to call it, where that is not its path.
+        """
         self.path = path
-        self.name = "standard input" if path == STDIN else shown_path(path)
+        self.name = "standard input" if path == STDIN else shown_path(name or path)
         self.fault: InputError | None = None  # behind the last byte, all bytes before it being whole
         self._owned = path != STDIN
         self._file = self._open() if self._owned else self._stdin()
@@ -56,7 +59,7 @@ class Source:
         try:
             return Path(self.path).open("rb")
         except FileNotFoundError:
-            raise InputError(f"{self.name}: no such file; check the path") from None
+            raise InputError(missing(self.name)) from None
         except IsADirectoryError:
             raise InputError(f"{self.name}: is a directory; give the files in it") from None
         except PermissionError:
@@ -99,6 +102,26 @@ class Source:
                 raise self._unreadable(error) from error
             self._content = found.hexdigest()
         return self._content
+
+    def regular(self) -> io.BufferedReader:
+        """The file itself, for what reads it here and there. Raises InputError for what can be read only once."""
+        if self._status is None:
+            raise InputError(
+                f"{self.name}: a Parquet or Excel table is not read from its first byte to its last, as a pipe "
+                "gives it: save it as a file, and send that; nothing of it was sent"
+            )
+        if self.compressed:
+            raise InputError(
+                f"{self.name}: is gzip data: decompress it, and send that; nothing of it was sent"
+            )
+        return self._file
+
+    def refuse_changed(self) -> None:
+        """Raises InputError where a file that is read here and there is no longer the one that was opened."""
+        now = os.fstat(self._file.fileno())
+        before = self._status
+        if before and (now.st_mtime_ns, now.st_size) != (before.st_mtime_ns, before.st_size):
+            raise self._changed()
 
     def peek(self, is_enough: Callable[[bytearray], bool] = lambda head: False) -> bytes:
         """The first bytes of the text, until they are enough, 32 KiB, or all; `chunks` gives them again."""
@@ -167,10 +190,13 @@ class Source:
         now = os.fstat(self._file.fileno())
         is_other = now.st_mtime_ns != self._status.st_mtime_ns and now.st_size <= self._status.st_size
         if is_other or self._raw.count < (self._raw.limit or 0):
-            raise InputError(
-                f"{self.name}: the file was changed while it was read, so records of two states of it may have "
-                "been sent: send it again when nothing writes to it"
-            )
+            raise self._changed()
+
+    def _changed(self) -> InputError:
+        return InputError(
+            f"{self.name}: the file was changed while it was read, so records of two states of it may have "
+            "been sent: send it again when nothing writes to it"
+        )
 
     @staticmethod
     def _without_bom(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -215,3 +241,9 @@ class _Counted(io.RawIOBase):
             size = self._file.readinto1(target) if len(target) else 0
         self.count += size
         return size
+
+
+def missing(name: str) -> str:
+    """What is said of a path that leads to no file."""
+    advice = "`producer enqueue` loads addresses of http and https, and no others"
+    return f"{without_login(name)}: no such file; {advice if '://' in name else 'check the path'}"

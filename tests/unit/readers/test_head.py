@@ -58,7 +58,7 @@ def archive(kind: str) -> bytes:
         (bz2.compress(RECORD), "bzip2 data", "decompress it"),
         (lzma.compress(RECORD), "xz data", "decompress it"),
         (b"\x28\xb5\x2f\xfd" + bytes(9), "zstd data", "decompress it"),
-        (b"PAR1\x15\x04", "a Parquet file", "export it"),
+        (b"PAR1\x15\x04", "a Parquet file", "send it with --format parquet"),
         (b"SQLite format 3\0", "an SQLite database", "export it"),
         (b"%PDF-1.7\n", "a PDF document", "export it"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(9), "an old Microsoft Office file", "export it"),

@@ -59,7 +59,7 @@ def test_a_file_named_only_gz_needs_a_format_and_is_read_with_one(tmp_path: Path
     path.write_bytes(gzip.compress(b"1\n"))
     with open_records(str(path), format="ndjson") as file:
         assert [block.payloads for block in file.blocks()] == [[b"1"]]
-    with pytest.raises(InputError, match="give --format json, ndjson or csv"):
+    with pytest.raises(InputError, match="give --format json, ndjson, csv, parquet or xlsx"):
         open_records(str(path))
 
 
@@ -77,18 +77,18 @@ def test_several_gzip_members_are_one_file() -> None:
 def test_an_unknown_ending_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"1\n")
-    with pytest.raises(InputError, match=r"a\.txt.*give --format json, ndjson or csv"):
+    with pytest.raises(InputError, match=r"a\.txt.*give --format json, ndjson, csv, parquet or xlsx"):
         open_records(str(path))
 
 
-@pytest.mark.parametrize("name", ["a.csv.zip", "a.XLSX", "a.json.bz2"])
+@pytest.mark.parametrize("name", ["a.csv.zip", "a.ODS", "a.json.bz2"])
 def test_an_ending_of_what_is_not_read_is_named_with_what_to_do(name: str) -> None:
-    with pytest.raises(InputError, match=r"\.(zip|xlsx|bz2) files are not read: unpack or export it"):
+    with pytest.raises(InputError, match=r"\.(zip|ods|bz2) files are not read: unpack or export it"):
         open_records(name)
 
 
 def test_an_unknown_format_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match=r"'xml'.*json, ndjson or csv"):
+    with pytest.raises(ConfigError, match=r"'xml'.*json, ndjson, csv, parquet or xlsx"):
         open_records("-", format="xml")
 
 

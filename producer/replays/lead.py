@@ -6,19 +6,18 @@ So there is always something left to stop, and without workers, who decide the o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
-from producer.cli.command import Resources
+from producer.resources import Resources
 from store import database
 from store.dead_letters import actions, sending
 from store.dead_letters.actions import Action
 from store.tables import batches
-from store.terminal import counted, warn
+from store.terminal import counted
 from worker.queue.message import Message
 from worker.queue.names import RECORDS_QUEUE
-from worker.queue.send import seldom
+from worker.queue.send import Notice, seldom
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 0.5
 NOTICE_AFTER_SECONDS = 5.0
@@ -39,13 +38,13 @@ class Lead:
     resources: Resources
     most: int
     ways: dict[str, int]  # batch -> its letters
-    notice: Callable[[str], None] = field(default_factory=lambda: seldom(warn))
+    notice: Notice
 
     @classmethod
-    def of(cls, action: Action, resources: Resources, most: int) -> Self:
+    def of(cls, action: Action, resources: Resources, most: int, notice: Notice) -> Self:
         """With what another command has sent."""
         with database.reading(resources.engine) as connection:
-            return cls(action, resources, most, sending.on_their_way(connection, action.seq))
+            return cls(action, resources, most, sending.on_their_way(connection, action.seq), seldom(notice))
 
     @property
     def letters(self) -> int:

@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from producer.cli.command import Resources, send_batches
-from producer.cli.replay_lead import Lead, NobodyJudges
+from producer.replays.lead import Lead, NobodyJudges
+from producer.resources import Resources, send_batches
 from store import database
-from store.cli.render.progress import Bar
 from store.dead_letters import sending
 from store.dead_letters.actions import Action
 from store.dead_letters.sending import Totals
@@ -28,13 +27,20 @@ from worker.dead_letters import mirror
 from worker.dead_letters.replay import Cut, Sending
 from worker.queue.message import Message
 from worker.queue.names import RECORDS_QUEUE
-from worker.queue.send import GROUP_BATCHES, Sent
+from worker.queue.send import GROUP_BATCHES, Notice, Sent
 
 FULL_RECORDS = 2_500  # sent at once: memory stays flat
 MOST_RECORDS = 5_000  # in a batch: memory stays flat, and a stop takes effect soon
 AHEAD_SECONDS = 30.0  # for the outcomes of the first letters
 POLL_SECONDS = 0.05
 BEAT_SECONDS = sending.LEASE_SECONDS / 4
+
+
+class Reporting(NamedTuple):
+    """To whom a replay speaks while it goes on."""
+
+    notice: Notice
+    progress: Callable[[int], None] = lambda _: None  # letters sent so far
 
 
 @dataclass
@@ -75,7 +81,7 @@ class Sender:
     action: Action
     resources: Resources
     pace: Pace
-    bar: Bar
+    reporting: Reporting
     lead: Lead | None = None  # over the outcomes that are known
     is_resumed: bool = False  # another command has sent some of it
     total: Sent = field(default_factory=Sent)
@@ -150,12 +156,12 @@ class Sender:
 
     def _send(self, messages: Iterable[Message]) -> Sent:
         before = self.total.records
-        sent = send_batches(messages, self.resources, partial(self._advance, before))
+        sent = send_batches(messages, self.resources, self.reporting.notice, partial(self._advance, before))
         self.total = Sent.total([self.total, sent])
         return sent
 
     def _advance(self, before: int, so_far: Sent) -> None:
-        self.bar.update(before + so_far.records, before + so_far.records)
+        self.reporting.progress(before + so_far.records)
 
 
 @dataclass
@@ -203,7 +209,7 @@ class Done(NamedTuple):
     paused: str | None  # why not all is sent
 
 
-def send(action: Action, holder: str, resources: Resources) -> Done:
+def send(action: Action, holder: str, resources: Resources, reporting: Reporting) -> Done:
     """Sends the letters of an action that no batch is registered for."""
     settings, terms = resources.settings, Terms.of(action)
     most = min(settings.batch_records, MOST_RECORDS, max(1, int(terms.rate or MOST_RECORDS)))
@@ -215,22 +221,21 @@ def send(action: Action, holder: str, resources: Resources) -> Done:
         before = sending.totals(connection, action.seq).letters
     with mirror.tolerated():
         mirror.flush_outbox(resources.broker.redis, resources.engine)
-    with Bar("replaying", action.letters, unit="letters") as bar:
-        lead = Lead.of(action, resources, terms.ahead) if terms.ahead else None
+    lead = Lead.of(action, resources, terms.ahead, reporting.notice) if terms.ahead else None
+    if lead:
+        going.make_room = lead.make_room
+    sender = Sender(action, resources, Pace(terms.rate), reporting, lead, is_resumed=before > 0)
+    try:
         if lead:
-            going.make_room = lead.make_room
-        sender = Sender(action, resources, Pace(terms.rate), bar, lead, is_resumed=before > 0)
-        try:
-            if lead:
-                lead.wait_for_outcomes()
-            sender.send(going.messages(terms.stop_after))
-            if lead:
-                lead.wait_for_outcomes()
-            elif sender.total.ids:
-                _wait_for_first(action, resources)
-            sender.send(going.messages())
-        except NobodyJudges as paused:
-            return Done(before, sender.total, going, str(paused))
+            lead.wait_for_outcomes()
+        sender.send(going.messages(terms.stop_after))
+        if lead:
+            lead.wait_for_outcomes()
+        elif sender.total.ids:
+            _wait_for_first(action, resources)
+        sender.send(going.messages())
+    except NobodyJudges as paused:
+        return Done(before, sender.total, going, str(paused))
     return Done(before, sender.total, going, None)
 
 

@@ -1,0 +1,1 @@
+"""Where files come from: folders, and addresses on the web."""

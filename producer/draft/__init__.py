@@ -1,0 +1,1 @@
+"""`producer draft`: a contract and the settings of a source, drafted from a file."""

@@ -1,0 +1,1 @@
+"""Dead letters back to the queue, for the command and for programs: proved, permitted, sent."""
