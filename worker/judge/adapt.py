@@ -13,12 +13,13 @@ import jmespath.functions
 import orjson
 from jmespath.exceptions import JMESPathError
 
+from store.errors import ConfigError
 from store.text import storable_name
 from worker.contract import Contract
 from worker.judge.columns import READERS, is_odd_number
 from worker.judge.faults import Rejection, invalid, missing
 from worker.judge.functions import call, load_function
-from worker.judge.notation import Notation
+from worker.judge.notation import Cast, Notation, caster
 from worker.judge.parse import Unusable
 from worker.judge.times import digits_reader, integer_of, oddity_reader, time_reader
 from worker.settings import SourceSettings
@@ -54,9 +55,19 @@ class Adapter:
         self.defaults = {
             inputs.get(name, name): _number(value, kinds.get(name)) for name, value in source.defaults.items()
         }
+        if beyond := sorted(
+            source.casts.keys() - contract.kinds.keys() - inputs.keys() - contract.inputs.keys()
+        ):
+            raise ConfigError(f"casts.{beyond[0]}: the contract {contract.name} has no such field")
+        self.casts = {
+            inputs.get(name, name): _caster(how, contract.inputs.get(name, name), contract, notation)
+            for name, how in source.casts.items()
+        }
         self.function = load_function(source.adapter) if source.adapter else None
         self.has_decimals = contract.has_decimals
-        self.changes_records = bool(self.getters or self.constants or self.defaults or self.function)
+        self.changes_records = bool(
+            self.getters or self.constants or self.defaults or self.function or self.casts
+        )
         self.read_time = time_reader(source)
         self.read_oddity = oddity_reader(source)
         self.below_microseconds = digits_reader(source)
@@ -87,10 +98,19 @@ class Adapter:
                 adapted.pop(name, None)
             else:
                 adapted[name] = value
+        for name, read in self.casts.items():
+            if name in adapted:
+                adapted[name] = read(adapted[name])
         for name, value in self.defaults.items():
             if adapted.get(name) in (None, ""):
                 adapted[name] = value
         return adapted | self.constants
+
+
+def _caster(how: str, field: str, contract: Contract, notation: Notation | None) -> Cast:
+    """A cast of one field; a float does not hold all integers."""
+    is_exact = contract.has_decimals or contract.kinds[field] == "integer"
+    return caster(how, decimals=is_exact, notation=notation)
 
 
 def _number(value: Any, kind: str | None) -> Any:

@@ -87,34 +87,86 @@ def is_no_text_number(value: Any, kind_of_column: str) -> str | None:
 ODD_NUMBER = "should be a number as JSON and CSV write it, such as -12.5 or 1e3"
 
 
+def is_number_for_time(value: Any) -> str | None:
+    """Why a number is no date or time, where pydantic would take it for seconds since 1970: 45672 (a day of Excel),
+    20250115 and 2025 too."""
+    kind = type(value)
+    if kind is str:
+        has_a_year = (
+            value[4:5] == "-" and value[:4].isdigit()
+        )  # nearly all: a look is quicker than an exception
+        return NUMBER_FOR_TIME if not has_a_year and _is_a_float(value) else None
+    return NUMBER_FOR_TIME if kind is int or kind is float or kind is Decimal else None
+
+
+NUMBER_FOR_TIME = (
+    "should be ISO 8601 text, and is a number: casts of its source (epoch, epoch-ms, time:FORMAT) read those"
+)
+
+
+def _is_a_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:  # other text: pydantic reads it as a date, or says why it is none
+        return False
+    return True
+
+
 def text_numbers(contract: Contract) -> frozenset[str]:
     """The names of number fields whose text is read by pydantic alone: no validator of the contract sees it first."""
-    names = [given for given, field in contract.inputs.items() if contract.kinds[field] in READERS]
+    return frozenset(
+        given
+        for given, types in _types_of_fields(contract).items()
+        if contract.kinds[contract.inputs[given]] in READERS and SEES_TEXT.isdisjoint(types)
+    )
+
+
+def plain_times(contract: Contract) -> frozenset[str]:
+    """The names of fields, `ts` aside, that are a date or a moment and nothing else, and are read by pydantic alone.
+
+    None where the contract says itself what its numbers count (`val_temporal_unit`).
+    """
+    if contract.model.model_config.get("val_temporal_unit", "infer") != "infer":
+        return frozenset()
+    return frozenset(
+        given
+        for given, types in _types_of_fields(contract).items()
+        if contract.inputs[given] != "ts" and types & TIMES and types <= TIMES | AROUND_TIMES
+    )
+
+
+SEES_TEXT = frozenset({"function-before", "function-wrap", "function-plain"})
+TIMES = frozenset({"datetime", "date"})
+AROUND_TIMES = frozenset(
+    {"model-field", "nullable", "default", "function-after", "no-info", "with-info", "definition-ref"}
+)
+
+
+def _types_of_fields(contract: Contract) -> dict[str, frozenset[str]]:
+    """The name a field is read by -> the types of all within its schema; empty where a validator sees records first."""
     node: Any = contract.model.__pydantic_core_schema__
     definitions = node["definitions"] if node["type"] == "definitions" else []
     named = {each["ref"]: each for each in definitions}
     while node["type"] != "model-fields":
         if node["type"] in SEES_TEXT:
-            return frozenset()
+            return {}
         node = named[node["schema_ref"]] if node["type"] == "definition-ref" else node["schema"]
-    return frozenset(
-        name for name in names if SEES_TEXT.isdisjoint(_types(node["fields"][contract.inputs[name]]))
-    )
+    fields = node["fields"]
+    return {given: frozenset(_types(fields[field], dict(named))) for given, field in contract.inputs.items()}
 
 
-SEES_TEXT = frozenset({"function-before", "function-wrap", "function-plain"})
-
-
-def _types(schema: Any) -> Iterator[str]:
-    """The types of a schema and of all within it."""
+def _types(schema: Any, named: dict[str, Any]) -> Iterator[str]:
+    """The types of a schema and of all within it; each of the named schemas is looked into once."""
     if isinstance(schema, dict):
         if isinstance(schema.get("type"), str):
             yield schema["type"]
+            if schema["type"] == "definition-ref":
+                yield from _types(named.pop(schema["schema_ref"], None), named)
         for inner in schema.values():
-            yield from _types(inner)
+            yield from _types(inner, named)
     elif isinstance(schema, list | tuple):
         for inner in schema:
-            yield from _types(inner)
+            yield from _types(inner, named)
 
 
 def fitting(name: str, value: Any, kind: str) -> Any:

@@ -32,7 +32,10 @@ def number_names(adapter: Adapter, contract: Contract) -> frozenset[str]:
     if adapter.function:
         return NOTHING
     given = {name for name, field in contract.inputs.items() if contract.kinds[field] in READERS}
-    read = {adapter.expressions.get(name, name) for name in given - adapter.constants.keys()}
+    read = {
+        adapter.expressions.get(name, name)
+        for name in given - adapter.constants.keys() - adapter.casts.keys()
+    }
     return frozenset(name for name in read if name.isidentifier())
 
 

@@ -1,14 +1,19 @@
-"""Numbers as a table writes them, `1.234,5`, as JSON and CSV write them, `1234.5`."""
+"""Numbers in the notation of a file, and one field under a cast, as the `--cast` of a replay reads it. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+import orjson
+
 from store.csv_reader import Dialect
-from worker.judge.parse import BLANKS, NUMBER_CHARACTERS, Unusable
+from store.dead_letters.edits import NUMBER, cast, reads_numbers
+from worker.judge.parse import BLANKS, NUMBER_CHARACTERS, Numbers, Unusable, number_of
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,60 @@ class Notation:
         if (plain := self.plain(value)) is not None:
             return plain
         return Unusable(self.why) if strictly or not value.strip(NUMBER_CHARACTERS) else value
+
+
+Cast = Callable[[Any], Any]
+NO_TIME = "should be a time as the cast of its source reads it: this is another number"
+COMMAS = ("decimal-comma", "currency-comma")
+OF_NUMBERS = (*COMMAS, "number", "thousands", "currency", "currency-thousands")
+
+
+def caster(how: str, *, decimals: bool, notation: Notation | None = None) -> Cast:
+    """A function from a value to what its text is under a cast; a value that cannot be read so stays as it is.
+
+    One that would be read otherwise afterwards, by the contract or in the file's notation, is Unusable. With
+    `decimals`, a number that no float holds is a Decimal, as it is where JSON has it.
+    """
+    numbers = Numbers(decimals, integers=True)
+    is_of_numbers = reads_numbers(how)
+    divides, is_of_times = how.startswith("divide:"), how.startswith(("time:", "epoch"))
+    # Not `text` and `time:`: a float does not say how its number was written.
+    is_of_fractions = how.startswith(("epoch", "divide:"))
+
+    def read(value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            text = value
+        elif (kind is int and is_of_numbers) or ((kind is float or kind is Decimal) and is_of_fractions):
+            text = str(value)
+        elif is_of_times and (kind is float or kind is Decimal):
+            return Unusable(NO_TIME)
+        else:
+            return value
+        found = text if divides and notation and notation.plain(text) != text.strip() else cast(text, how)
+        if type(found) is orjson.Fragment:
+            return number_of(orjson.dumps(found).decode(), numbers)
+        if found is not text or how == "text":
+            return found
+        why = _why_unusable(text, how, notation)
+        return Unusable(why) if why else value
+
+    return read
+
+
+def _why_unusable(text: str, how: str, notation: Notation | None) -> str | None:
+    """Why a text that a cast did not read must not be read in another way; None where it may be."""
+    bare = text.strip()
+    if not bare:
+        return None
+    if how.startswith("divide:"):
+        return f"should be a number with a decimal point, which the cast {how} of its source divides"
+    if how.startswith(("time:", "epoch")) and NUMBER.fullmatch(bare):
+        return NO_TIME
+    if how in COMMAS and "." in bare and NUMBER.fullmatch(bare):
+        return "should be a number with a decimal comma, as the cast of its source reads it: this has a point"
+    if notation and how in OF_NUMBERS and notation.plain(text) not in (None, bare):
+        return (
+            f"should be a number as the cast {how} of its source reads it, and not as its file writes others"
+        )
+    return None

@@ -168,6 +168,13 @@ def _integer(digits: str) -> int | Unusable:
     return value
 
 
+def number_of(digits: str, numbers: Numbers) -> Decimal | float | int | Unusable:
+    """A number as `parse_exactly` reads it in a record."""
+    if digits.removeprefix("-").isdigit():
+        return _any_integer(digits) if numbers.integers else _integer(digits)
+    return _decimal(digits) if numbers.decimals else _float(digits)
+
+
 MOST_DIGITS = 1000
 
 

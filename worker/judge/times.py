@@ -122,7 +122,6 @@ NO_TIME_OF_DAY = "names a time of day that does not exist: hours end at 23, minu
 LEAP_SECOND = (
     "has 60 seconds, as a leap second does, and no time here can: give second 59, or the minute after it"
 )
-OTHER_DIGIT = re.compile(r"[^\D0-9]")
 PARTS = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[Tt ]([0-9]{2}):?([0-9]{2})(?::?([0-9]{2}))?)?")
 
 
@@ -147,9 +146,7 @@ def from_layout(value: Any, layout: str) -> datetime:
     if not isinstance(value, str):
         raise ValueError(f"should be text like {layout}")
     try:
-        if not value.isascii() and OTHER_DIGIT.search(value):
-            raise ValueError("other digits")
-        return datetime.strptime(value.strip(BLANKS), layout)
+        return timestamps.in_layout(value.strip(BLANKS), layout)
     except ValueError as error:
         # The library words it so; where it does not, the general message is no lie.
         no_time = {"day is out of range for month": NO_DAY, "second must be in 0..59": LEAP_SECOND}

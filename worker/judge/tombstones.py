@@ -71,7 +71,7 @@ class Tombstones:
 
 def restricted(source: SourceSettings, names: set[str]) -> SourceSettings:
     """A source's mapping, of these fields alone."""
-    parts = ("fields", "constants", "defaults")
+    parts = ("fields", "constants", "defaults", "casts")
     only = {
         part: {name: each for name, each in getattr(source, part).items() if name in names} for part in parts
     }

@@ -24,6 +24,8 @@ from worker.judge.columns import (
     is_blank,
     is_no_number,
     is_no_text_number,
+    is_number_for_time,
+    plain_times,
     stored,
     text_numbers,
 )
@@ -64,6 +66,7 @@ class Validator:
         self._numbers = [(given, kind) for given, kind in kinds.items() if kind in READERS]
         read_by_pydantic = text_numbers(contract)
         self._text_numbers = [each for each in self._numbers if each[0] in read_by_pydantic]
+        self._times = sorted(plain_times(contract))
         self._columns = [(field, kind) for field, kind in contract.kinds.items() if field not in IDENTITY]
 
     def validate(self, raw: dict[str, Any]) -> Accepted:
@@ -81,6 +84,9 @@ class Validator:
                     raise ValueError
             for name, kind in self._text_numbers:
                 if is_no_text_number(given.get(name), kind):
+                    raise ValueError
+            for name in self._times:
+                if is_number_for_time(given.get(name)):
                     raise ValueError
             for name in self._contract.required:
                 if is_blank(given[name]):
@@ -165,6 +171,11 @@ class Validator:
             invalid(self._inputs[name], why, "number", given.get(name))
             for name, kind in self._numbers
             if (why := is_no_number(given.get(name), kind)) and self._inputs[name] not in unread
+        ]
+        faults += [
+            invalid(self._inputs[name], why, "time", given[name])
+            for name in self._times
+            if (why := is_number_for_time(given.get(name)))
         ]
         if not is_blank(given.get(self._ts_input)):
             try:

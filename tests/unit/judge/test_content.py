@@ -155,3 +155,12 @@ def test_a_number_in_the_notation_of_its_file_says_its_value() -> None:
     german = Notation(",", ".")
     assert content_of({"value": "1.234,50"}, NUMBERS, german) == content_of({"value": "1234.5"}, NUMBERS)
     assert content_of({"value": "x"}, NUMBERS, german) == content_of({"value": "x"}, NUMBERS)
+
+
+def test_a_number_of_many_digits_is_read_again_for_what_it_says() -> None:
+    """A parser makes one binary number of all these; the digest of a letter tells them apart."""
+    short, long = '{"value":0.1}', '{"value":0.1000000000000000055511151231257827}'
+    batch = message([short, long])
+    found = [content_of_parsed({"value": 0.1}, record, batch) for record in (short, long)]
+    assert found == [content_of_raw(record, batch) for record in (short, long)]
+    assert found[0] != found[1]

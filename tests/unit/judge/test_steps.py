@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,7 +63,7 @@ def test_a_repeated_column_is_found_in_steps_that_grow_as_the_columns() -> None:
 
 
 def lines_run(do: Callable[[], object]) -> int:
-    """How many lines of Python are run."""
+    """How many lines of Python are run: without those of what the collector ends, which other tests have left."""
     number = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -71,12 +72,37 @@ def lines_run(do: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    gc.collect()
+    gc.disable()
     sys.settrace(trace)
     try:
         do()
     finally:
         sys.settrace(before)
+        gc.enable()
     return number
+
+
+class Left:
+    """Garbage that runs many lines when it is collected."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        for _ in range(10_000):
+            pass
+
+
+def test_the_lines_of_garbage_that_is_collected_meanwhile_are_not_counted() -> None:
+    before = gc.get_threshold()
+    gc.collect()
+    gc.set_threshold(200)
+    try:
+        Left()
+        assert lines_run(lambda: [[] for _ in range(1000)]) < 2000
+    finally:
+        gc.set_threshold(*before)
 
 
 def record(**fields: str) -> str:

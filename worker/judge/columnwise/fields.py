@@ -16,7 +16,15 @@ from pydantic_core import CoreConfig, SchemaValidator, core_schema
 
 from store import timestamps
 from worker.contract import Contract
-from worker.judge.columns import FITTING_DIGITS, READERS, is_blank, is_no_text_number, text_numbers
+from worker.judge.columns import (
+    FITTING_DIGITS,
+    READERS,
+    is_blank,
+    is_no_text_number,
+    is_number_for_time,
+    plain_times,
+    text_numbers,
+)
 from worker.judge.columnwise.mapping import Slice
 from worker.judge.columnwise.tables import ABSENT, Absent
 from worker.judge.faults import NOT_DATA
@@ -40,6 +48,7 @@ class Field:
     required: bool
     kind: str  # of its column
     is_text_number: bool  # a text must be a number as JSON and CSV write it
+    is_time: bool  # a number is none, though pydantic would count it from 1970
     validate: Callable[[Column], Column] | None  # None: it is as it should be, or the whole model is asked
     default: Any = ABSENT
 
@@ -61,11 +70,13 @@ class Field:
         if kind is str:
             if self.required and ("" in values or any(map(str.isspace, values))):
                 return False
+            if self.is_time and any(map(is_number_for_time, values)):
+                return False
             return not self.is_text_number or not (
                 any_odd_number(values) or (self.kind != "decimal" and any_long(values))
             )
         if kind is int or kind is float:
-            return bool(min(values) > -LIMIT and max(values) < LIMIT)
+            return not self.is_time and min(values) > -LIMIT and max(values) < LIMIT
         return False
 
     def _is_unfit(self, value: Any) -> bool:
@@ -75,6 +86,8 @@ class Field:
             return True
         if type(value) is bool:
             return self.kind in READERS
+        if self.is_time and is_number_for_time(value):
+            return True
         if self.is_text_number and is_no_text_number(value, self.kind):
             return True
         return type(value) is Unusable or needs_exactness((value,))
@@ -214,23 +227,23 @@ def _take_times(records: Slice, given: list[datetime]) -> None:
 
 def _field(contract: Contract, given: str, name: str, schemas: dict[str, Any] | None) -> Field:
     required, kind = given in contract.required, contract.kinds[name]
-    is_text_number = given in text_numbers(contract)
+    is_text_number, is_time = given in text_numbers(contract), given in plain_times(contract)
     if schemas is None:
         info = contract.model.model_fields[name]
         return Field(
-            given, name, required, kind, is_text_number, None, ABSENT if info.is_required() else None
+            given, name, required, kind, is_text_number, is_time, None, ABSENT if info.is_required() else None
         )
     schema = schemas[name]
     inner = schema["schema"] if schema["type"] == "default" else schema
     default = schema["default"] if schema["type"] == "default" else ABSENT
     if name == "ts" and is_any_datetime(inner):
-        return Field(given, name, required, kind, is_text_number, None)
+        return Field(given, name, required, kind, is_text_number, is_time, None)
     core: Any = contract.model.__pydantic_core_schema__
     column: Any = core_schema.list_schema(inner)
     if core["type"] == "definitions":
         column = core_schema.definitions_schema(column, core["definitions"])
     validate = SchemaValidator(column, _config(core)).validate_python
-    return Field(given, name, required, kind, is_text_number, validate, default)
+    return Field(given, name, required, kind, is_text_number, is_time, validate, default)
 
 
 def _config(core: Any) -> CoreConfig | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import compress
 from typing import Any
 
@@ -16,6 +17,7 @@ from worker.judge.columns import SORTED, is_true
 from worker.judge.columnwise.tables import ABSENT, JsonTable, Table
 from worker.judge.faults import Rejection
 from worker.judge.functions import Function, call
+from worker.judge.notation import Cast
 from worker.judge.parse import Unusable, check_extra, needs_exactness
 from worker.judge.times import integer_of
 
@@ -102,6 +104,8 @@ class Mapping:
             column = [ABSENT] * len(table)
         else:
             column = table.column(name)
+        if name in adapter.casts:
+            column = _cast(column, adapter.casts[name], odd)
         if name in adapter.defaults:
             default = adapter.defaults[name]
             return [default if each is ABSENT or each in (None, "") else each for each in column]
@@ -192,6 +196,19 @@ def _reader(expression: str, get: Getter) -> Reader:
         return column
 
     return search
+
+
+def _cast(column: list[Any], read: Cast, odd: set[int]) -> list[Any]:
+    """A column under a cast; rows with numbers that are read exactly on the careful way alone are added to `odd`."""
+    for row, value in enumerate(column):
+        if type(value) is float and needs_exactness((value,)):
+            odd.add(row)
+    found = list(map(read, column))
+    for row, value in enumerate(found):
+        kind = type(value)
+        if kind is not str and (kind is Decimal or kind is Unusable or needs_exactness((value,))):
+            odd.add(row)
+    return found
 
 
 def _not_alive(column: list[Any]) -> set[int]:
