@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 import os
 import re
 import sys
@@ -17,6 +18,8 @@ from store import logs
 from store.addresses import without_secrets
 from store.errors import SluiceError
 from store.text import encodable, printable, shown_path
+
+log = logging.getLogger("sluice.command")
 
 
 class Exit(enum.IntEnum):
@@ -76,6 +79,10 @@ def warn(message: str) -> None:
 
 
 def note(message: str, word: str, colour: str) -> None:
+    if logs.is_json():
+        level = logging.ERROR if word == "error" else logging.WARNING
+        log.log(level, "%s", message, extra=logs.event("command"))
+        return
     coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     label = f"\x1b[{colour}m{word}:\x1b[0m" if coloured else f"{word}:"
     print(label, printable(without_secrets(message)), file=sys.stderr)

@@ -48,6 +48,11 @@ def shown_path(path: str) -> str:
     return "".join(map(_shown_character, text))
 
 
+def without_login(text: str) -> str:
+    """What was given as a path, without user and password where it is an address."""
+    return re.sub(r"(\w+://)[^/?#]*@", r"\1***@", text)
+
+
 def _shown_character(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:

@@ -7,9 +7,14 @@ import gc
 import hashlib
 import os
 import signal
+import sqlite3
 import sys
+import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 import typer.main
@@ -32,12 +37,55 @@ settings.register_profile(
 )
 settings.load_profile("gate")
 
+pytest_plugins = ["producer.pytest_plugin"]
 TESTS = Path(__file__).parent
+OURS = f"{TESTS.parent}/"
 # Objects between two runs of the garbage collector. A test run has a million objects that last: going through them
 # again and again took a third of the collection of the tests, and a tenth of the tests.
 GARBAGE = 100_000
 gc.set_threshold(GARBAGE, 20, 100)
 LONGEST = ("test_chaos_short.py", "test_recovery.py", "test_stopping.py", "test_supervisor.py")
+
+
+def our_callers() -> Iterator[str]:
+    """The lines of this project that led here, the latest first."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame:
+        path = frame.f_code.co_filename
+        if path.startswith(OURS) and "site-packages" not in path:
+            yield f"{path.removeprefix(OURS)}:{frame.f_lineno}"
+        frame = frame.f_back
+
+
+class Watched(sqlite3.Connection):
+    """A connection that warns where nobody closes it, as Python 3.13 does, and says who opened it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._is_open = False
+        self._opened_by = " < ".join(islice(our_callers(), 6))
+        super().__init__(*args, **options)
+        self._is_open = True
+
+    def close(self) -> None:
+        self._is_open = False
+        super().close()
+
+    def __del__(self) -> None:
+        if self._is_open:
+            self.close()
+            warnings.warn(
+                f"a database was not closed; it was opened by {self._opened_by}",
+                ResourceWarning,
+                stacklevel=1,
+            )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases_are_closed() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sqlite3, sqlite3.dbapi2):
+            patch.setattr(module, "connect", functools.partial(module.connect, factory=Watched))
+        yield
 
 
 def pytest_configure() -> None:

@@ -187,10 +187,12 @@ def drop(server: str, database: str) -> None:
         connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
 
-if __name__ == "__main__":  # for `make demo DATABASE=postgresql`
+if (
+    __name__ == "__main__"
+):  # for `make demo DATABASE=postgresql`, and `make bench ARGS=postgresql` with settings
     if sys.argv[1] == "start":
         made = Path(tempfile.mkdtemp(prefix="sluice-pg-"))
-        start(made)
+        start(made, settings=dict(each.split("=", 1) for each in sys.argv[2:]))
         print(made)
     else:
         stop(Path(sys.argv[2]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
-from producer import Edit, Outcome, SendReceipt, asend, send
+from producer import Edit, Outcome, Proof, ReplayReceipt, SendReceipt, asend, prove, replay, send
 from store import open_store
 from worker import Fault, Verdict, judge
 
@@ -24,3 +24,6 @@ async def use(records: AsyncIterator[dict[str, Any]]) -> None:
         assert_type(s.letters(field="value", status=None).groups(), list[dict[str, Any]])
         assert_type(s.target().csv("orders.csv"), int)
     assert_type(Edit(cast={"value": "decimal-comma"}).drop, tuple[str, ...])
+    proof = prove(field="value", source="shop", edit=Edit(set={"value": 1.5}), first=10)
+    assert_type(proof, Proof)
+    assert_type(replay(proof, why="corrected", wait=True), ReplayReceipt)

@@ -54,6 +54,7 @@ NOT_OF_THE_MAPPING = {
     "ties",
     "max_rejects",
     "max_reject_ratio",
+    "sheet",  # which one was read is part of a delivery's content
 }
 
 

@@ -13,7 +13,8 @@ import orjson
 from store.errors import InputError
 
 Record = Mapping[str, Any] | str | bytes
-OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+# Python writes times itself: orjson rounds an offset to minutes, and old ones have seconds.
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def encoded(record: Record, number: int) -> bytes:
@@ -45,7 +46,7 @@ def _plain(value: Any) -> Any:
     """What JSON can hold of a type that it does not have: a decimal keeps its digits."""
     if isinstance(value, Decimal):
         return orjson.Fragment(str(value))
-    if hasattr(value, "isoformat"):  # times of other libraries
+    if hasattr(value, "isoformat"):
         return value.isoformat()
     if isinstance(value, Mapping):
         return dict(value)

@@ -25,6 +25,7 @@ from store.errors import (
     UsageError,
     WatermarkCorrupt,
 )
+from store.logs import event
 from store.reconcile import runs as reconciliation
 from store.tables import batches, flags
 from worker import loader
@@ -69,7 +70,12 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
             refuse(job, str(error))
         raise
     except (StoreUnavailable, WatermarkCorrupt, OtherContract, UsageError) as error:
-        log.warning("batch %s goes back to the queue: %s", job.id if job else "", error)
+        log.warning(
+            "batch %s goes back to the queue: %s",
+            job.id if job else "",
+            error,
+            extra=event("batch_returned", batch=job.id if job else None),
+        )
         if job and not isinstance(error, StoreUnavailable):
             client.Broker(here.redis(), here.worker).hold(job.id, str(error))
         return _another_attempt(here, error)
@@ -91,7 +97,11 @@ def _process_by_its_contract(here: Workplace, message: Message) -> dict[str, Any
     try:
         return patiently(here.worker.patience_seconds, lambda: _process(here, message))
     except OtherContract:
-        log.info("batch %s was sent for another contract or mapping: both are read again", message.id)
+        log.info(
+            "batch %s was sent for another contract or mapping: both are read again",
+            message.id,
+            extra=event("configuration_read_again", batch=message.id),
+        )
     renewed = renewed_workplace()
     if renewed is not here and (job := get_current_job()):
         notes.renew(here.redis(), job.worker_name, renewed.judges.fingerprints())
@@ -124,11 +134,19 @@ def _process(here: Workplace, message: Message) -> dict[str, Any]:
             mirror.flush_outbox(redis, engine)
     here.load_requests.count(batch.staged if batch else 0, client.Broker(redis, here.worker))
     if batch is None:
-        log.info("batch %s was processed before: nothing to do", message.id)
+        log.info(
+            "batch %s was processed before: nothing to do",
+            message.id,
+            extra=event("batch_known", batch=message.id),
+        )
         return {"batch": message.id, "processed_before": True}
     log.info(
         "batch %s of %s: received %d, staged %d, rejected %d",
         batch.id, batch.source, batch.received, batch.staged, batch.rejected,
+        extra=event(
+            "batch_processed", batch=batch.id, source=batch.source, received=batch.received, staged=batch.staged,
+            rejected=batch.rejected, skipped=batch.skipped,
+        ),
     )  # fmt: skip
     return {"batch": batch.id, "received": batch.received, "staged": batch.staged, "rejected": batch.rejected}
 
@@ -192,6 +210,7 @@ def _split(here: Workplace, engine: Engine, redis: Redis, message: Message) -> d
     log.warning(
         "batch %s of %s killed its workers: its %d records are tried in halves", message.id, message.source,
         len(message.records),
+        extra=event("batch_split", batch=message.id, source=message.source, records=len(message.records)),
     )  # fmt: skip
     return {"batch": message.id, "split_into": [part.id for part in parts]}
 
@@ -202,7 +221,10 @@ def _send_parts(here: Workplace, engine: Engine, redis: Redis, message: Message)
     if parts := send.unsent(engine, broker, [message]):
         broker.send([part.message for part in parts])
         log.warning(
-            "batch %s was split before: %d of its parts were lost and are sent again", message.id, len(parts)
+            "batch %s was split before: %d of its parts were lost and are sent again",
+            message.id,
+            len(parts),
+            extra=event("parts_sent_again", batch=message.id, parts=len(parts)),
         )
 
 
@@ -216,7 +238,9 @@ def patiently(seconds: float, do: Callable[[], T]) -> T:
         except StoreUnavailable as error:
             if time.monotonic() + pause > deadline:
                 raise
-            log.warning("%s; the next try in %.1f s", error, pause)
+            log.warning(
+                "%s; the next try in %.1f s", error, pause, extra=event("store_away", pause_seconds=pause)
+            )
             time.sleep(pause)
             pause = min(pause * 2, 8.0)
 
@@ -233,7 +257,11 @@ def _load(here: Workplace) -> dict[str, Any]:
         redis = here.redis()
         for action in parking.open_due(engine):
             log.info(
-                "action %d: %d parked letters are open again, %s", action.seq, action.letters, action.why
+                "action %d: %d parked letters are open again, %s",
+                action.seq,
+                action.letters,
+                action.why,
+                extra=event("letters_unparked", action=action.seq, letters=action.letters),
             )
         with mirror.tolerated():
             sweep.sweep(engine, client.Broker(redis, here.worker))
@@ -242,7 +270,7 @@ def _load(here: Workplace) -> dict[str, Any]:
         try:
             return loader.as_receipt(loader.load(engine, here.worker, idle_after=here.store.idle_after))
         except LockHeld as held:
-            log.info("%s: this run is left to it", held)
+            log.info("%s: this run is left to it", held, extra=event("load_held"))
             return {"number": None, "held": True}
 
 
@@ -258,5 +286,10 @@ def reconcile_sources() -> dict[str, Any]:
             result = reconciliation.reconcile_and_keep(
                 connection, tolerances=here.worker.reconcile_tolerances
             )
-    log.info("reconciled: %d matched, %d mismatched", result.matched, result.mismatched)
+    log.info(
+        "reconciled: %d matched, %d mismatched",
+        result.matched,
+        result.mismatched,
+        extra=event("reconciled", keys=result.keys, matched=result.matched, mismatched=result.mismatched),
+    )
     return {"keys": result.keys, "matched": result.matched, "mismatched": result.mismatched}

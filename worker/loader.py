@@ -20,6 +20,7 @@ from store.crash_points import reach
 from store.database import install
 from store.errors import LockLost, SluiceError, WatermarkCorrupt
 from store.load import chunk, merge
+from store.logs import event
 from store.tables import flags, leases, load_runs, staging, watermarks
 from worker.settings import WorkerSettings
 
@@ -168,7 +169,12 @@ def _load_chunk(
         reach("load.run_logged")
     reach("load.committed")
     database.checkpoint(connection)
-    log.info("loaded a chunk of %d records in run %d", merged.rows, number)
+    log.info(
+        "loaded a chunk of %d records in run %d",
+        merged.rows,
+        number,
+        extra=event("chunk_loaded", run=number, records=merged.rows),
+    )
     return merged, pipeline_watermark
 
 
@@ -228,7 +234,12 @@ def _log_failure(engine: Engine, number: int, error: BaseException) -> None:
         with database.transaction(engine) as connection:
             load_runs.finish(connection, number, error=reported[:2000])
     except SluiceError as second:
-        log.warning("run %d could not be logged as failed: %s", number, second)
+        log.warning(
+            "run %d could not be logged as failed: %s",
+            number,
+            second,
+            extra=event("run_not_recorded", run=number),
+        )
 
 
 def as_receipt(run: Run) -> dict[str, object]:

@@ -22,8 +22,9 @@ from rq.defaults import (
 )
 from rq.job import Job
 
-from store import terminal
+from store import logs, terminal
 from store.errors import SluiceError, UsageError
+from store.logs import event
 from store.settings import StoreSettings
 from worker.batch import poison
 from worker.queue import client, same_store
@@ -53,6 +54,7 @@ class SluiceWorker(HardenedWorker):
             refuse(UsageError(f"one queue a worker, not {', '.join(names)}: start a worker for each"))
         try:
             settings = workplace().worker
+            logs.use_by_default(settings.log_format)
             kwargs |= {"job_class": SluiceJob, "queue_class": SluiceQueue, "serializer": JsonSerializer}
             kwargs.pop("default_worker_ttl", None)
             ours = (
@@ -83,6 +85,17 @@ class SluiceWorker(HardenedWorker):
     def maintain(self, queue: SluiceQueue) -> None:
         maintenance.maintain(self.connection, queue, self.abandoned_after_seconds)
 
+    def work(self, burst: bool = False, *args: Any, **limits: Any) -> bool:
+        """As RQ's; but its loop ends at an error that it did not expect as if all were well: here the exit code is 1.
+
+        RQ has logged the error. A loop without a limit that nobody asked to stop has no other end.
+        """
+        worked: bool = super().work(burst, *args, **limits)
+        has_a_limit = burst or limits.get("max_jobs") or limits.get("max_idle_time")
+        if not has_a_limit and not self._patience.give_up:
+            raise SystemExit(1)
+        return worked
+
     def execute_job(self, job: Job, queue: Queue) -> None:
         """As RQ's; ends the worker where every job ends the same way at once."""
         began = time.monotonic()
@@ -93,7 +106,7 @@ class SluiceWorker(HardenedWorker):
         try:
             self._endings.note(job.id, way, time.monotonic() - began)
         except WorkerStuck as error:
-            self.log.error("Worker %s: %s", self.name, error)
+            self.log.error("Worker %s: %s", self.name, error, extra=event("worker_stuck", worker=self.name))
             refuse(error)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rq import cron
 
+from store import logs
 from worker.jobs import load_staged, reconcile_sources
 from worker.queue.names import LOADER_QUEUE
 from worker.queue.rq_internals import harden_cron
@@ -16,6 +17,7 @@ from worker.settings import WorkerSettings
 harden_cron()
 
 settings = WorkerSettings.load()
+logs.use_by_default(settings.log_format)
 cron.register(
     load_staged,
     queue_name=LOADER_QUEUE,

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from store.csv_reader import Dialect
+from store.dead_letters.edits import WHAT_CASTS_ARE, is_cast
 from store.errors import ConfigError
 from store.settings import Duration, RoomSettings
 from store.text import share_of
@@ -44,7 +45,10 @@ class SourceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     records: str | None = Field(default=None, description="path of the array of records in a JSON document")
-    format: Literal["json", "ndjson", "csv"] | None = Field(default=None, description="where the suffix lies")
+    format: Literal["json", "ndjson", "csv", "parquet", "xlsx"] | None = Field(
+        default=None, description="where the suffix lies"
+    )
+    sheet: str | None = Field(default=None, description="of Excel files, where they have several")
     delimiter: str | None = Field(default=None, description="of CSV files")
     quotechar: str | None = Field(default=None, description="of CSV files")
     escapechar: str | None = Field(default=None, description="of CSV files: what follows it is text")
@@ -56,6 +60,7 @@ class SourceSettings(BaseModel):
     thousands: str | None = Field(default=None, description="of CSV files: between groups of three digits")
     null_values: tuple[str, ...] = Field(default=(), description="of CSV files: cells that are empty ones")
     fields: dict[str, str] = Field(default={}, description="contract field -> JMESPath into the raw record")
+    casts: dict[str, str] = Field(default={}, description="contract field -> how its text is read")
     constants: dict[str, Any] = Field(default={}, description="contract field -> the value all records get")
     defaults: dict[str, Any] = Field(
         default={}, description="contract field -> the value of records without one"
@@ -105,6 +110,14 @@ class SourceSettings(BaseModel):
             check_expression(f"fields.{name}", expression)
         return fields
 
+    @field_validator("casts")
+    @classmethod
+    def casts_are_known(cls, casts: dict[str, str]) -> dict[str, str]:
+        for name, how in casts.items():
+            if not is_cast(how):
+                raise ValueError(f"casts.{name} = {how!r}: {WHAT_CASTS_ARE}")
+        return casts
+
     @field_validator("sequence", "deleted")
     @classmethod
     def expression_parses(cls, expression: str | None, info: ValidationInfo) -> str | None:
@@ -118,10 +131,20 @@ class SourceSettings(BaseModel):
             self.dialect()
         except ConfigError as error:
             raise ValueError(str(error)) from error
-        if self.adapter and (self.fields or self.constants or self.defaults):
-            raise ValueError("adapter is a function: it does what fields, constants and defaults would")
+        if self.adapter and (self.fields or self.constants or self.defaults or self.casts):
+            raise ValueError(
+                "adapter is a function: it does what fields, casts, constants and defaults would"
+            )
+        if (self.ts_unit or self.ts_format) and self.casts.get("ts", "").startswith(("time:", "epoch")):
+            raise ValueError("casts.ts makes ISO 8601 of a time: leave ts_unit and ts_format out")
         if self.adapter and (self.decimal or self.thousands):
             raise ValueError(NUMBERS_OF_ADAPTERS)
+        divided = next((name for name, how in self.casts.items() if how.startswith("divide:")), None)
+        if divided and (self.decimal or self.thousands):
+            raise ValueError(
+                f"casts.{divided} divides numbers with a decimal point, and decimal and thousands say that the files "
+                "have others: leave one of the two out"
+            )
         if self.ts_unit and self.ts_format:
             raise ValueError("ts_unit is for numbers and ts_format for text: name one of them")
         return self
@@ -194,6 +217,9 @@ class WorkerSettings(RoomSettings):
         default=None, description="fields beyond the contract: keep, ignore or forbid"
     )
     max_future_skew: Duration = Field(default=timedelta(hours=1), description="a later ts is rejected")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="of log lines; json: one object a line, with the name of its event"
+    )
     workers: int = Field(default=2, ge=1, le=64, description="how many `worker up` starts")
     job_timeout_seconds: int = Field(default=300, ge=1, description="for one batch, waits included")
     judge_timeout_seconds: float = Field(

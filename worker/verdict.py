@@ -66,7 +66,7 @@ def judge(record: Record, source: str = "default", *, at: datetime | None = None
     (accepted,) = judged.valid or judged.skipped
     outcome: Literal["staged", "skipped"] = "staged" if judged.valid else "skipped"
     return Verdict(
-        outcome, _record(accepted, found), (), bool(accepted.flags & STALE), accepted.record.deleted
+        outcome, as_stored(accepted, found), (), bool(accepted.flags & STALE), accepted.record.deleted
     )
 
 
@@ -136,7 +136,8 @@ def one_record(raw: RawRecord, source: str, judge: Judge) -> Message:
     )
 
 
-def _record(accepted: Valid, judge: Judge) -> dict[str, Any]:
+def as_stored(accepted: Valid, judge: Judge) -> dict[str, Any]:
+    """An accepted record as the target would hold it."""
     record, shape = accepted.record, Shape(judge.contract.columns)
     names = [name for name, _ in shape.fields]
     fields = dict(zip(names, shape.values(record.values), strict=True))

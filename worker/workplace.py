@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from store import database
 from store.database import install
 from store.errors import ConfigError, OtherContract, StoreUnavailable
+from store.logs import event
 from store.reconcile import compare
 from store.settings import StoreSettings, config_path
 from store.tables import priorities
@@ -170,14 +171,20 @@ class Workplace:
         kinds = {column.name: column.kind for column in contract.columns}
         compare.check_tolerances(worker.reconcile_tolerances, kinds, "[worker] reconcile_tolerances")
         engine = install.prepare(store)
-        columns = install.add_contract_columns(engine, contract.columns)
-        for why in columns.refused.values():
-            log.error("%s; batches with values in it wait, all others are processed", why)
-        judges = Judges.of(worker)
-        with database.transaction(engine) as connection:
-            ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
-            priorities.replace(connection, ranked)
-        engine.dispose()
+        try:
+            columns = install.add_contract_columns(engine, contract.columns)
+            for why in columns.refused.values():
+                log.error(
+                    "%s; batches with values in it wait, all others are processed",
+                    why,
+                    extra=event("column_refused"),
+                )
+            judges = Judges.of(worker)
+            with database.transaction(engine) as connection:
+                ranked = {name: source.priority for name, source in worker.sources.items() if source.priority}
+                priorities.replace(connection, ranked)
+        finally:
+            engine.dispose()
         SluiceJob.terms = client.terms(worker)
         return cls(store, worker, judges, Database(store), LoadRequests(worker), columns)
 
@@ -263,7 +270,12 @@ def renewed_workplace() -> Workplace:
     opened = Workplace.open()
     opened.judges.remember(before.judges)
     if changes := opened.judges.contract.changes_since(before.judges.contract):
-        log.warning("the contract %s is adopted: %s", opened.judges.contract.name, "; ".join(changes))
+        log.warning(
+            "the contract %s is adopted: %s",
+            opened.judges.contract.name,
+            "; ".join(changes),
+            extra=event("contract_adopted"),
+        )
     before.data.close()
     _workplace = opened
     _read = found if found == _files() else None

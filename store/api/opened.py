@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,14 +34,13 @@ def open_store(url: str | None = None) -> Iterator[Store]:
         yield Store(engine, settings)
 
 
-class Chosen(TypedDict, total=False):
+class Which(TypedDict, total=False):
     """Which letters, as the options of the commands."""
 
     ids: Sequence[str]  # whole, or their first digits
     group: str
     reason: str
     source: str
-    status: str | None  # None: whatever their state
     field: str
     rule: str
     shape: str
@@ -50,6 +49,12 @@ class Chosen(TypedDict, total=False):
     since: str  # seen then or later
     until: str  # seen before
     superseded: bool  # their key or line was loaded since
+
+
+class Chosen(Which, total=False):
+    """Which letters, of whatever state."""
+
+    status: str | None  # None: whatever their state
 
 
 SEVERAL: dict[str, str] = {
@@ -72,10 +77,7 @@ class Store:
 
     def letters(self, **chosen: Unpack[Chosen]) -> Letters:
         """Dead letters that match all that is given, by default open ones."""
-        given: dict[str, Any] = {
-            SEVERAL.get(name, name): (value,) if name in SEVERAL else value for name, value in chosen.items()
-        }
-        return Letters(self.engine, Filter(**{"status": "open", **given}))
+        return Letters(self.engine, filter_of({"status": "open", **chosen}, Chosen.__annotations__))
 
     def lineage(self, key: str, source: str | None = None) -> list[dict[str, Any]]:
         """Every entry of a key, from file and line on. Raises SluiceError where it is unknown."""
@@ -131,6 +133,18 @@ class Letters:
         states = [self.which.status] if self.which.status else STATES
         counted = [{"letters": sum(each[state] for state in states), **each} for each in found]
         return sorted((each for each in counted if each["letters"]), key=lambda each: -int(each["letters"]))
+
+
+def filter_of(chosen: Mapping[str, Any], names: Collection[str]) -> Filter:
+    """The letters that match all of this. Raises UsageError for what is none of the names that letters have here."""
+    if unknown := [name for name in chosen if name not in names]:
+        raise UsageError(f"letters are not chosen by {unknown[0]!r}: give one of {', '.join(sorted(names))}")
+    if isinstance(chosen.get("ids"), str):
+        raise UsageError("ids is a text: give a list of ids")
+    given: dict[str, Any] = {
+        SEVERAL.get(name, name): (value,) if name in SEVERAL else value for name, value in chosen.items()
+    }
+    return Filter(**given)
 
 
 def moment(name: str, value: str | datetime | None) -> str | None:

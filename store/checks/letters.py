@@ -17,6 +17,7 @@ from store.database.letters import (
     letter_groups,
     pruned_letters,
 )
+from store.dead_letters import actions as acting
 
 SAYS = "groups count the dead letters in each state, and one action holds each letter that is sent back"
 
@@ -25,7 +26,13 @@ def law(connection: Connection) -> Law:
     """Groups against letters, and actions against letters."""
     return Law(
         SAYS,
-        [*_miscounted(connection), *_mistimed(connection), *_unheld(connection), *_held_by_none(connection)],
+        [
+            *_miscounted(connection),
+            *_mistimed(connection),
+            *_unheld(connection),
+            *_held_by_none(connection),
+            *_miscounted_actions(connection),
+        ],
     )
 
 
@@ -117,3 +124,20 @@ def _held_by_none(connection: Connection) -> list[str]:
         f"action {seq} waits for {number} letters that are not in it"
         for seq, number in connection.execute(statement)
     ]
+
+
+def _miscounted_actions(connection: Connection) -> list[str]:
+    """Actions whose counts are not those of their letters; a prune keeps no list of its own."""
+    counted: dict[int, Counter[str]] = {}
+    mine = action_letters.c
+    rows = select(mine.action_seq, func.coalesce(mine.outcome, "waiting"), func.count())
+    for seq, outcome, number in connection.execute(rows.group_by(mine.action_seq, mine.outcome)):
+        counted.setdefault(seq, Counter())[outcome] = number
+    found = []
+    for action in acting.all_but_prunes(connection):
+        noted, are = Counter(action.outcomes), counted.get(action.seq, Counter())
+        if noted != are:  # also where more have an outcome than there are: fewer than none wait then
+            found.append(
+                f"action {action.seq}: it counts {_listed(noted)}, but its letters are {_listed(are)}"
+            )
+    return found

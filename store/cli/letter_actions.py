@@ -77,9 +77,8 @@ def undo(
     order = acting.Order("undo", {"action": action}, why.strip(), by or who())
     with changing() as connection:
         done = acting.undo(connection, action, order)
-        outcomes = acting.outcomes(connection, done.seq) if done else {}
     answers.refresh_mirrors()
-    show(answers.action_report(done, outcomes) if done else {"letters": 0}, as_json, tables.acted)
+    show(answers.action_report(done) if done else {"letters": 0}, as_json, tables.acted)
 
 
 def prune(
@@ -112,7 +111,7 @@ def prune(
                 "prune", {"older_than": older_than, "before": before}, why.strip(), by or who()
             )
             done = pruning.prune_all(engine, before, order)
-    show(answers.action_report(done, {}) if done else {"letters": 0}, as_json, tables.pruned)
+    show(answers.action_report(done) if done else {"letters": 0}, as_json, tables.pruned)
 
 
 def _given(why: str) -> str:
@@ -139,7 +138,6 @@ def _act(verb: str, which: Filter, why: str, by: str | None, as_json: bool, unti
             done = acting.find(connection, done.seq)
         if done and loaded:
             superseded.record(connection, done.seq, loaded)
-        outcomes = acting.outcomes(connection, done.seq) if done else {}
     answers.refresh_mirrors()
-    found: dict[str, Any] = answers.action_report(done, outcomes) if done else {"letters": 0}
+    found: dict[str, Any] = answers.action_report(done) if done else {"letters": 0}
     show(found, as_json, tables.acted)

@@ -120,7 +120,10 @@ def openlineage(
     ] = None,
     namespace: Annotated[str, typer.Option(help="The namespace of the job.")] = "sluice",
 ) -> None:
-    """Export the loader's runs as OpenLineage events. Oldest first, one a line."""
+    """Export the loader's runs as OpenLineage events. Oldest first, one a line.
+
+    Then the last `store check`, which is a FAIL where a law is broken; not with --run.
+    """
     if run is not None and since_run is not None:
         raise UsageError("give one of: --run, --since-run")
     if file is not None and url is not None:

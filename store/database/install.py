@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from store import database
 from store.database import backends, records, schema
 from store.errors import ForeignDatabase
+from store.logs import event
 from store.settings import StoreSettings
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -36,10 +37,14 @@ def prepare(settings: StoreSettings) -> Engine:
     Raises ForeignDatabase where somebody else's tables are, StoreUnavailable where it cannot be written.
     """
     engine = database.open_engine(settings)
-    backends.of(engine.dialect.name).create(engine.url)
-    with database.translated(engine):
-        if revision(engine) != schema.SCHEMA_REVISION:
-            migrate(engine)
+    try:
+        backends.of(engine.dialect.name).create(engine.url)
+        with database.translated(engine):
+            if revision(engine) != schema.SCHEMA_REVISION:
+                migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -187,7 +192,12 @@ def _add(connection: Connection, column: records.ContractColumn) -> None:
     position = connection.execute(select(func.count()).select_from(schema.contract_columns)).scalar_one()
     row = {"name": column.name, "kind": column.kind, "position": position}
     connection.execute(schema.contract_columns.insert().values(row))
-    log.info("the tables have a column for the contract's field %r now, %s", column.name, column.kind)
+    log.info(
+        "the tables have a column for the contract's field %r now, %s",
+        column.name,
+        column.kind,
+        extra=event("column_added", field=column.name, kind=column.kind),
+    )
 
 
 def _why_not_real(connection: Connection, column: records.ContractColumn) -> str | None:
@@ -218,6 +228,7 @@ def _make_real(connection: Connection, column: records.ContractColumn) -> None:
     log.warning(
         "the contract's field %r is real now, and was integer: its columns follow it, and lose nothing",
         column.name,
+        extra=event("column_widened", field=column.name),
     )
 
 

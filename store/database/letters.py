@@ -32,6 +32,7 @@ OPEN, REPLAYING, PARKED, RESOLVED, DISCARDED = STATES = (
 )
 COUNTED = (OPEN, REPLAYING, PARKED)  # the digest has these
 PRUNED = "pruned"  # no state: the letter is gone, and its group counts it
+OUTCOMES = ("resolved", "rejected", "refused", "withdrawn")  # rejected: again; refused: it cannot be sent
 VERBS = ("replay", "discard", "park", "unpark", "undo", "prune")
 
 UNPUBLISHED = text("status = 'open' AND published_at IS NULL")
@@ -80,6 +81,8 @@ actions = Table(
     Column("why", Text, nullable=False),
     Column("by", Text, nullable=False),  # user@host
     Column("letters", BigInteger, nullable=False),
+    # Of a replay: how many of its letters have which outcome, in the transactions that give it to them.
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in OUTCOMES),
     Column("started_at", Text, nullable=False),
     Column("finished_at", Text),
     Column("unpark_at", Text),  # of a park: when its letters are opened again; null: never, or it is done
@@ -122,10 +125,10 @@ action_letters = Table(
     Column("position", BigInteger, nullable=False),  # from 0: by source, format, file and line
     Column("before", Text, nullable=False),  # its state until then
     Column("batch_id", Name),  # of a replay: the batch that it is sent in
-    # resolved, rejected (again), refused (cannot be sent), withdrawn; of other verbs: done. Null: not yet
+    # Of a replay: see OUTCOMES; of other verbs: done. Null: not yet
     Column("outcome", Text),
     CheckConstraint(
-        _one_of("outcome", ("resolved", "rejected", "refused", "withdrawn", "done")),
+        _one_of("outcome", (*OUTCOMES, "done")),
         name="action_letters_outcome",
     ),
     Index("action_letters_by_position", "action_seq", "position", unique=True),

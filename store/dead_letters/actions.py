@@ -10,27 +10,18 @@ from no other batch, so that a message of a stranger cannot close a letter.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    delete,
-    func,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select, update
 
 from store import database, timestamps
 from store.database.letters import (
     DISCARDED,
     OPEN,
+    OUTCOMES,
     PARKED,
     STATES,
     action_letters,
@@ -68,9 +59,24 @@ class Action:
     why: str
     by: str
     letters: int
+    resolved: int  # of a replay, as are the next three: so many of its letters have this outcome
+    rejected: int
+    refused: int
+    withdrawn: int
     started_at: str
     finished_at: str | None
     unpark_at: str | None  # of a park: when its letters are opened again; None: by hand
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """outcome -> letters; `waiting` are those without one. Of a prune nothing: it keeps no list of its letters."""
+        if self.verb == "prune":
+            return {}
+        if self.verb != "replay":
+            return {"done": self.letters}
+        found = {name: int(getattr(self, name)) for name in sorted(OUTCOMES)}
+        found["waiting"] = self.letters - sum(found.values())
+        return {name: number for name, number in found.items() if number}
 
 
 class Registration(NamedTuple):
@@ -210,41 +216,28 @@ def find(connection: Connection, seq: int) -> Action:
     return _action(row)
 
 
+def all_but_prunes(connection: Connection) -> Iterator[Action]:
+    """The actions that keep a list of their letters, oldest first."""
+    rows = select(actions).where(actions.c.verb != "prune").order_by(actions.c.seq)
+    return (_action(row) for row in connection.execute(rows).mappings())
+
+
 def number_of(connection: Connection, token: str) -> int | None:
     """The number of the action with this token; None where there is none."""
     return connection.execute(select(actions.c.seq).where(actions.c.token == token)).scalar()
 
 
-def recent(
-    connection: Connection, limit: int, before: int | None = None
-) -> list[tuple[Action, dict[str, int]]]:
-    """The latest actions, or those before one, newest first, each with outcome -> letters; `waiting`: without one."""
+def recent(connection: Connection, limit: int, before: int | None = None) -> list[Action]:
+    """The latest actions, or those before one, newest first."""
     statement = select(actions).order_by(actions.c.seq.desc()).limit(limit)
     if before is not None:
         statement = statement.where(actions.c.seq < before)
-    rows = connection.execute(statement).mappings()
-    return [(_action(row), outcomes(connection, row["seq"])) for row in rows]
-
-
-def proved_by(connection: Connection, digest: str, after: int) -> int | None:
-    """The first action, behind the one with this number, that a proof has permitted; None where there is none yet."""
-    later = select(actions.c.seq, actions.c.proof).where(actions.c.seq > after, actions.c.proof.is_not(None))
-    rows = connection.execute(later.order_by(actions.c.seq))
-    return next((seq for seq, proof in rows if orjson.loads(proof)["digest"] == digest), None)
+    return [_action(row) for row in connection.execute(statement).mappings()]
 
 
 def last(connection: Connection) -> int:
     """The number of the latest action; 0 where there is none."""
     return connection.execute(select(func.max(actions.c.seq))).scalar() or 0
-
-
-def outcomes(connection: Connection, seq: int) -> dict[str, int]:
-    """outcome -> letters of an action; `waiting` are those without one."""
-    outcome = func.coalesce(_mine.outcome, "waiting")
-    counted = connection.execute(
-        select(outcome, func.count()).where(_mine.action_seq == seq).group_by(outcome)
-    )
-    return {name: number for name, number in counted}
 
 
 def _action(row: Any) -> Action:
@@ -268,8 +261,16 @@ def withdraw_unsent(connection: Connection, action: int) -> int:
         _mine.action_seq == action, _mine.outcome.is_(None), _mine.batch_id.is_(None)
     )
     number = states.withdraw(connection, _letter.id.in_(ids), action, timestamps.now_text(), "withdrawn")
-    unsent = and_(_mine.action_seq == action, _mine.outcome.is_(None), _mine.batch_id.is_(None))
-    connection.execute(update(action_letters).where(unsent).values(outcome="withdrawn"))
+    note_outcomes(connection, action, _mine.batch_id.is_(None), "withdrawn")
+    return number
+
+
+def note_outcomes(connection: Connection, action: int, chosen: ColumnElement[bool], outcome: str) -> int:
+    """Gives the chosen letters of a replay this outcome, where they have none, and counts them; how many."""
+    which = and_(_mine.action_seq == action, chosen, _mine.outcome.is_(None))
+    number = connection.execute(update(action_letters).where(which).values(outcome=outcome)).rowcount
+    counter = actions.c[outcome]
+    connection.execute(update(actions).where(actions.c.seq == action).values({outcome: counter + number}))
     return number
 
 
@@ -298,11 +299,7 @@ def give_back(connection: Connection, action: int, letters: Sequence[str], outco
     chosen = database.member_of(connection, dead_letters.c.id, letters)
     number = states.withdraw(connection, chosen, action, at, outcome)
     mine = database.member_of(connection, _mine.letter_id, letters)
-    connection.execute(
-        update(action_letters)
-        .where(_mine.action_seq == action, mine, _mine.outcome.is_(None))
-        .values(outcome=outcome)
-    )
+    note_outcomes(connection, action, mine, outcome)
     finish_if_done(connection, action, at)
     return number
 
@@ -316,26 +313,23 @@ def end_attempts(
     max_replays: int,
 ) -> bool:
     """What a batch has done to its letters; whether the action held all of them."""
-    number = states.end_replay(connection, action, attempts, batch, at, max_replays)
-    rows = [
-        {"action": action, "letter": each.id, "became": "rejected" if each.row else "resolved"}
-        for each in attempts
-    ]
-    connection.execute(
-        update(action_letters)
-        .where(_mine.action_seq == bindparam("action"), _mine.letter_id == bindparam("letter"))
-        .values(outcome=bindparam("became")),
-        rows,
-    )
+    held = states.end_replay(connection, action, attempts, batch, at, max_replays)
+    noted = 0
+    for outcome, ids in (
+        ("rejected", [each.id for each in attempts if each.row]),
+        ("resolved", [each.id for each in attempts if not each.row]),
+    ):
+        if ids:
+            mine = database.member_of(connection, _mine.letter_id, ids)
+            noted += note_outcomes(connection, action, mine, outcome)
     finish_if_done(connection, action, at)
-    return number == len(attempts)
+    return held == noted == len(attempts)
 
 
 def finish_if_done(connection: Connection, action: int, at: str) -> None:
-    """An action each of whose letters has an outcome is finished."""
-    waits = select(literal(1)).where(_mine.action_seq == action, _mine.outcome.is_(None)).exists()
-    if not connection.execute(select(waits)).scalar():
-        _finish(connection, action, "finished", at)
+    """A replay each of whose letters has an outcome is finished."""
+    waits = actions.c.letters > sum((actions.c[name] for name in OUTCOMES), literal(0))
+    _finish(connection, action, "finished", at, ~waits)
 
 
 def stop(connection: Connection, action: int) -> None:
@@ -343,6 +337,6 @@ def stop(connection: Connection, action: int) -> None:
     _finish(connection, action, "stopped", timestamps.now_text())
 
 
-def _finish(connection: Connection, action: int, status: str, at: str) -> None:
-    running = and_(actions.c.seq == action, actions.c.status == "running")
+def _finish(connection: Connection, action: int, status: str, at: str, *where: ColumnElement[bool]) -> None:
+    running = and_(actions.c.seq == action, actions.c.status == "running", *where)
     connection.execute(update(actions).where(running).values(status=status, finished_at=at))

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import orjson
 
-from store import paths
+from store import paths, timestamps
 from store.errors import InputError, UsageError
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -84,10 +84,8 @@ class Edit:
         ):
             raise UsageError("an edit's rename, cast and drop have texts")
         for name, how in self.cast.items():
-            if how not in CASTS and not how.startswith("time:"):
-                raise UsageError(
-                    f"--cast {name}={how}: a cast is one of {', '.join(CASTS)}, or time:FORMAT like time:%d.%m.%Y"
-                )
+            if not is_cast(how):
+                raise UsageError(f"--cast {name}={how}: {WHAT_CASTS_ARE}")
 
     def apply(self, body: dict[str, Any]) -> bytes:
         """The payload as it is sent, JSON. Raises InputError for one that JSON cannot hold."""
@@ -161,15 +159,43 @@ def text_to_cast(value: Any, how: str) -> str | None:
     """The text of a value that a cast reads: also the digits of a number, where that can be a time or a text."""
     if isinstance(value, str):
         return value
-    if isinstance(value, orjson.Fragment) and (how in OF_NUMBERS or how.startswith("time:")):
+    if isinstance(value, orjson.Fragment) and reads_numbers(how):
         return orjson.dumps(value).decode()
     return None
 
 
 def cast(text: str, how: str) -> Any:
     """The text read this way; the text itself where it cannot be."""
-    read = CASTS.get(how)
-    return read(text) if read else _time(text, how.removeprefix("time:"))
+    if read := CASTS.get(how):
+        return read(text)
+    divisor = DIVISOR.fullmatch(how)
+    return _divided(text, len(divisor[1])) if divisor else _time(text, how.removeprefix("time:"))
+
+
+def is_cast(how: str) -> bool:
+    """Whether there is such a cast."""
+    if how.startswith("time:"):
+        return timestamps.is_layout(how.removeprefix("time:"))
+    return how in CASTS or DIVISOR.fullmatch(how) is not None
+
+
+def reads_numbers(how: str) -> bool:
+    """Whether a cast reads the digits of a number too, and not texts alone."""
+    return how in OF_NUMBERS or how.startswith(("time:", "divide:"))
+
+
+def _divided(text: str, zeros: int) -> Any:
+    """A number divided by a power of ten: no digit is lost."""
+    plain = text.strip()
+    if not NUMBER.fullmatch(plain):
+        return text
+    number = Decimal(plain)
+    if abs(number.adjusted()) > MOST_ZEROS:
+        return text
+    sign, figures, exponent = number.as_tuple()
+    found = f"{Decimal((sign, figures, int(exponent) - zeros)):f}"
+    # An integer stays one: 19.00 would be read as a float, which does not hold all integers.
+    return digits(found.rstrip("0").rstrip(".") if "." in found else found)
 
 
 def _number(text: str) -> Any:
@@ -219,7 +245,7 @@ def _epoch(units: int) -> Callable[[str], Any]:
 def _time(text: str, format: str) -> str:
     """The time as ISO 8601, without an offset where the format has none: the source's `assume_tz` reads it."""
     try:
-        return datetime.strptime(text.strip(), format).isoformat()
+        return timestamps.in_layout(text.strip(), format).isoformat()
     except ValueError:
         return text
 
@@ -237,6 +263,12 @@ CASTS: dict[str, Callable[[str], Any]] = {
     "epoch-ms": _epoch(1000),
 }
 OF_NUMBERS = ("text", "epoch", "epoch-ms")
+DIVISOR = re.compile(r"divide:1(0{1,9})")
+MOST_ZEROS = 300
+WHAT_CASTS_ARE = (
+    f"a cast is one of {', '.join(CASTS)}, divide:100 (or another power of ten), "
+    "or time:FORMAT like time:%d.%m.%Y, in the codes of strptime and with a year"
+)
 
 
 def digits(text: str) -> orjson.Fragment:

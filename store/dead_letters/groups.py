@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, select, update
 
 from store import database, hashing
 from store.database.letters import OPEN, PRUNED, STATES, letter_groups
@@ -172,6 +172,13 @@ def waiting(connection: Connection, source: str) -> Counter[str]:
 def count_open(connection: Connection) -> int:
     """How many letters are open."""
     return int(connection.execute(select(func.coalesce(func.sum(_table.open), 0))).scalar_one())
+
+
+def count_all(connection: Connection) -> int:
+    """How many letters there ever were."""
+    columns = letter_groups.c
+    every = sum((columns[name] for name in (*STATES, PRUNED)), start=literal(0))
+    return int(connection.execute(select(func.coalesce(func.sum(every), 0))).scalar_one())
 
 
 def count_replaying(connection: Connection) -> int:

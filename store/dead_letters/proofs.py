@@ -17,7 +17,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select
 
 from store import database, hashing, timestamps
-from store.database.letters import dead_letters, proof_letters, proofs
+from store.database.letters import actions, dead_letters, proof_letters, proofs
 from store.dead_letters.actions import ORDER
 from store.errors import UsageError
 
@@ -188,3 +188,10 @@ def chosen_now(
     statement = select(dead_letters.c.id).where(*chosen).order_by(*ORDER).limit(first)
     rows = connection.execute(statement.execution_options(yield_per=PAGE))
     return chain.from_iterable(rows.scalars().partitions())
+
+
+def proved_by(connection: Connection, digest: str, after: int) -> int | None:
+    """The first action, behind the one with this number, that a proof has permitted; None where there is none yet."""
+    later = select(actions.c.seq, actions.c.proof).where(actions.c.seq > after, actions.c.proof.is_not(None))
+    rows = connection.execute(later.order_by(actions.c.seq))
+    return next((seq for seq, proof in rows if orjson.loads(proof)["digest"] == digest), None)

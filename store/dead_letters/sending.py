@@ -254,6 +254,6 @@ def open_lost(connection: Connection, action: int, batches: Sequence[str]) -> in
     at = timestamps.now_text()
     chosen = _letter.id.in_(select(_mine.letter_id).where(lost))
     number = states.withdraw(connection, chosen, action, at, "lost")
-    connection.execute(update(action_letters).where(lost).values(outcome="withdrawn"))
+    actions.note_outcomes(connection, action, lost, "withdrawn")
     actions.finish_if_done(connection, action, at)
     return number

@@ -59,7 +59,7 @@ def stop_if_broken(connection: Connection, seq: int) -> bool:
     action = actions.find(connection, seq)
     if action.status != "running" or action.terms is None:
         return False
-    terms, became = Terms.of(action), actions.outcomes(connection, seq)
+    terms, became = Terms.of(action), action.outcomes
     rejected = became.get("rejected", 0)
     outcomes = rejected + became.get("resolved", 0)
     if not terms.are_broken_by(rejected, outcomes):

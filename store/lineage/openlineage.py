@@ -1,5 +1,7 @@
 """The loader's runs as OpenLineage events: START, and COMPLETE, FAIL or ABORT, with datasets and row counts.
 
+What `store check` found last is a run too: FAIL where a law is broken.
+
 `openlineage-python`, the extra `openlineage`, makes and checks the events. The id of a run is made from its
 number and start, so a collector that receives a run twice stores it once.
 """
@@ -21,11 +23,13 @@ from sqlalchemy import Connection, func, inspect, select
 from store import database, timestamps
 from store.database.schema import SHIFT, batches, record_lineage, run_log
 from store.errors import ConfigError, SluiceError, UsageError
+from store.tables import law_checks
+from store.terminal import counted
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent
 
-JOB = "sluice.load"
+JOB, CHECK = "sluice.load", "sluice.check"
 FILES = "file"  # the namespace of files; their names are those that were sent
 ENDS = {"succeeded": "COMPLETE", "failed": "FAIL", "interrupted": "ABORT"}
 API_KEY = "OPENLINEAGE_API_KEY"  # the name that the client of OpenLineage uses
@@ -46,11 +50,12 @@ def events(connection: Connection, namespace: str, *, first: int = 1, last: int 
         raise SluiceError(f"there is no run {last}: `store runs` lists them")
     read = _rows_read(connection, first, last)
     target = _target(connection)
-    return [
-        Serde.to_json(event)
-        for run in runs
-        for event in _events(dict(run), namespace, read.get(run["seq"], {}), target)
+    found = [
+        event for run in runs for event in _events(dict(run), namespace, read.get(run["seq"], {}), target)
     ]
+    if last is None:  # a check is of all runs
+        found += _checks(law_checks.stored(connection), namespace, target)
+    return [Serde.to_json(event) for event in found]
 
 
 def _rows_read(connection: Connection, first: int, last: int | None) -> dict[int, dict[str, int]]:
@@ -90,6 +95,23 @@ def _events(
     return [start, _event(*ended, run, namespace, _inputs(read, True), [_output(target, written)])]
 
 
+def _checks(
+    stored: dict[str, tuple[int, str]], namespace: str, target: tuple[str, str, dict[str, str]]
+) -> list[RunEvent]:
+    """The last check: it failed where the last result of any law is that it is broken."""
+    if not stored:
+        return []
+    from openlineage.client.event_v2 import InputDataset
+
+    at = max(at for _, at in stored.values())
+    broken = {law: number for law, (number, _) in sorted(stored.items()) if number}
+    error = "; ".join(f"{counted(number, 'violation')} of: {law}" for law, number in broken.items())
+    run = {"seq": CHECK, "started_at": at, "error": error}
+    looked_at = [InputDataset(namespace=target[0], name=target[1])]
+    kinds = ("START", "FAIL" if broken else "COMPLETE")
+    return [_event(kind, at, run, namespace, looked_at, [], (CHECK, "CHECK")) for kind in kinds]
+
+
 def _event(
     kind: str,
     at: str,
@@ -97,6 +119,7 @@ def _event(
     namespace: str,
     inputs: list[InputDataset],
     outputs: list[OutputDataset],
+    of: tuple[str, str] = (JOB, "LOAD"),  # the job and its type
 ) -> RunEvent:
     from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
     from openlineage.client.facet_v2 import error_message_run, job_type_job
@@ -109,14 +132,14 @@ def _event(
         )
         facets["errorMessage"] = message
     kind_of_job = job_type_job.JobTypeJobFacet(
-        processingType="BATCH", integration="SLUICE", jobType="LOAD", producer=by
+        processingType="BATCH", integration="SLUICE", jobType=of[1], producer=by
     )
     id = uuid5(NAMESPACE_URL, f"sluice:{namespace}:{run['seq']}:{run['started_at']}")
     return RunEvent(
         eventType=RunState(kind),
         eventTime=timestamps.to_iso(at),
         run=Run(runId=str(id), facets=facets),
-        job=Job(namespace=namespace, name=JOB, facets={"jobType": kind_of_job}),
+        job=Job(namespace=namespace, name=of[0], facets={"jobType": kind_of_job}),
         inputs=inputs,
         outputs=outputs,
         producer=by,

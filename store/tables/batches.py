@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
 from store import database
 from store.database.schema import batches, contracts, deliveries
@@ -127,6 +127,11 @@ def recent(connection: Connection, limit: int, before: int | None = None) -> lis
     ]
 
 
+def is_any(connection: Connection) -> bool:
+    """Whether any batch has been processed."""
+    return connection.execute(select(batches.c.seq).limit(1)).first() is not None
+
+
 def count(connection: Connection) -> int:
     """How many batches have been processed."""
     return connection.execute(select(func.count()).select_from(batches)).scalar_one()
@@ -143,6 +148,18 @@ def sum_of(connection: Connection, ids: Sequence[str]) -> dict[str, object]:
     return {name: int(number) for name, number in zip(COUNTERS, row, strict=True)} | {
         "reasons": dict(reasons)
     }
+
+
+def balance(connection: Connection, *of: ColumnElement[bool]) -> dict[str, Any]:
+    """received = staged + rejected + skipped; staged = outcomes at load + pending: of the batches that are chosen."""
+    stage, load = ("staged", "rejected", "skipped"), ("inserted", "updated", "duplicates", "superseded")
+    names = ("received", *stage, *load)
+    sums = [func.coalesce(func.sum(batches.c[name]), 0) for name in names]
+    row = connection.execute(select(func.count(), *sums).where(*of)).one()
+    found: dict[str, Any] = {name: int(number) for name, number in zip(("batches", *names), row, strict=True)}
+    found["pending"] = found["staged"] - sum(found[name] for name in load)
+    adds_up = found["received"] == sum(found[name] for name in stage)
+    return {**found, "adds_up": adds_up and found["pending"] >= 0}
 
 
 def judged(connection: Connection, delivery_ids: Sequence[str]) -> tuple[int, int]:

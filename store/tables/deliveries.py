@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Connection, func, select, update
 
 from store import database, hashing, timestamps
-from store.database.schema import deliveries
+from store.database.schema import batches, deliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,18 @@ def receipt(connection: Connection, id: str) -> Receipt | None:
     columns = [deliveries.c[each.name] for each in fields(Receipt)]
     row = connection.execute(select(*columns).where(deliveries.c.id == id)).one_or_none()
     return None if row is None or row.records is None else Receipt(*row)
+
+
+def processed(connection: Connection, id: str) -> Receipt | None:
+    """The receipt of a delivery that was read to its end, and all of whose records were received; else None."""
+    found = receipt(connection, id)
+    if found is None or found.error:
+        return None
+    of_it = (batches.c.delivery_seq == number(connection, id), batches.c.kind == "file")
+    received = connection.execute(
+        select(func.coalesce(func.sum(batches.c.received), 0)).where(*of_it)
+    ).scalar()
+    return found if received == found.records else None
 
 
 def times_again(connection: Connection, source: str, content: str, fingerprint: str) -> int | None:

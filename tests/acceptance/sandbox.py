@@ -23,6 +23,7 @@ from unittest.mock import patch
 
 import psutil
 from redis import Redis
+from redis.exceptions import ConnectionError as NoRedis
 
 import producer.cli.app
 import store.cli.app
@@ -190,8 +191,11 @@ class Sandbox:
 
     def workers(self, queue: str = "records") -> int:
         """How many take jobs: one that is only registered does not handle signals yet."""
-        with self.redis() as client:
-            states = [client.hget(key, "state") for key in client.smembers(f"rq:workers:{queue}")]
+        try:
+            with self.redis() as client:
+                states = [client.hget(key, "state") for key in client.smembers(f"rq:workers:{queue}")]
+        except NoRedis:  # the private server has its socket, and does not listen yet
+            return 0
         return sum(state in (b"idle", b"busy") for state in states)
 
     def select(self, statement: str) -> list[tuple[Any, ...]]:

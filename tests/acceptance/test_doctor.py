@@ -24,4 +24,8 @@ def test_the_doctor_sees_real_workers_and_a_policy_that_loses_jobs(box: Sandbox)
     assert all(len(line) <= 132 for line in ill.out.splitlines())
     failed = [line.split("failed")[0].strip() for line in ill.out.splitlines()[3:-2] if "  failed  " in line]
     assert failed == ["redis memory", "contract of workers"]
-    assert up.stop().code == 0
+    ended = up.stop()
+    assert ended.code == 0
+    ready, stopped = ended.err.splitlines()  # it is quiet
+    assert " ready: 1 worker, the loader and its schedule take work from Redis at " in ready
+    assert stopped.endswith(": 7 records received, 5 staged, 2 rejected; 5 loaded; 2 letters opened")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import signal
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_the_fault_of_one_file_is_named_and_the_others_are_sent(box: Sandbox) ->
         for name in ("a.csv", "caf\\\\xe9\\\\n.csv", "caf\\xe9\\n.csv", "z.csv")
     ]
     refused, packed = done.err.splitlines()
-    assert refused == f"error: {shown}/d.csv: is a directory; give the files in it"
+    assert refused == f"error: {shown}/d.csv: no data file is in this folder"
     assert packed.startswith(f"error: {shown}/n.csv: this is a ZIP archive")
 
     again = box.run_here("producer", "enqueue", *files, "--json")
@@ -291,3 +292,28 @@ def test_with_run_more_than_the_queue_has_room_for_is_sent_while_it_is_worked(bo
 
     assert done.json["outcome"]["inserted"] == 23
     assert box.count("batches") == 23
+
+
+def test_what_arrives_in_a_watched_folder_is_sent_once_and_a_signal_ends_it(box: Sandbox) -> None:
+    """Refuses a watcher that a bad file ends, that tells of it again and again, or that forgets what it has sent."""
+    folder = box.folder / "incoming"
+    folder.mkdir()
+    (folder / "bad.csv").write_text("<!doctype html>")
+    options = ("--every", "0.02", "--settle", "0.02", "--json")
+
+    watch = box.start("producer", "watch", str(folder), *options)
+    box.until(lambda: "bad.csv" in watch.out, "the bad file is reported")
+    (folder / "a.ndjson.part").write_text(RECORDS)
+    (folder / "a.ndjson.part").rename(folder / "a.ndjson")
+    box.until(lambda: "a.ndjson" in watch.out, "what arrived is sent")
+    ended = watch.stop(signal.SIGTERM)
+    assert ended.code == 0, ended.err
+    found = [(Path(line["file"]).name, line["status"]) for line in map(json.loads, ended.out.splitlines())]
+    assert found == [("bad.csv", "not sent"), ("a.ndjson", "sent")]
+    assert ended.err.count("bad.csv") == 1
+
+    box.ok("worker", "up", "--burst")
+    assert box.count("target") == 23
+    again = box.run_here("producer", "watch", str(folder), "--once", "--settle", "0")
+    assert (again.code, again.out) == (1, "1 file with content that was sent before\n")
+    box.check()

@@ -9,83 +9,33 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import orjson
-import rq
-from rq.logutils import setup_loghandlers
-from rq.utils import now
-from sqlalchemy import Engine, inspect
+from sqlalchemy import inspect
 
-from producer import feed as feeds
-from producer.settings import ProducerSettings
+from producer.testing import InProcess
 from store import database
 from store.checks import conservation, contents
 from store.checks import letters as letters_check
-from store.database import generation, install
+from store.database import generation
 from store.dead_letters import actions
 from store.dead_letters.actions import Order
 from store.dead_letters.edits import Edit
 from store.lineage import trace
 from store.reports import summary
-from store.settings import StoreSettings, config_path
-from store.tables import dead_letters, deliveries, lineage
+from store.settings import StoreSettings
+from store.tables import dead_letters, lineage
 from store.tables.dead_letters import DeadLetter
 from worker.contract import load_contract
 from worker.dead_letters import mirror
 from worker.dead_letters.replay import Cut, Sending
 from worker.queue import send
-from worker.queue.client import Broker
-from worker.queue.message import Message
-from worker.queue.names import LOAD_STAGED, LOADER_QUEUE, RECORDS_QUEUE
-from worker.queue.rq_internals import REDIS_WITH_LMOVE
-from worker.queue.rq_jobs import SluiceJob, SluiceQueue
-from worker.queue.serializer import JsonSerializer
-from worker.queue.upkeep.maintenance import maintain
-from worker.settings import WorkerSettings
+from worker.queue.names import LOAD_STAGED, LOADER_QUEUE
 from worker.workplace import close_workplace
-
-ABANDONED_SECONDS = 12.0
-
-
-class InProcessWorker(rq.SimpleWorker):
-    """RQ's worker without a process of its own, otherwise set up as ours is."""
-
-    job_class = SluiceJob
-    queue_class = SluiceQueue
-
-    def run_maintenance_tasks(self) -> None:
-        for queue in self.queues:
-            maintain(self.connection, SluiceQueue(queue.name, connection=self.connection), ABANDONED_SECONDS)
-        self.last_cleaned_at = now()  # type: ignore[assignment]
-
-
-class QuietWorker(InProcessWorker):
-    """The same, but for what RQ writes of the worker itself: saves a sixth of a run from the file to the table.
-
-    No test outside of the queue's asks for its registration, state, heartbeats or the channel of its commands.
-    """
-
-    def bootstrap(self, logging_level: str | None = "INFO", *formats: Any) -> None:
-        for name in ("rq.worker", "rq.job"):
-            setup_loghandlers(logging_level, *formats, name=name)
-
-    def teardown(self) -> None:
-        pass
-
-    def check_for_suspension(self, burst: bool) -> None:
-        pass
-
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        pass
-
-    def set_state(self, state: str, pipeline: Any = None) -> None:
-        self._state = state
 
 
 def row(key: str = "a", ts: str = "2025-01-15T08:00:00Z", **fields: Any) -> dict[str, Any]:
@@ -97,19 +47,13 @@ def ndjson(*rows: dict[str, Any]) -> bytes:
     return b"".join(orjson.dumps(each) + b"\n" for each in rows)
 
 
-class Plant:
+class Plant(InProcess):
     """One home, one queue, one database."""
 
-    worker_class: type[InProcessWorker] = QuietWorker
-
     def __init__(self, home: Path, config: Path) -> None:
+        super().__init__()
         self.home = home
         self.config = config
-        self.redis = fakeredis.FakeRedis(server=fakeredis.FakeServer())
-        # Where RQ keeps a server's version: the fake has no INFO, and would be taken for one without LMOVE.
-        setattr(self.redis, "__rq_redis_server_version", REDIS_WITH_LMOVE)
-        self._engine: Engine | None = None
-        self._settings: tuple[object, WorkerSettings] | None = None
 
     # --- settings ---
 
@@ -119,33 +63,8 @@ class Plant:
         close_workplace()
 
     @property
-    def settings(self) -> WorkerSettings:
-        """Read again only where the file or a variable has changed: reading takes 3 ms, and a run asks five times."""
-        path = config_path()
-        origin = (path, path.exists() and path.read_bytes(), sorted(os.environ.items()))
-        if self._settings is None or self._settings[0] != origin:
-            self._settings = origin, WorkerSettings.load()
-        return self._settings[1]
-
-    @property
-    def broker(self) -> Broker:
-        return Broker(self.redis, self.settings)
-
-    @property
-    def engine(self) -> Engine:
-        if self._engine is None:
-            self._engine = install.prepare(StoreSettings.load())
-        return self._engine
-
-    @property
     def database(self) -> Path:
         return StoreSettings.load().database_file
-
-    def close(self) -> None:
-        close_workplace()
-        if self._engine:
-            self._engine.dispose()
-            self._engine = None
 
     # --- what the commands do ---
 
@@ -155,40 +74,12 @@ class Plant:
         path.write_bytes(content)
         return path
 
-    def messages(self, path: Path, source: str = "default", **options: Any) -> list[Message]:
-        """A file's batches, as they would be sent."""
-        given = {"format": options.pop("format", None), "records": options.pop("records", None)}
-        given["options"] = options.pop("dialect", {})
-        worker, settings = self.settings, ProducerSettings.load(**options)
-        feed = feeds.Feed(source, worker.source(source), load_contract(worker), settings, **given)
-        with feed.open(str(path)) as file:
-            feed.check_header(file)
-            delivery = feed.delivery(file)
-            with database.transaction(self.engine) as connection:
-                deliveries.begin(connection, delivery)
-            return list(feed.messages(file, delivery))
-
     def send(
         self, content: bytes | Path, name: str = "records.ndjson", source: str = "default", **options: Any
     ) -> send.Sent:
         """`producer enqueue`."""
         path = content if isinstance(content, Path) else self.file(content, name)
         return self.send_messages(self.messages(path, source, **options))
-
-    def send_messages(self, messages: Sequence[Message]) -> send.Sent:
-        return send.send_all(messages, self.broker, self.engine, 1000, lambda _: None, lambda _: None)
-
-    def work(self, queue: str = RECORDS_QUEUE) -> None:
-        """`rq worker`, until its queue is empty."""
-        worker = self.worker_class(
-            [self.broker.queue(queue)],
-            connection=self.redis,
-            job_class=SluiceJob,
-            queue_class=SluiceQueue,
-            serializer=JsonSerializer,
-        )
-        with signals_restored():
-            worker.work(burst=True, logging_level="WARNING")
 
     def load(self) -> None:
         """One job of the loader, as the cron sends it."""
@@ -274,17 +165,6 @@ class Plant:
     def status(self, job_id: str) -> str | None:
         found = self.redis.hget(f"rq:job:{job_id}", "status")
         return found.decode() if found else None
-
-
-@contextmanager
-def signals_restored() -> Iterator[None]:
-    """RQ's worker takes the process' signals and does not give them back."""
-    stored = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in stored.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

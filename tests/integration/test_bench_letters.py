@@ -1,9 +1,8 @@
-"""The store that the bench of letters writes is whole by `store check`, and every case can be asked of it."""
+"""The store that the benches of letters write is whole by `store check`, and every question can be asked of it."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -15,24 +14,25 @@ from store.checks import letters as check
 from store.database import install
 from store.settings import StoreSettings
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "letters" / "questions.py"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_letters", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("letters.questions")
 
 
-def test_the_store_of_the_bench_is_whole(bench: ModuleType, tmp_path: Path) -> None:
-    bench.PER_FILE = 200
+def test_the_store_of_the_bench_is_whole(
+    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filling = importlib.import_module("letters.filling")
+    monkeypatch.setattr(filling, "PER_FILE", 200)
+    monkeypatch.setattr(filling, "PER_BATCH", 10)
     engine = install.prepare(StoreSettings(home=tmp_path, database_url=None))
-    bench.build(engine, 2000, 30)
+    filling.build(engine, 2000, 30)
+    filling.load(engine, 600)
+    filling.act(engine, 2, 100)
     with database.reading(engine) as connection:
         laws = [check.law(connection), *conservation.laws(connection), *lineage.laws(connection)]
         assert [violation for law in laws for violation in law.violations] == []

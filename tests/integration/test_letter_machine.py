@@ -162,7 +162,7 @@ class Letters(RuleBasedStateMachine):
     def undo(self, number: int) -> None:
         """One of the latest that can be undone; its letters may have moved on since."""
         with database.transaction(self.ledger.engine) as connection:
-            recent = [each for each, _ in actions.recent(connection, 99) if each.verb in actions.UNDONE]
+            recent = [each for each in actions.recent(connection, 99) if each.verb in actions.UNDONE]
             actions.undo(connection, recent[number % len(recent)].seq, Order("undo", {}, "", "ann"))
 
     @precondition(in_state("replaying"))
@@ -185,7 +185,7 @@ class Letters(RuleBasedStateMachine):
             sent = [states.history(connection, letter.id)[-1]["payload"] for letter in mine]
             assert sent == [edited] * len(mine)
             is_stopped = stop_if_broken(connection, action)
-            became = actions.outcomes(connection, action)
+            became = actions.find(connection, action).outcomes
             terms = actions.find(connection, action).terms
         rejected_again = became.get("rejected", 0)
         outcomes = rejected_again + became.get("resolved", 0)
@@ -210,7 +210,7 @@ class Letters(RuleBasedStateMachine):
         action = self.letters("replaying")[0].action_seq
         assert action is not None
         with database.transaction(self.ledger.engine) as connection:
-            before = actions.outcomes(connection, action)["waiting"]
+            before = actions.find(connection, action).outcomes["waiting"]
             leases.acquire(connection, sending.lease_of(action), "gone:1:ab", -60 * minutes)
             assert sending.give_up(connection, action) == (before if minutes > 10 else 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.cli import replay_sending
+from producer.replays import sending as replay_sending
 from store import database
 from store.dead_letters import actions, parking, states
 from store.dead_letters.edits import Edit

@@ -29,7 +29,7 @@ def two_commas(plant: Plant) -> None:
 
 def latest(plant: Plant) -> Action:
     with database.reading(plant.engine) as connection:
-        [(action, _)] = actions.recent(connection, 1)
+        [action] = actions.recent(connection, 1)
         return action
 
 

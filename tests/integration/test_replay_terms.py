@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.cli import replay_lead, replay_sending
-from producer.cli.replay_sending import Pace
+from producer.replays import lead as replay_lead
+from producer.replays import sending as replay_sending
+from producer.replays.sending import Pace
 from store import database
 from store.dead_letters import actions, sending
 from store.dead_letters.actions import Action

@@ -79,7 +79,7 @@ def test_a_module_with_the_name_of_an_installed_one_hides_nothing_from_the_other
     name = module("class M(Record): ...")
     Path("producer.py").write_text("raise SystemExit('this file was imported')")
     load(f"{name}:M")
-    assert importlib.import_module("producer.feed").messages_of
+    assert importlib.import_module("producer.feed").Feed
 
 
 @pytest.mark.parametrize("text", ["def (", "raise RuntimeError('boom')", "import nowhere_at_all", "1 / 0"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import paths
+from store import paths, timestamps
 from store.dead_letters import edits
 from store.dead_letters.edits import CASTS, Edit, cast, json_body
 from store.errors import InputError, UsageError
@@ -76,6 +78,11 @@ def test_a_number_is_read_from_its_text_with_its_digits(how: str, text: str, num
         ("epoch", "1_000"),
         ("epoch", "yesterday"),
         ("time:%d.%m.%Y", "2025-01-15"),
+        ("time:%d%m%Y", "1122025"),  # the 1st of December, or the 11th of February: a zero is lost
+        ("time:%Y%m%d%H%M%S", "2025011512000"),
+        ("time:%Y%m%dT%H%M", "20250115T800"),
+        ("time:%Y%m%d%H%M%S%f", "20250115120000123"[:-1]),
+        ("time:%d.%m.%Y", "1\u0665.01.2025"),
     ],
 )
 def test_a_text_that_a_cast_cannot_read_stays_as_it_is(how: str, text: str) -> None:
@@ -96,6 +103,54 @@ def test_a_text_that_a_cast_cannot_read_stays_as_it_is(how: str, text: str) -> N
 def test_a_number_is_read_as_a_time_or_a_text(how: str, number: str, becomes: str) -> None:
     body = {"v": orjson.Fragment(number)}
     assert Edit(cast={"v": how}).apply(body).decode() == f'{{"v":{becomes}}}'
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "time"),
+    [
+        ("%d%m%Y", "01122025", "2025-12-01T00:00:00"),
+        ("%d.%m.%Y", "1.2.2025", "2025-02-01T00:00:00"),
+        ("%Y%m%d%H%M%S%f", "20250115120000123", "2025-01-15T12:00:00.123000"),
+        ("%Y%m%d %H:%M:%S.%f", "20250115 8:00:00.5", "2025-01-15T08:00:00.500000"),
+        ("%d%b%Y", "1Dec2025", "2025-12-01T00:00:00"),
+        ("%b %d, %Y %I:%M %p", "Jan  5, 2025 8:00 AM", "2025-01-05T08:00:00"),
+        ("%Y%j", "2025015", "2025-01-15T00:00:00"),
+        ("100%%%Y%m%d", "100%20250115", "2025-01-15T00:00:00"),
+        ("%Y%m%d%z", "20250115+01:00", "2025-01-15T00:00:00+01:00"),
+    ],
+)
+def test_a_time_whose_digits_are_all_there_is_read(format: str, text: str, time: str) -> None:
+    assert cast(text, f"time:{format}") == time
+
+
+@given(
+    st.datetimes(datetime(1970, 1, 1), datetime(2068, 1, 1)),
+    st.lists(
+        st.sampled_from(["%Y", "%m", "%d", "%H", "%M", "%S", "%b", "%p", "%y", " ", ".", "T", "%%"]),
+        max_size=6,
+    ).filter(lambda parts: all(parts.count(each) == 1 for each in parts if each[0] == "%" and each != "%%")),
+)
+@settings(max_examples=examples(100))
+def test_what_strftime_writes_is_read_as_strptime_does(moment: datetime, parts: list[str]) -> None:
+    layout = "".join(parts)
+    text = moment.replace(day=min(moment.day, 28)).strftime(layout)  # a year may be 1900, which has no 29th
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a day without a year, since Python 3.13
+        assert timestamps.in_layout(text, layout) == datetime.strptime(text, layout)
+
+
+@pytest.mark.parametrize("format", ["%Q", "", "%d.%m", "%H:%M", "%Y %Y", "%", "2025", "%%Y"])
+def test_a_format_that_reads_nothing_or_no_year_is_no_cast(format: str) -> None:
+    assert not edits.is_cast(f"time:{format}")
+    with pytest.raises(UsageError, match="a cast is one of"):
+        Edit(cast={"a": f"time:{format}"}).check()
+
+
+@pytest.mark.parametrize(
+    "format", ["%Y", "%d/%m/%y", "%G-W%V-%u", "%Y-%j", "%a, %d %b %Y %H:%M:%S %z", "%c", "%Y%m%d%H%M%S%f"]
+)
+def test_a_format_with_a_year_is_a_cast(format: str) -> None:
+    assert edits.is_cast(f"time:{format}")
 
 
 def test_times_are_read_by_a_format_or_as_epoch() -> None:

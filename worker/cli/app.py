@@ -8,19 +8,19 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from store import logs, terminal
-from store.cli.command import Json, examples, program, run
+from store.cli.command import Json, examples, opened, program, run
 from store.terminal import Exit, counted, print_json
-from worker.cli import contract, doctor, flags, metrics, page, sources
+from worker.cli import contract, doctor, flags, listening, metrics, page, sources
 
 app = program("worker", "Process queued batches and load staged records.")
 
 app.add_typer(flags.app)
-app.add_typer(sources.app)
+app.command(epilog=sources.EPILOG)(sources.sources)
 app.add_typer(contract.app)
 app.command(epilog=metrics.EXAMPLES)(metrics.metrics)
 app.command(epilog=page.EXAMPLES)(page.page)
@@ -28,7 +28,12 @@ app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 @app.command(
-    epilog=examples("worker up", "worker up --burst --workers 2", "worker up --verbose 2> worker.log")
+    epilog=examples(
+        "worker up",
+        "worker up --burst --workers 2",
+        "worker up --page",
+        "worker up --log-format json 2> worker.log",
+    )
 )
 def up(
     workers: Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, max=64)] = None,
@@ -36,23 +41,52 @@ def up(
         bool, typer.Option("--burst", help="Process and load everything queued, then stop.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(
+            help="How log lines are written: json is one object a line, with the name of its event.",
+            show_default="that of the configuration: text",
+        ),
+    ] = None,
+    with_page: Annotated[
+        bool,
+        typer.Option("--page", help="Serve the page too: see `worker page`. The options below are of it."),
+    ] = False,
+    host: listening.Host = "127.0.0.1",
+    port: listening.Port = page.PORT,
+    allow_actions: listening.AllowActions = False,
+    name: listening.Names = None,
+    token_file: listening.TokenFile = None,
+    tls_certificate: listening.Certificate = None,
+    tls_key: listening.Key = None,
+    behind_proxy: listening.BehindProxy = False,
+    by_header: listening.ByHeader = None,
     as_json: Json = False,
 ) -> None:
     """Run workers, the loader and its schedule.
 
-    Also a private Redis, if none is configured.
+    Also a private Redis, if none is configured, and with --page the page.
 
-    Ctrl-C or SIGTERM stops them all; they finish the batches that they have begun.
+    Ctrl-C or SIGTERM stops them all; they finish the batches that they have begun. On standard error it says when
+    all of them take work, what goes wrong, and at the end what came of it; with --verbose, all that they do.
     """
     from worker.processes.supervisor import Supervisor
     from worker.queue import lost
     from worker.settings import WorkerSettings
 
-    level = "INFO" if verbose else "WARNING"
-    log_to_stderr(level if burst else "INFO")
-    supervisor = Supervisor(workers or WorkerSettings.load().workers, level)
+    names = tuple(name or ())
+    options = page.Asked(
+        host, port, allow_actions, names, token_file, tls_certificate, tls_key, behind_proxy, by_header
+    )
+    page.check(with_page, burst, options)
+    level, settings = "INFO" if verbose else "WARNING", WorkerSettings.load()
+    log_to_stderr(level, log_format or settings.log_format)
+    supervisor = Supervisor(workers or settings.workers, level)
     if not burst:
-        supervisor.up()
+        with page.beside(with_page, options) as children:
+            supervisor.up(children)
+        if as_json and supervisor.done:
+            print_json(asdict(supervisor.done))
         return
     done = supervisor.burst()
     if as_json:
@@ -85,11 +119,11 @@ def up(
         raise typer.Exit(Exit.INTERRUPTED)
 
 
-def log_to_stderr(level: str) -> None:
+def log_to_stderr(level: str, format: logs.Format) -> None:
     """Sluice's own log lines, and RQ's, to standard error."""
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # at INFO it reports each start
-    logs.guard()
+    logs.use(format)
 
 
 @app.command(epilog=examples("worker down"))
@@ -112,9 +146,10 @@ def load(as_json: Json = False) -> None:
     from worker import jobs, loader
     from worker.dead_letters import mirror
     from worker.queue import client
+    from worker.settings import WorkerSettings
     from worker.workplace import workplace
 
-    log_to_stderr("WARNING")
+    log_to_stderr("WARNING", WorkerSettings.load().log_format)
     here = workplace()
     with here.database(jobs.LOADER_PAGE_CACHE_MB) as engine:
         run = loader.load(engine, here.worker, idle_after=here.store.idle_after)
@@ -152,7 +187,6 @@ def status_table(found: dict[str, Any]) -> list[Any]:
 def overview() -> dict[str, Any]:
     """The state of the queue and of the store."""
     from store import database
-    from store.database import install
     from store.dead_letters import groups
     from store.settings import StoreSettings
     from store.tables import leases, staging
@@ -163,10 +197,13 @@ def overview() -> dict[str, Any]:
     from worker.settings import WorkerSettings
 
     store, settings = StoreSettings.load(), WorkerSettings.load()
-    engine = install.prepare(store)
-    with client.connect(settings, store.home) as redis, database.reading(engine) as connection:
+    with (
+        opened() as engine,
+        client.connect(settings, store.home) as redis,
+        database.reading(engine) as connection,
+    ):
         queue = Broker(redis, settings)
-        found = {
+        return {
             "redis": client.at_address(client.redis_url(settings, store.home)).removeprefix(" at "),
             "queued_batches": queue.waiting(),
             "failed_batches": queue.failed_count(),
@@ -181,8 +218,6 @@ def overview() -> dict[str, Any]:
             "dead_letters": groups.count_open(connection),
             "dead_letter_queue": mirror.count(redis),
         }
-    engine.dispose()
-    return found
 
 
 def main() -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from store.cli.command import examples
+from worker.cli import listening
 
 EXAMPLES = examples(
     "worker metrics",
@@ -17,21 +14,13 @@ EXAMPLES = examples(
 
 
 def metrics(
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port.", min=0, max=65535)] = 9321,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="HOST[:PORT]", help="A name by which others reach it; may be repeated."),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help="A file with the token that others send.", show_default="SLUICE_PAGE_TOKEN"),
-    ] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="Serve https with this certificate.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="The key of the certificate.")] = None,
-    behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A proxy ends TLS, and keeps the header Host.")
-    ] = False,
+    host: listening.Host = "127.0.0.1",
+    port: listening.Port = 9321,
+    name: listening.Names = None,
+    token_file: listening.TokenFile = None,
+    tls_certificate: listening.Certificate = None,
+    tls_key: listening.Key = None,
+    behind_proxy: listening.BehindProxy = False,
 ) -> None:
     """Serve metrics of store and queue for Prometheus.
 

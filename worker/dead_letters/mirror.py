@@ -21,6 +21,7 @@ from store import database, timestamps
 from store.checks.conservation import Law
 from store.crash_points import reach
 from store.errors import QueueUnavailable
+from store.logs import event
 from store.settings import StoreSettings
 from store.tables import dead_letters
 from store.tables.dead_letters import DeadLetter, Rejected
@@ -83,6 +84,7 @@ def tolerated() -> Iterator[None]:
             "the Redis DLQ is not up to date (%s): the table has every letter, and the next batch or load tries again; "
             "`store check --repair` makes both equal",
             error,
+            extra=event("dlq_behind"),
         )
 
 

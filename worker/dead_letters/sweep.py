@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from store import database
 from store.dead_letters import sending
+from store.logs import event
 from store.tables import batches
 from worker.dead_letters.replay import lost_batches
 from worker.queue.client import Broker, translated
@@ -68,6 +69,7 @@ def _open(engine: Engine, action: int, lost: list[str], *, is_interrupted: bool)
             "%d letters of replay %d were neither processed nor on their way: they are open again",
             number,
             action,
+            extra=event("letters_reopened", action=action, letters=number),
         )
     return number
 

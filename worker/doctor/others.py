@@ -18,12 +18,19 @@ SHOWN = 3
 def workers(live: Sequence[Note]) -> Finding:
     """Whether somebody works, and with our versions."""
     check = "workers"
-    strangers = [each for each in live if each.sluice is None]
+    strangers = [each for each in live if each.sluice is None and each.is_complete]
     if strangers:
         return failed(
             check,
             f"no worker of this Sluice: {_named(strangers)}; RQ's own fails our jobs",
             "end them; start workers with RQ_WORKER_CLASS=worker.rq_worker.SluiceWorker, or `worker up`",
+        )
+    if forgotten := [each for each in live if not each.is_complete]:
+        return warning(
+            check,
+            f"Redis has forgotten what {_named(forgotten)} {'is' if len(forgotten) == 1 else 'are'}, as after a "
+            "failover",
+            "ask again in a few seconds: a worker of ours describes itself again; RQ's own stays unknown, end it",
         )
     ours = (our_version(), rq.__version__)
     different = [each for each in live if (each.sluice, each.rq) != ours]

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from store.errors import QueueUnavailable, SluiceError
+from store.logs import event
 from store.settings import StoreSettings
 from worker.queue import client
 from worker.queue.process.endings import WorkerStuck
@@ -60,7 +61,13 @@ class Supervised:
                 f"(the last time: {how}): see the log above for the cause"
             )
         wait = min(FIRST_BACKOFF_SECONDS * 2 ** (len(self.deaths) - 1), LONGEST_BACKOFF_SECONDS)
-        log.warning("%s died (%s); started again in %.1f s", self.name, how, wait)
+        log.warning(
+            "%s died (%s); started again in %.1f s",
+            self.name,
+            how,
+            wait,
+            extra=event("process_died", name=self.name, pause_seconds=wait),
+        )
         self.restart_at = now + wait
 
 
@@ -99,7 +106,12 @@ class Child(Supervised):
             self.process = None
             self.note_death(f"it could not be started: {error.strerror}")
             return
-        log.info("started %s (process %s)", self.name, self.process.pid)
+        log.info(
+            "started %s (process %s)",
+            self.name,
+            self.process.pid,
+            extra=event("process_started", name=self.name, process=self.process.pid),
+        )
 
 
 @dataclass
@@ -129,7 +141,7 @@ class PrivateRedis(Supervised):
             self.note_death(str(error))
         else:
             self.is_dead = False
-            log.info("%s runs again", self.name)
+            log.warning("%s runs again", self.name, extra=event("server_started_again"))
 
 
 def live(run: Callable[[], None]) -> None:
@@ -137,10 +149,19 @@ def live(run: Callable[[], None]) -> None:
     try:
         run()
     except SluiceError as error:
-        log.error("%s: %s", processes.current_process().name, error)
+        log.error(
+            "%s: %s",
+            processes.current_process().name,
+            error,
+            extra=event("process_failed", name=processes.current_process().name),
+        )
         sys.exit(error.exit_code)
     except Exception:
-        log.exception("%s ends", processes.current_process().name)
+        log.exception(
+            "%s ends",
+            processes.current_process().name,
+            extra=event("process_failed", name=processes.current_process().name),
+        )
         sys.exit(1)
 
 
@@ -181,6 +202,11 @@ def stop(children: list[Child]) -> None:
     for process in alive:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
-            log.warning("%s did not stop within %.0f s and is killed", process.name, GRACE_SECONDS)
+            log.warning(
+                "%s did not stop within %.0f s and is killed",
+                process.name,
+                GRACE_SECONDS,
+                extra=event("process_killed", name=process.name),
+            )
             process.kill()
             process.join()

@@ -59,8 +59,8 @@ def _supervise() -> None:
     begin_child()
     logging.basicConfig(level=LEVEL, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(LEVEL)
-    logs.guard()
-    Supervisor(WorkerSettings.load().workers, LEVEL).up()
+    logs.use(WorkerSettings.load().log_format)
+    Supervisor(WorkerSettings.load().workers, LEVEL).up(is_quiet=True)
 
 
 def _wait_until_ready(broker: Broker, child: Child) -> None:

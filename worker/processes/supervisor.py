@@ -8,18 +8,21 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from types import FrameType
 
 from store import database
 from store.checks import conservation
-from store.errors import LockHeld, WatermarkCorrupt
+from store.errors import LockHeld, QueueUnavailable, SluiceError, WatermarkCorrupt
+from store.logs import event
 from store.tables import batches, load_runs, staging
-from store.terminal import Exit
+from store.terminal import Exit, counted
 from worker import jobs, loader
 from worker.dead_letters import mirror
+from worker.metrics.visit import visited
 from worker.processes.children import Child, GaveUp, PrivateRedis, run_cron, run_worker, stop
+from worker.processes.standing import Totals, summed_up, take_work
 from worker.queue import client, lost
 from worker.queue.client import Broker
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
@@ -31,6 +34,7 @@ IDLE_ROUNDS = 5  # of a burst's workers, in which none takes what is next on the
 LONGEST_NAP_SECONDS = 1.0  # other workers put batches back too, and whoever says stop is not kept waiting
 
 log = logging.getLogger("sluice.supervisor")
+voice = logging.getLogger("sluice.up")  # speaks without -v too
 
 
 class Supervisor:
@@ -44,20 +48,28 @@ class Supervisor:
         self._loaded_at = time.monotonic()
         self._not_loaded: str | None = None  # why rows that are staged could not be loaded
         self.workplace = workplace()
+        self.done: Totals | None = None  # while it was up
 
-    def up(self) -> None:
-        """Runs workers, loader and cron, and a Redis of our own, until SIGTERM or Ctrl-C. Raises GaveUp."""
+    def up(self, beside: Sequence[Child] = (), *, is_quiet: bool = False) -> None:
+        """Runs workers, loader, cron and what is to run beside them, until SIGTERM or Ctrl-C. Raises GaveUp.
+
+        Also a Redis of our own, unless another is configured. Says when it is ready, and at the end what came of it,
+        unless it `is_quiet`.
+        """
+        voice.setLevel(logging.WARNING if is_quiet else logging.INFO)
         store, settings = self.workplace.store, self.workplace.worker
         client.connect(settings, store.home).close()
+        began, before = time.monotonic(), self._totals()
         names = [f"worker {number}" for number in range(1, self._workers + 1)]
-        children = [
+        takers = [
             *(
                 Child(name, lambda: run_worker(RECORDS_QUEUE, burst=False, level=self._level))
                 for name in names
             ),
             Child("loader", lambda: run_worker(LOADER_QUEUE, burst=False, level=self._level)),
-            Child("cron", lambda: run_cron(self._level)),
         ]
+        children = [*takers, Child("cron", lambda: run_cron(self._level)), *beside]
+        is_ready = False
         servers = [] if settings.redis_url else [PrivateRedis("private Redis", store.home)]
         with self._signals():
             try:
@@ -68,13 +80,53 @@ class Supervisor:
                         server.tend()
                     for child in children:
                         child.tend()
+                    is_ready = is_ready or self._say_when_ready(children, takers)
                     time.sleep(POLL_SECONDS)
             finally:
                 stop(children)
+                self._sum_up(before, time.monotonic() - began)
+
+    def _say_when_ready(self, children: Sequence[Child], takers: Sequence[Child]) -> bool:
+        """Whether all of them run, and those that take work from Redis do; says so."""
+        if not all(child.process and child.is_alive for child in children):
+            return False
+        workers = {child.process.pid or 0 for child in takers if child.process}
+        try:
+            with visited(self.workplace.worker, self.workplace.store.home) as (redis, address):
+                if not take_work(redis, workers):
+                    return False
+        except QueueUnavailable:  # its children say so
+            return False
+        voice.info(
+            "ready: %s, the loader and its schedule take work from Redis at %s",
+            counted(self._workers, "worker"),
+            address,
+            extra=event("ready", workers=self._workers),
+        )
+        return True
+
+    def _totals(self) -> Totals:
+        """What the store has counted; nothing stays open, for children are forked."""
+        with self.workplace.database() as engine, database.reading(engine) as connection:
+            found = Totals.of(connection)
+        self.workplace.data.close()
+        return found
+
+    def _sum_up(self, before: Totals, seconds: float) -> None:
+        """Says what the store has counted meanwhile, by whichever host."""
+        try:
+            done = self._totals().since(before)
+        except SluiceError as error:
+            log.warning("what came of it cannot be read: %s", error, extra=event("not_summed_up"))
+            return
+        self.done = done
+        voice.info(
+            "%s", summed_up(done, seconds), extra=event("stopped", seconds=round(seconds, 3), **asdict(done))
+        )
 
     def burst(self) -> Burst:
         """Processes all that is queued, loads it, and returns what it did, and why what is left cannot be done."""
-        with self._signals():
+        with self._signals(), contextlib.closing(self.workplace.data):
             redis = client.connect(self.workplace.worker, self.workplace.store.home)
             queue = Broker(redis, self.workplace.worker)
             before = self._counts(queue)
@@ -168,11 +220,11 @@ class Supervisor:
                     break
                 except LockHeld as held:
                     if once:
-                        log.info("%s: this load is left to it", held)
+                        log.info("%s: this load is left to it", held, extra=event("load_held"))
                         return
                     if not has_reported:
                         has_reported = True
-                        log.info("%s: waiting for it", held)
+                        log.info("%s: waiting for it", held, extra=event("load_held"))
                     time.sleep(POLL_SECONDS)
                     continue
                 if once or run.number is None:

@@ -27,6 +27,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from store.addresses import shown_url, without_secrets
 from store.errors import QueueUnavailable
+from store.logs import event
 from store.text import printable
 from worker.queue import lost
 from worker.queue.message import Message
@@ -162,7 +163,7 @@ class Broker:
         try:
             return private_server.tend(self.home)
         except QueueUnavailable as error:  # the next try may
-            log.warning("%s", error)
+            log.warning("%s", error, extra=event("server_not_started"))
             return None
 
     def queue(self, name: str = RECORDS_QUEUE) -> SluiceQueue:
@@ -278,7 +279,11 @@ class Broker:
             with translated():
                 memory = self.redis.info("memory")
         except (ResponseError, QueueUnavailable) as error:
-            log.info("how full Redis is cannot be asked (%s): it is taken for empty", error)
+            log.info(
+                "how full Redis is cannot be asked (%s): it is taken for empty",
+                error,
+                extra=event("memory_unknown"),
+            )
             return 0.0
         limit = int(memory.get("maxmemory", 0))
         return int(memory["used_memory"]) / limit if limit else 0.0

@@ -16,6 +16,7 @@ from rq.intermediate_queue import IntermediateQueue
 from sqlalchemy import Engine
 
 from store import database, timestamps
+from store.logs import event
 from store.tables import batches
 from worker.queue.names import RECORDS_QUEUE
 from worker.queue.quarantine import set_aside
@@ -38,12 +39,21 @@ def note_popped(redis: Redis, queue_key: str, id: str) -> None:
 def note(redis: Redis, key: str, id: str) -> None:
     """An id was found in a list or registry, and was taken out of it, and no job is there."""
     if not key.endswith(f":{RECORDS_QUEUE}"):
-        log.warning("job %s on %s is gone from Redis: the next one of its kind does the same", id, key)
+        log.warning(
+            "job %s on %s is gone from Redis: the next one of its kind does the same",
+            id,
+            key,
+            extra=event("job_lost", job=id, key=key),
+        )
     elif not BATCH_ID.fullmatch(id):
         set_aside(redis, key, id.encode(), "it is no batch's id, and no job is there")
     else:
         log.error(
-            "batch %s on %s is gone from Redis: if it is not processed already, %s", id, key, WHAT_TO_DO
+            "batch %s on %s is gone from Redis: if it is not processed already, %s",
+            id,
+            key,
+            WHAT_TO_DO,
+            extra=event("batch_lost", batch=id, key=key),
         )
         if redis.hlen(KEY) < MOST:
             redis.hsetnx(KEY, id, timestamps.now_text())

@@ -32,6 +32,7 @@ from redis.retry import Retry
 from rq.exceptions import StopRequested
 
 from store.errors import QueueUnavailable
+from store.logs import event
 from worker.queue.upkeep.key_types import set_misfits_aside
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.2, 5.0
@@ -69,7 +70,7 @@ CLASSES: dict[type[Exception], str] = {
     TryAgainError: "TRYAGAIN",
 }
 
-MOST_IN_VAIN = 3
+MOST_IN_VAIN = 20  # looks for keys of another type that find none
 # Others are told to connect anew: a name may lead to another server now.
 STAYS_CONNECTED = frozenset(STATES) - {"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN"}
 
@@ -84,10 +85,14 @@ def state_of(error: BaseException) -> str | None:
     return word if isinstance(error, ResponseError) and word in STATES else None
 
 
+def _say(message: str) -> None:
+    log.warning("%s", message, extra=event("redis_waited_for"))
+
+
 class Patience(AbstractBackoff):
     """The pauses between tries, and what is said of them. `give_up` ends all waiting: the process is to stop."""
 
-    def __init__(self, say: Say = log.warning) -> None:
+    def __init__(self, say: Say = _say) -> None:
         self.give_up = False
         self.is_silent = False  # somebody else waits too, and says so
         self.tend: Callable[[], str | None] = lambda: None  # mends what it can; why waiting does not help
@@ -187,7 +192,7 @@ def is_wrong_type(error: BaseException) -> bool:
     )
 
 
-def make_patient(client: Redis, say: Say = log.warning) -> Patience:
+def make_patient(client: Redis, say: Say = _say) -> Patience:
     """Lets every command of this client wait for Redis to come back, however long it takes.
 
     A command whose answer was lost is sent again. For ours that is harmless: a batch queued twice is
@@ -202,7 +207,7 @@ def make_patient(client: Redis, say: Say = log.warning) -> Patience:
     return _use(client, Patience(say), waits_for_connections=True)
 
 
-def wait_until_ready(client: Redis, say: Say = log.warning) -> Patience:
+def wait_until_ready(client: Redis, say: Say = _say) -> Patience:
     """Lets every command wait while Redis answers that it is not ready; one that does not answer is an error."""
     return _use(client, Patience(say), waits_for_connections=False)
 

@@ -34,6 +34,7 @@ from rq.worker_registration import register
 from store import logs
 from store.crash_points import reach
 from store.errors import SluiceError, UsageError
+from store.logs import event
 from worker.queue.outage import Patience, make_patient
 from worker.queue.process.endings import death
 from worker.queue.process.job_process import JobProcess
@@ -142,7 +143,11 @@ class HardenedWorker(Worker):
             try:
                 self._job_process.give(job.id, execution)
             except OSError as error:
-                self.log.warning("the job process died between two jobs (%s): a new one is forked", error)
+                self.log.warning(
+                    "the job process died between two jobs (%s): a new one is forked",
+                    error,
+                    extra=event("job_process_died"),
+                )
                 self._job_process.dismiss()
                 self._job_process = None
         if not self._job_process:
@@ -168,11 +173,16 @@ class HardenedWorker(Worker):
         try:
             job: Any = SluiceJob.fetch(job_id, connection=self.connection, serializer=JsonSerializer)
         except NoSuchJobError:
-            self.log.warning("job %s was deleted before it began", job_id)
+            self.log.warning(
+                "job %s was deleted before it began", job_id, extra=event("job_deleted", job=job_id)
+            )
             return ""
         except (ValueError, TypeError, LookupError, ResponseError) as error:
             self.log.error(
-                "job %s can be read no more (%s): maintenance decides what becomes of it", job_id, error
+                "job %s can be read no more (%s): maintenance decides what becomes of it",
+                job_id,
+                error,
+                extra=event("job_unreadable", job=job_id),
             )
             return ""
         job.belong_to(self.queues[0].name)
@@ -217,7 +227,10 @@ class HardenedWorker(Worker):
         try:
             super().teardown()  # type: ignore[no-untyped-call]
         except StopRequested:
-            self.log.warning("Redis is away: this worker leaves without a goodbye, and its key there expires")
+            self.log.warning(
+                "Redis is away: this worker leaves without a goodbye, and its key there expires",
+                extra=event("goodbye_missed"),
+            )
 
     # --- maintenance ---
 
@@ -251,7 +264,9 @@ class HardenedWorker(Worker):
     def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
         """RQ ends its thread for commands on any error but a lost connection; ours tries again."""
         if not self._patience.give_up:
-            self.log.warning("commands cannot be received (%s): tried again", exc)
+            self.log.warning(
+                "commands cannot be received (%s): tried again", exc, extra=event("commands_not_received")
+            )
         time.sleep(PUBSUB_PAUSE_SECONDS)
 
     def handle_warm_shutdown_request(self) -> None:
@@ -267,11 +282,17 @@ class HardenedWorker(Worker):
         try:
             super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
         except StopRequested:
-            self.log.warning("Redis is away: it is not told that this worker stops")
+            self.log.warning(
+                "Redis is away: it is not told that this worker stops", extra=event("goodbye_missed")
+            )
 
     def _end_job_process(self) -> None:
         if process := self._job_process:
-            self.log.warning("the batch at hand takes longer than %.0f s and is killed", GRACE_SECONDS)
+            self.log.warning(
+                "the batch at hand takes longer than %.0f s and is killed",
+                GRACE_SECONDS,
+                extra=event("job_killed", grace_seconds=GRACE_SECONDS),
+            )
             process.kill()
 
 
@@ -316,5 +337,7 @@ def _start_patiently(scheduler: cron.CronScheduler) -> None:
         _start_of_rq(scheduler)  # type: ignore[no-untyped-call]
     except (StopRequested, SchedulerNotFound) as error:
         scheduler.log.warning(
-            "this cron leaves without a goodbye: Redis is away or has forgotten it (%s)", error
+            "this cron leaves without a goodbye: Redis is away or has forgotten it (%s)",
+            error,
+            extra=event("goodbye_missed"),
         )

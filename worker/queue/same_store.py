@@ -9,6 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from store import database
 from store.database import generation
+from store.logs import event
 from store.settings import StoreSettings
 from store.text import printable
 
@@ -35,6 +36,7 @@ def note(redis: Redis, store: StoreSettings) -> None:
             "`store check --repair` makes the Redis DLQ equal to it",
             printable(str(path)),
             found.generation,
+            extra=event("other_store", generation=found.generation),
         )
 
 

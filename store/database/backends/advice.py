@@ -36,3 +36,13 @@ POSTGRESQL = {
     "XX001": "data is damaged: stop the workers, restore a backup, send the files again",
     "XX002": "an index is damaged: REINDEX it",
 }
+
+# SQLite calls these operational too, and no waiting mends them.
+SQLITE_MISTAKES = (
+    "no such column",
+    "no such function",
+    "near ",
+    "table ",
+    "incomplete input",
+    "row value misused",
+)

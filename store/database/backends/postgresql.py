@@ -55,7 +55,7 @@ WRITERS = 0x536C7563  # the number of the advisory lock of writers: "Sluc"
 CHANGERS = WRITERS + 1  # of those that change tables
 TAKE_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
 # A client that is cut off in mid-transaction holds the lock until the server notices.
-IDLE_SECONDS = 15
+IDLE_SECONDS = 10
 KEEPALIVE = {
     "connect_timeout": 10,
     "keepalives_idle": 5,

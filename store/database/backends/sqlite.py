@@ -34,7 +34,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable, DropTable
 
-from store import trust
+from store import logs, trust
 from store.database import generation, schema
 from store.database.backends import advice, sqlite_facts, sqlite_reading
 from store.database.backends.base import BEGIN, Asked, Begin, Facts, host_now
@@ -55,16 +55,6 @@ RESTART_SECONDS = 0.1  # how long a long log may keep writers waiting for those 
 NOT_ANOTHERS = "SELECT count(*) = 0 OR sum(name = ?) FROM sqlite_master"
 PARAMETERS = 999  # of one statement: any SQLite takes so many
 SQLITE_THAT_DROPS_COLUMNS = (3, 35, 0)
-
-# SQLite calls these operational too, and no waiting mends them.
-OUR_MISTAKES = (
-    "no such column",
-    "no such function",
-    "near ",
-    "table ",
-    "incomplete input",
-    "row value misused",
-)
 
 
 class Sqlite:
@@ -92,10 +82,14 @@ class Sqlite:
         @event.listens_for(engine, "connect")
         def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None  # transactions are ours: BEGIN IMMEDIATE below
-            for pragma in pragmas:
-                connection.execute(pragma)
-            if connection.execute(NOT_ANOTHERS, (schema.VERSION_TABLE,)).fetchone()[0]:
-                connection.execute("PRAGMA journal_mode = WAL")  # this one is written into the file
+            try:
+                for pragma in pragmas:
+                    connection.execute(pragma)
+                if connection.execute(NOT_ANOTHERS, (schema.VERSION_TABLE,)).fetchone()[0]:
+                    connection.execute("PRAGMA journal_mode = WAL")  # this one is written into the file
+            except BaseException:
+                connection.close()  # SQLAlchemy 2.0 does not
+                raise
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
@@ -125,7 +119,7 @@ class Sqlite:
             return ForeignDatabase(
                 f"{where} is not a database of Sluice's: {reported}; point database_url elsewhere"
             )
-        if reported.startswith(OUR_MISTAKES):
+        if reported.startswith(advice.SQLITE_MISTAKES):
             return error
         for word, what_to_do in advice.SQLITE:
             if word in reported.lower():
@@ -240,7 +234,11 @@ class Sqlite:
                     driver.execute("PRAGMA wal_checkpoint(RESTART)")
         except sqlite3.Error as error:
             # What was committed stands, in the log; if the file is damaged, the next transaction raises.
-            log.info("SQLite's log is not moved into the database file for now: %s", error)
+            log.info(
+                "SQLite's log is not moved into the database file for now: %s",
+                error,
+                extra=logs.event("checkpoint_deferred"),
+            )
 
     def keep_temporary(self, connection: Connection, megabytes: int) -> None:
         connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")

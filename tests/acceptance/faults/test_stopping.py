@@ -110,7 +110,9 @@ def test_when_the_supervisor_is_killed_its_children_end_by_themselves(site: Sand
 
 
 def test_a_child_that_dies_again_and_again_ends_worker_up_with_a_reason(box: Sandbox) -> None:
-    up = box.start_up("--workers", "1", LONGEST_BACKOFF_SECONDS=0.05, DEATHS_WITHIN_SECONDS=3600.0)
+    up = box.start_up(
+        "--workers", "1", "--verbose", LONGEST_BACKOFF_SECONDS=0.05, DEATHS_WITHIN_SECONDS=3600.0
+    )
     until_given_up(box, up)
 
     done = up.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -73,8 +74,9 @@ def go(box: Sandbox) -> None:
 
 
 def test_what_is_sent_is_loaded_and_at_the_end_no_process_is_left(box: Sandbox) -> None:
-    up = box.start("worker", "up", "--workers", "2")
-    box.until(lambda: len(started(up, "cron")) == 1, "everything is started")
+    up = box.start("worker", "up", "--workers", "2", "--verbose", "--log-format", "json")
+    box.until(lambda: '"event": "ready"' in up.err, "it says that it is ready")
+    assert (box.workers("records"), box.workers("loader")) == (2, 1)
     box.enqueue(box.file("some.ndjson", RECORDS), "--batch-records", "3")
     box.until(lambda: box.count("target") == 40, "the periodic loader has loaded them")
     waited = box.ok("producer", "enqueue", SAMPLE, "--wait", "--json").json
@@ -85,7 +87,13 @@ def test_what_is_sent_is_loaded_and_at_the_end_no_process_is_left(box: Sandbox) 
     done = up.stop()
 
     assert done.code == 0
-    assert "Traceback" not in done.err
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    by_event = {line["event"]: line for line in lines}
+    assert [line["event"] for line in lines].count("ready") == 1
+    stopped = by_event["stopped"]
+    assert (stopped["received"], stopped["staged"], stopped["loaded"], stopped["letters"]) == (47, 45, 45, 2)
+    assert by_event["batch_processed"].keys() >= {"batch", "source", "received", "staged", "rejected", "pid"}
+    assert not any("traceback" in line for line in lines)
     box.until(lambda: not living(children) and not box.processes(), "no process is left")
     box.check()
 
@@ -121,7 +129,7 @@ def test_ctrl_c_lets_the_batch_in_hand_be_finished(slow: Sandbox, options: list[
 
 
 def test_a_batch_whose_job_process_is_killed_is_processed_once(slow: Sandbox) -> None:
-    up = slow.start("worker", "up", "--workers", "1")
+    up = slow.start("worker", "up", "--workers", "1", "--verbose")
     slow.enqueue(slow.file("slow.ndjson", RECORDS.replace('"n"', '"slow"', 1)))
     slow.until(lambda: judging(slow), "the batch is in hand")
 
@@ -137,7 +145,7 @@ def test_a_batch_whose_job_process_is_killed_is_processed_once(slow: Sandbox) ->
 
 
 def test_a_killed_worker_is_replaced_and_the_work_is_finished(slow: Sandbox) -> None:
-    up = slow.start("worker", "up", "--workers", "1")
+    up = slow.start("worker", "up", "--workers", "1", "--verbose")
     slow.enqueue(slow.file("slow.ndjson", RECORDS.replace('"n"', '"slow"', 1)))
     slow.enqueue(SAMPLE)
     slow.until(lambda: judging(slow), "the batch is in hand")

@@ -14,7 +14,7 @@ from ..commands import BIN
 from ..sandbox import APPS, SAMPLE, Sandbox
 
 COMMANDS = ("producer", "worker", "store")
-GROUPS = (*((name,) for name in COMMANDS), ("worker", "flags"), ("worker", "sources"), ("store", "watermark"))
+GROUPS = (*((name,) for name in COMMANDS), ("worker", "flags"), ("store", "watermark"))
 
 
 def completed(box: Sandbox, line: str) -> list[str]:
@@ -38,7 +38,7 @@ def test_each_command_tells_its_version_and_python(box: Sandbox, name: str) -> N
 @pytest.mark.parametrize(
     ("line", "offers"),
     [
-        ("producer ", ["enqueue", "replay", "suggest"]),
+        ("producer ", ["enqueue", "replay", "suggest", "watch", "draft", "try"]),
         ("store rep", ["report"]),
         ("store letters list --re", ["--reason"]),
         ("store letters list --status ", ["open", "replaying", "parked", "resolved", "discarded", "all"]),

@@ -60,10 +60,10 @@ def closed_port() -> Iterator[int]:
     [
         (["nowhere.ndjson"], ["nowhere.ndjson: no such file", "check the path"]),
         (["good.ndjson", "nowhere.ndjson"], ["nowhere.ndjson: no such file"]),
-        (["folder.json"], ["folder.json: is a directory", "give the files"]),
+        (["folder.json"], ["folder.json: no data file is in this folder"]),
         (["-", "good.ndjson", "-"], ["- is given twice"]),
-        (["table.xyz"], ["table.xyz", "--format json, ndjson or csv"]),
-        (["good.ndjson", "--format", "parquet"], ["'parquet'", "json, ndjson or csv"]),
+        (["table.xyz"], ["table.xyz", "--format json, ndjson, csv, parquet or xlsx"]),
+        (["good.ndjson", "--format", "avro"], ["'avro'", "json, ndjson, csv, parquet or xlsx"]),
         (["good.ndjson", "--source", "no such/name"], ["'no such/name'", "letters, digits"]),
         (["good.ndjson", "--batch-records", "0"], ["batch_records = 0", "greater than or equal to 1"]),
         (

@@ -110,6 +110,23 @@ def test_a_worker_of_rqs_own_has_failed_and_notes_of_strangers_are_no_json(
     assert "\x1b" not in doctor()["workers"].found
 
 
+def test_a_worker_that_redis_has_forgotten_is_no_stranger_and_describes_itself_again(
+    staffed: Plant, doctor: Doctor
+) -> None:
+    """A key expires while no server takes writes; the first command after that makes one that holds a state alone."""
+    staffed.redis.delete(f"rq:worker:ours-{RECORDS_QUEUE}")
+    worker = worker_of(staffed)
+    staffed.redis.delete(worker.key)
+    worker.set_state("idle")
+    worker.heartbeat()
+    found = doctor()
+    assert found["workers"].verdict == "warning", found["workers"]
+    assert worker.name in found["workers"].found
+    assert found["contract of workers"].verdict == "ok"
+    worker.run_maintenance_tasks()
+    assert doctor()["workers"].verdict == "ok"
+
+
 @pytest.mark.parametrize(("hours", "verdict"), [(0, "ok"), (-1, "failed"), (1, "failed")])
 def test_a_clock_that_differs_from_redis_has_failed(
     staffed: Plant, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, hours: int, verdict: str

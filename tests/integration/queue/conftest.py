@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ..plant import InProcessWorker, Plant
+from producer.testing import InProcessWorker
+
+from ..plant import Plant
 
 
 @pytest.fixture(autouse=True)

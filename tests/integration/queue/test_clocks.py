@@ -17,6 +17,7 @@ from rq import utils
 from rq.executions import Execution
 from rq.job import Job
 
+from producer.testing import ABANDONED_SECONDS
 from store import database, timestamps
 from worker.queue.rq_jobs import SluiceJob
 from worker.queue.serializer import JsonSerializer
@@ -24,7 +25,7 @@ from worker.queue.server.clock import server_time
 from worker.queue.upkeep.maintenance import LOCK_KEY, enqueue_due, maintain, recover_abandoned, recover_popped
 from worker.workplace import workplace
 
-from ..plant import ABANDONED_SECONDS, Plant, ndjson, row
+from ..plant import Plant, ndjson, row
 
 WRONG = [-2, 2]  # hours
 SetClock = Callable[[float], None]

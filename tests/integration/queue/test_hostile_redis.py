@@ -8,15 +8,16 @@ from itertools import product
 from typing import Any
 
 import pytest
+from redis import Redis
 from redis.exceptions import ResponseError
 
 from tests.hostile_redis import ADD, KEYS, MEMBERS, SCORES, Stranger
 from worker.batch import poison
 from worker.dead_letters import mirror, mirror_check
-from worker.queue import quarantine
+from worker.queue import outage, quarantine
 from worker.queue.names import LOADER_QUEUE, RECORDS_QUEUE
 from worker.queue.outage import make_patient
-from worker.queue.upkeep import maintenance
+from worker.queue.upkeep import key_types, maintenance
 from worker.queue.upkeep.key_types import expected_type, set_misfits_aside
 from worker.queue.upkeep.maintenance import maintain
 
@@ -134,6 +135,48 @@ def test_a_key_of_another_type_is_renamed_and_counted_and_nothing_is_dropped(
     assert plant.redis.get("rq:unknown") == b"another's"
     assert "has another type than it must" in caplog.text
     assert set_misfits_aside(plant.redis) == 0
+
+
+def test_a_key_that_is_right_again_is_not_renamed(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker renamed the stranger's key after it was looked at, and a job was queued meanwhile."""
+    plant.redis.rpush("rq:queue:records", "a-job")
+    monkeypatch.setattr(key_types, "misfits", lambda _redis: [b"rq:queue:records", b"rq:gone"])
+
+    assert set_misfits_aside(plant.redis) == 0
+    assert plant.redis.lrange("rq:queue:records", 0, -1) == [b"a-job"]
+
+
+@pytest.mark.parametrize("key", ["rq:scheduled:records", "rq:workers:records"])
+def test_a_member_is_set_aside_though_its_key_was_away_for_a_moment(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Another worker renames a key of another type, and a third makes the right one, while this one looks."""
+    add = plant.redis.zadd if KEYS[key] == "zset" else plant.redis.sadd
+    add(key, {b"a:b:c": 0.0} if KEYS[key] == "zset" else b"a:b:c")  # type: ignore[arg-type]
+    monkeypatch.setattr(plant.redis, "type", lambda _key: b"none")
+
+    quarantine.set_member_aside(plant.redis, key, b"a:b:c", "it is not ours", is_sorted=KEYS[key] == "zset")
+
+    assert plant.redis.exists(key) == 0
+    assert plant.redis.lrange(quarantine.SET_ASIDE_KEY, 0, -1) == [b"a:b:c"]
+
+
+def test_a_command_goes_on_though_another_process_is_always_first_to_rename(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_patient(plant.redis)
+    left = iter(range(8))
+
+    def another_was_first(redis: Redis) -> int:
+        redis.delete("rq:workers")
+        if next(left, None) is not None:  # and the stranger is there again
+            redis.set("rq:workers", "a stranger's")
+        return 0
+
+    monkeypatch.setattr(outage, "set_misfits_aside", another_was_first)
+    plant.redis.set("rq:workers", "a stranger's")
+
+    assert plant.redis.sadd("rq:workers", "rq:worker:a") == 1
 
 
 def test_an_error_that_no_renaming_mends_is_raised(plant: Plant) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 from rq import Queue
 from rq.job import Job
@@ -23,6 +26,38 @@ def worker(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> SluiceWorker:
 
     monkeypatch.setattr(HardenedWorker, "execute_job", die)
     return SluiceWorker(["records"], connection=plant.redis)
+
+
+@pytest.fixture
+def looping(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[SluiceWorker]:
+    """A worker whose loop may be run in this process: without a thread, and its handlers of signals are undone."""
+    worker = SluiceWorker(["records"], connection=plant.redis)
+    monkeypatch.setattr(worker, "subscribe", lambda: None)
+    monkeypatch.setattr(worker, "unsubscribe", lambda: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield worker
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_loop_that_ends_at_an_error_ends_the_process_with_1(
+    looping: SluiceWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_queue: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(looping, "maintain", fail)
+    with pytest.raises(SystemExit) as end:
+        looping.work()
+    assert end.value.code == 1
+    assert "found an unhandled exception" in caplog.text
+
+
+def test_a_loop_that_is_asked_to_stop_ends_well(
+    looping: SluiceWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looping, "maintain", lambda _queue: looping.request_stop(signal.SIGTERM, None))
+    assert looping.work() is False
 
 
 def test_deaths_while_judging_are_counted_for_the_batch_and_not_against_the_worker(

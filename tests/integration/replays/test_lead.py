@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.cli import replay as replaying
-from producer.cli import replay_lead, replay_sending
 from producer.cli.command import Resources
+from producer.replays import actions as replaying
+from producer.replays import lead as replay_lead
+from producer.replays import sending as replay_sending
 from producer.settings import ProducerSettings
 from store import database
 from store.dead_letters import sending
@@ -99,7 +100,7 @@ def test_a_batch_that_was_cut_counts_until_its_parts_have_outcomes(plant: Plant,
     assert going
     [whole] = going.messages()
     resources = Resources(ProducerSettings.load(), plant.settings, going.contract, plant.broker, plant.engine)
-    lead = replay_lead.Lead.of(going.action, resources, 2)
+    lead = replay_lead.Lead.of(going.action, resources, 2, lambda _: None)
     assert lead.letters == 4
     parts = halves(whole)
     claims.register_parts(plant.engine, parts)

@@ -114,8 +114,9 @@ def test_an_export_of_another_store_is_refused_plainly(
     desk = Desk(first, Replay(first, monkeypatch))
     desk.save([each | {"value": "1"} for each in desk.export()])
     second = make_plant()
-    with database.transaction(second.engine) as connection:  # both are copies of one empty database
-        generation.begin(connection.connection.driver_connection)
+    if second.engine.dialect.name == "sqlite":  # both are copies of one empty file
+        with database.transaction(second.engine) as connection:
+            generation.begin(connection.connection.driver_connection)
     second.run(content)
     assert first.letters()[0].id == second.letters()[0].id
     done = Replay(second, monkeypatch)("--from", str(desk.path))

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from producer.cli import replay_sending as outgoing
+from producer.replays import sending as outgoing
 from store import database
 from store.dead_letters import states
 from store.dead_letters.payloads import MISSING

@@ -136,7 +136,7 @@ def test_letters_given_back_are_open_and_end_their_action(ledger: Ledger) -> Non
     with database.transaction(ledger.engine) as connection:
         assert actions.withdraw_unsent(connection, action.seq) == 2
         actions.stop(connection, action.seq)
-        assert actions.outcomes(connection, action.seq) == {"withdrawn": 2}
+        assert actions.find(connection, action.seq).outcomes == {"withdrawn": 2}
     assert by_status(ledger) == {"open": ["1", "2"]}
     assert ledger.rows("SELECT status FROM actions") == [("stopped",)]
     assert violations(ledger) == []
@@ -203,6 +203,32 @@ def test_the_law_names_what_is_wrong(ledger: Ledger, change: str, violation: str
     assert violations(ledger) == []
     ledger.tamper(change)
     assert violation in "\n".join(violations(ledger))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE actions SET resolved = 2",
+        "UPDATE actions SET letters = 2",
+        "UPDATE actions SET letters = 0",
+        "UPDATE action_letters SET outcome = 'refused'",
+    ],
+)
+def test_the_law_names_a_replay_that_counts_what_its_letters_are_not(ledger: Ledger, change: str) -> None:
+    ledger.receive([Bad("1")])
+    ledger.replay(*[id for (id,) in ledger.rows("SELECT id FROM dead_letters")])
+    assert violations(ledger) == []
+    ledger.tamper(change)
+    [violation] = violations(ledger)
+    assert "action 1: it counts " in violation
+
+
+def test_the_law_names_a_discard_that_counts_more_letters_than_it_has(ledger: Ledger) -> None:
+    ledger.receive([Bad("1")])
+    act(ledger, "discard")
+    assert violations(ledger) == []
+    ledger.tamper("UPDATE actions SET letters = 2")
+    assert violations(ledger) == ["action 1: it counts 2 done, but its letters are 1 done"]
 
 
 def test_a_replay_takes_just_the_open_letters_of_its_pages_in_their_order_however_many_at_once(

@@ -67,6 +67,13 @@ def best_of(plant: Plant, answer: Command) -> dict[str, Any]:
             ndjson({"key": "k", "ts": 1736942400, "name": "n", "the value": 4}),
             ['fields.value = "\\"the value\\""', 'ts_unit = "s"'],
         ),
+        ("a.csv", csv("a,n,4,15.01.2025", "b,n,5,2025-01-15"), ['casts.ts = "time:%d.%m.%Y"']),
+        (
+            "a.ndjson",
+            ndjson(row("a", value="1.234,5"), row("b", value=2.5)),
+            ['casts.value = "decimal-comma"'],
+        ),
+        ("a.csv", csv("a,n,EUR 1.5,2025-01-15"), ['casts.value = "currency"']),
     ],
 )
 def test_the_lines_read_a_file_as_the_edit_reads_its_letters(
@@ -114,10 +121,7 @@ def test_a_word_or_a_blank_that_stands_for_no_value_has_a_key(
 @pytest.mark.parametrize(
     ("config", "name", "content", "why"),
     [
-        ("", "a.csv", csv("a,n,4,15.01.2025", "b,n,5,2025-01-15"), "came with another"),
         ("", "a.csv", csv('a,n,"1,5",2025-01-15', "b,n,2.5,2025-01-15"), "came with a decimal point"),
-        ("", "a.ndjson", ndjson(row("a", value="1,5")), "keys of CSV files alone"),
-        ("", "a.csv", csv("a,n,EUR 1.5,2025-01-15"), "sign of a currency"),
         ("", "a.csv", csv("a,n,4,05.05.2025"), "do not show how later ones are to be read"),
         ('[sources.s]\nextra = "forbid"\n', "a.ndjson", ndjson(row("a", junk=1)), "no key removes a field"),
     ],

@@ -7,6 +7,7 @@ import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -63,6 +64,8 @@ def test_text_and_bytes_stay_as_they_are() -> None:
 
 def test_times_are_iso_8601() -> None:
     assert encoded({"ts": datetime(2025, 1, 15, 8, tzinfo=UTC)}, 1) == b'{"ts":"2025-01-15T08:00:00+00:00"}'
+    old = datetime(1930, 1, 1, tzinfo=ZoneInfo("Europe/Amsterdam"))  # 19 minutes and 32 seconds before UTC
+    assert encoded({"ts": old}, 1) == b'{"ts":"1930-01-01T00:00:00+00:19:32"}'
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from worker.settings import SourceSettings
 
 CUT = Cut(1_000, 4 << 20)
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OF_COMMAS = ("decimal-comma", "currency-comma")  # to which 1.234 is more than a thousand
 OF_CSV = ("decimal", "thousands", "trim", "null_values")
 GROUPS = (None, ".", " ", "'", "\u00a0", "\u202f")  # what may stand between groups of three digits
 EXPLAINED = "an adapter can: a function of your own for this source, see docs/sources.md"
@@ -137,27 +138,31 @@ class _Writer:
 
     def _cast(self, raw: str, how: str) -> list[Keys]:
         field, now = self._field(raw)
+        own: Keys = {"casts": {field: how}}  # of this field alone
         if how == "text":
             return [{"fields": {field: f"(type({now}) == 'number' && to_string({now})) || {now}"}}]
         if how.startswith(("time:", "epoch")):
             if field != "ts":
-                raise CannotSayError(f"the keys for times are those of ts, and not of {field}")
+                return [own]
             if self.source.ts_unit or self.source.ts_format:
                 raise CannotSayError(
                     "ts_unit and ts_format are for one kind of times, and the source has one"
                 )
             if how.startswith("time:"):
-                return [{"ts_format": how.removeprefix("time:")}]
-            return [{"ts_unit": {"epoch": "s", "epoch-ms": "ms"}[how]}]
-        if not self.is_csv:
-            raise CannotSayError("the notation of numbers and blanks around them are keys of CSV files alone")
+                return [{"ts_format": how.removeprefix("time:")}, own]
+            return [{"ts_unit": {"epoch": "s", "epoch-ms": "ms"}[how]}, own]
+        return [*(self._of_the_file(how) if self.is_csv else []), own]
+
+    @staticmethod
+    def _of_the_file(how: str) -> list[Keys]:
+        """The keys that say a cast for all cells of CSV files."""
         if how == "trim":
             return [{"trim": True}]
         if how == "decimal-comma":
             return [{"decimal": ","} | ({"thousands": each} if each else {}) for each in GROUPS]
         if how == "thousands":
             return [{"thousands": each} for each in (",", *GROUPS[2:])]
-        raise CannotSayError("no key takes a sign of a currency, or what else stands around a number")
+        return []
 
     def _default(self, raw: str) -> list[Keys]:
         field, now = self._field(raw)
@@ -181,16 +186,24 @@ class _Writer:
             return (
                 "ts_format and ts_unit read one kind of times, and records of this source came with another"
             )
-        if keys.get("decimal") == ",":
+        casts = keys.get("casts", {})
+        with_commas = [name for name, how in casts.items() if how in OF_COMMAS and self.is_csv]
+        if keys.get("decimal") == "," or with_commas:
             target = record_tables(self.context.contract.columns).target
             numbers = [
                 target.c[field]
                 for field, kind in self.context.contract.kinds.items()
-                if kind in ("real", "decimal") and field in target.c and field not in IDENTITY
+                if kind in ("real", "decimal")
+                and field in target.c
+                and field not in IDENTITY
+                and (not with_commas or field in with_commas)
             ]
             broken = [column != func.round(column) for column in numbers]
             if broken and self._accepted([or_(*broken)]):
-                return "decimal is for all numbers of its files, and records of this source came with a decimal point"
+                return (
+                    "a decimal comma makes more than a thousand of 1.234, and records of this source came with a "
+                    "decimal point"
+                )
         paths = keys.get("fields", {})
         for old, new in self.trial.edit.rename.items():
             field, _ = self._field(new)

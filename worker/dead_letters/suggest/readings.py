@@ -7,6 +7,7 @@ only where a text shows it that no other rival can read, and no text contradicts
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -38,14 +39,17 @@ class Readings:
     )  # texts that it alone reads, and the first
     different: tuple[str, dict[str, str]] | None = None  # a text, and its meaning under each rival
     different_if_unusual: tuple[str, dict[str, str]] | None = None
-    odd: dict[str, str] = field(default_factory=dict)  # rival -> a text that it reads, and cannot mean it
+    odd: dict[str, str] = field(default_factory=dict)  # rival -> a text that it cannot mean
 
     def add(self, text: str) -> None:
         """Notes one text."""
         meanings = {how: found for how in self.rivals if (found := meaning(text, how)) is not None}
         for how, found in meanings.items():
             self.read[how] = self.read.get(how, 0) + 1
-            if how not in self.odd and is_odd(text, how, found):
+            if how not in self.odd and how in UNITS and not EARLIEST <= found < LATEST:
+                self.odd[how] = text
+        for how in self.rivals:
+            if how not in self.odd and how not in meanings and lacks_a_digit(text, how):
                 self.odd[how] = text
         if len(meanings) == 1:
             [how] = meanings
@@ -62,7 +66,7 @@ class Readings:
         if self.rivals == UNITS:
             return self._unit()
         if odd := next(iter(self.odd), None):
-            why = f"{self.odd[odd]!r} is read by {odd}, and has another number of digits than the others"
+            why = f"{self.odd[odd]!r} is like {odd}, and has another number of digits than the others"
             return Verdict({}, why)
         shown = list(self.alone)
         different = self.different
@@ -109,10 +113,13 @@ def meaning(text: str, how: str) -> str | None:
     return str(found)
 
 
-def is_odd(text: str, how: str, found: str) -> bool:
-    """Whether this cannot be meant: a year far away, or digits that strptime takes though one is missing."""
-    if how in UNITS:
-        return not EARLIEST <= found < LATEST
-    if how.startswith("time:") and (digits := width(how.removeprefix("time:"))):
-        return len(text.strip()) != digits
-    return False
+def lacks_a_digit(text: str, how: str) -> bool:
+    """Whether strptime takes a text of digits though one is missing; the cast does not read it."""
+    digits = width(how.removeprefix("time:"))
+    if not digits or not (text.strip().isascii() and text.strip().isdigit()) or len(text.strip()) == digits:
+        return False
+    try:
+        datetime.strptime(text.strip(), how.removeprefix("time:"))
+    except ValueError:  # then nobody takes it for a time
+        return False
+    return True

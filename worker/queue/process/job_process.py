@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from store.logs import safe_lines
+from store.logs import event, safe_lines
 
 JOBS_PER_LIFE = 500  # then a new one: what a user's validators leak does not add up for ever
 LONGEST_ANSWER = 500  # bytes, so few that they arrive at once
@@ -82,14 +82,22 @@ class JobProcess:
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
-            log.info("the job process %d has just ended by itself", self.pid)
+            log.info(
+                "the job process %d has just ended by itself",
+                self.pid,
+                extra=event("job_process_ended", process=self.pid),
+            )
 
     def reap(self) -> tuple[int | None, Any]:
         """Waits for its process: (exit status, usage), where that is known."""
         try:
             return os.wait4(self.pid, 0)[1:]
         except ChildProcessError:
-            log.warning("how the job process %d ended is not known: another has waited for it", self.pid)
+            log.warning(
+                "how the job process %d ended is not known: another has waited for it",
+                self.pid,
+                extra=event("job_process_unknown", process=self.pid),
+            )
             return None, None
 
 

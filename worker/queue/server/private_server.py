@@ -29,6 +29,7 @@ from redis.exceptions import BusyLoadingError, RedisError, TimeoutError
 from redis.retry import Retry
 
 from store.errors import QueueUnavailable
+from store.logs import event
 from store.text import printable
 from worker.queue.server.folder import choose_socket, folder_of, is_locked, locked, make_private, socket_of
 from worker.queue.server.server_program import NAMES, find_server
@@ -62,6 +63,7 @@ def ensure_running(home: Path) -> str:
             log.warning(
                 "the socket %s of the private Redis was deleted: the server is stopped and started again, and what is "
                 "queued stays", printable(str(socket_of(home))),
+                extra=event("socket_deleted"),
             )  # fmt: skip
             _shut_down(folder, socket_of(home))
         if not (_alive(folder) and _becomes_ready(folder, socket_of(home))):

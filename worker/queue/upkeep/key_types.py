@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from itertools import chain
 
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import WatchError
 from rq.defaults import RQ_KEY_PREFIX
 
+from store.logs import event
+from store.text import printable
 from worker.queue.quarantine import SET_ASIDE_KEY
 
 RENAMED = "sluice:set-aside:"  # what a key of another type is renamed to, with its name behind it
@@ -64,17 +66,33 @@ def set_misfits_aside(redis: Redis) -> int:
     moved = 0
     for key in chain(_misfits_among(redis, [SET_ASIDE_KEY.encode()]), misfits(redis)):
         name = RENAMED.encode() + key + f":{time.time_ns()}".encode()
-        try:
-            redis.rename(key, name)
-        except ResponseError as error:
-            if "no such key" not in str(error):  # another worker was first, or it has expired
-                raise
+        if not _rename(redis, key, name):
             continue
         moved += 1
-        log.error("the key %.200r has another type than it must: renamed to %.200r", key, name)
+        log.error(
+            "the key %.200r has another type than it must: renamed to %.200r",
+            key,
+            name,
+            extra=event("key_renamed", key=printable(repr(key))[:200]),
+        )
         if key != SET_ASIDE_KEY.encode():
             redis.rpush(SET_ASIDE_KEY, name)
     return moved
+
+
+def _rename(redis: Redis, key: bytes, name: bytes) -> bool:
+    """Renames a key that still has another type than it must; a right one may be there by now, with jobs in it."""
+    with redis.pipeline(transaction=True) as pipeline:
+        try:
+            pipeline.watch(key)  # type: ignore[no-untyped-call]
+            if pipeline.type(key) in (b"none", expected_type(key)):  # another was first, or it has expired
+                return False
+            pipeline.multi()
+            pipeline.rename(key, name)
+            pipeline.execute()
+        except WatchError:  # it was changed or renamed just now: who still meets it looks again
+            return False
+    return True
 
 
 def misfits(redis: Redis) -> Iterator[bytes]:

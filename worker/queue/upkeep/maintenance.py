@@ -26,6 +26,7 @@ from rq.registry import BaseRegistry, ScheduledJobRegistry
 from rq.utils import as_text
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
+from store.logs import event
 from worker.queue import lost
 from worker.queue.quarantine import is_job_id, is_worker_key, set_aside, set_member_aside
 from worker.queue.rq_jobs import SluiceJob, SluiceQueue
@@ -178,7 +179,11 @@ def _recover(redis: Redis, queue: SluiceQueue, registry: str, member: bytes, id:
             job.retry(queue, pipeline)
         else:
             why = f"Moved to FailedJobRegistry, due to {AbandonedJobError.__name__}"
-            log.warning("job %s was abandoned by its worker, and had all of its attempts", id)
+            log.warning(
+                "job %s was abandoned by its worker, and had all of its attempts",
+                id,
+                extra=event("job_abandoned", job=id),
+            )
             record_job_failure(job, why, pipeline)
         pipeline.zrem(registry, member)
         pipeline.execute()
@@ -256,6 +261,6 @@ def clean_workers(redis: Redis, queue: str) -> None:
     for key in (WORKERS_BY_QUEUE_KEY % queue, REDIS_WORKER_KEYS):
         for member in cast("set[bytes]", redis.smembers(key)):
             if not is_worker_key(member):
-                set_member_aside(redis, key, member, "it is no worker's key")
+                set_member_aside(redis, key, member, "it is no worker's key", is_sorted=False)
             elif not redis.exists(member):
                 redis.srem(key, member)

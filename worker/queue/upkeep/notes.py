@@ -18,6 +18,7 @@ from store.text import printable
 from worker.queue.quarantine import WORKER_PREFIX, is_worker_key
 
 VERSION, FINGERPRINTS = "sluice_version", "sluice_fingerprints"
+BIRTH = b"birth"  # of RQ's fields, one that is written only with all others
 NO_END = -1  # what Redis says of the time to live of a key that has none
 LEFT_SECONDS = 60
 LONGEST = 60  # characters of a text that anybody may have written
@@ -39,6 +40,7 @@ class Note:
     rq: str
     sluice: str | None  # None: it is no worker of ours, or one from before there were notes
     fingerprints: dict[str, str]  # source -> of its contract and mapping; "": of a source without an entry
+    is_complete: bool = True  # False: Redis forgot it, and it has written its state alone since
 
 
 def fields(fingerprints: Mapping[str, str]) -> dict[Any, Any]:
@@ -73,7 +75,8 @@ def _note(key: bytes, queue: str, found: Mapping[bytes, bytes]) -> Note:
         return printable(found.get(name.encode(), b"").decode(errors="replace"))[:LONGEST]
 
     name = printable(key.decode().removeprefix(WORKER_PREFIX))[:LONGEST]
-    return Note(name, queue, text("hostname"), text("version"), text(VERSION) or None, _fingerprints(found))
+    ours, is_complete = text(VERSION) or None, BIRTH in found
+    return Note(name, queue, text("hostname"), text("version"), ours, _fingerprints(found), is_complete)
 
 
 def _fingerprints(found: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from store import database
 from store.errors import ConfigError, SluiceError, UsageError
 from store.lineage import openlineage
+from store.tables import law_checks
 from tests.integration.store.conftest import Ledger, Record
 
 TEXT = {"type": "string"}
@@ -259,3 +260,48 @@ def test_what_is_no_url_to_post_to_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError, match="--url should be like") as raised:
         openlineage.send(["{}"], url)
     assert "hush" not in str(raised.value)
+
+
+def note_check(ledger: Ledger, at: str, **violations: int) -> None:
+    """What `store check` found then."""
+    laws = [
+        {"law": law, "violations": ["one"] * number, "unchecked": None} for law, number in violations.items()
+    ]
+    with database.transaction(ledger.engine) as connection:
+        law_checks.note(connection, laws, at)
+
+
+def test_a_broken_law_is_a_run_that_failed_and_one_that_holds_again_a_run_that_completed(
+    ledger: Ledger,
+) -> None:
+    note_check(ledger, "2025-01-15T08:00:00.000000Z", sums=2, letters=0)
+    start, failed = export(ledger)
+    assert [each["eventType"] for each in (start, failed)] == ["START", "FAIL"]
+    assert failed["job"]["name"] == "sluice.check"
+    assert failed["run"]["facets"]["errorMessage"]["message"] == "2 violations of: sums"
+    assert failed["inputs"][0]["name"].endswith("target")
+    assert start["run"]["runId"] == failed["run"]["runId"]
+    assert "errorMessage" not in start["run"]["facets"]
+    assert export(ledger)[1]["run"]["runId"] == failed["run"]["runId"]  # sent again, it is the same run
+
+    note_check(ledger, "2025-01-15T09:00:00.000000Z", sums=0, letters=0)
+    start, completed = export(ledger)
+    assert completed["eventType"] == "COMPLETE"
+    assert completed["run"]["runId"] != failed["run"]["runId"]
+    assert "errorMessage" not in completed["run"]["facets"]
+
+
+def test_a_law_that_could_not_be_looked_at_again_is_still_broken(ledger: Ledger) -> None:
+    note_check(ledger, "2025-01-15T08:00:00.000000Z", sums=0, mirror=1)
+    note_check(ledger, "2025-01-15T09:00:00.000000Z", sums=0)
+    _, failed = export(ledger)
+    assert (failed["eventTime"][:13], failed["eventType"]) == ("2025-01-15T09", "FAIL")
+    assert failed["run"]["facets"]["errorMessage"]["message"] == "1 violation of: mirror"
+
+
+def test_one_run_is_exported_without_the_check(ledger: Ledger) -> None:
+    ledger.receive([Record("a", "2025-01-01")], file="one.json")
+    ledger.load()
+    note_check(ledger, "2025-01-15T08:00:00.000000Z", sums=1)
+    assert {each["job"]["name"] for each in export(ledger, 1, 1)} == {"sluice.load"}
+    assert [each["job"]["name"] for each in export(ledger)][-1] == "sluice.check"

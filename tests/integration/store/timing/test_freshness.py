@@ -76,12 +76,16 @@ def test_a_late_source_is_explained_in_a_sentence(
     )
 
 
-def test_many_chunks_of_one_run_are_one_step(line: Timeline) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 200])
+def test_many_chunks_of_one_run_are_one_step(
+    line: Timeline, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(freshness, "MOVES_AT_ONCE", at_once)
     for day in ("13", "14", "15"):
         line.arrive([at("12:00", f"2025-01-{day}"), at("12:01", f"2025-01-{day}")])
         line.ledger.load(size=1)
     with line.engine.connect() as connection:
-        assert freshness.rhythms(connection) == {"shop": timedelta(days=1).total_seconds()}
+        assert freshness.rhythms(connection, ["shop"]) == {"shop": timedelta(days=1).total_seconds()}
 
 
 def test_history_loaded_at_once_is_no_rhythm(line: Timeline, store: Command) -> None:
@@ -104,7 +108,7 @@ def test_only_the_latest_steps_make_the_rhythm(line: Timeline, monkeypatch: pyte
     for clock in ("00:00", "05:00", "10:00", "11:00", "12:00"):
         line.arrive_and_load(at(clock))
     with line.engine.connect() as connection:
-        assert freshness.rhythms(connection) == {"shop": 3600}
+        assert freshness.rhythms(connection, ["shop"]) == {"shop": 3600}
 
 
 def test_sources_are_judged_by_their_own_rhythm_alone(
