@@ -188,6 +188,11 @@ class StoreSettings(RoomSettings):
         validation_alias=AliasChoices("SLUICE_DATABASE_URL", "database_url", "DATABASE_URL"),
         description="SQLAlchemy URL, where % and ? of a path are %25 and %3F; default: SQLite in the state directory",
     )
+    database_schema: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        description="PostgreSQL: the schema that the tables are in, made where it is missing; default: the role's own",
+    )
     idle_after: Duration | None = Field(
         default=None,
         description="a source that sent nothing for so long does not hold the pipeline's watermark",

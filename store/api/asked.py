@@ -20,7 +20,7 @@ PIECE = 1000
 
 @dataclass(frozen=True)
 class Answer(Rows):
-    """Rows as the database gives them: times are text, and SQLite has 0 and 1 for false and true."""
+    """Rows as the database gives them: in SQLite times and JSON are text, and 0 and 1 false and true."""
 
     engine: Engine
     statement: str

@@ -84,7 +84,7 @@ def write_csv(fields: Sequence[Field], pieces: Iterable[Sequence[Row]], file: IO
     writer.writerow([spreadsheet_cell(name) for name, _ in fields])
     number = 0
     for piece in pieces:
-        writer.writerows([spreadsheet_cell(_as_text(row[name])) for name, _ in fields] for row in piece)
+        writer.writerows([spreadsheet_cell(as_text(row[name])) for name, _ in fields] for row in piece)
         number += len(piece)
     return number
 
@@ -183,7 +183,8 @@ def _json_text(value: Any) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
-def _as_text(value: Any) -> object:
+def as_text(value: Any) -> object:
+    """A value of a row as text, or one whose own text is right."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
@@ -198,7 +199,7 @@ def as_json(value: Any) -> Any:
     if isinstance(value, Decimal):
         return orjson.Fragment(str(value))
     if isinstance(value, datetime):
-        return _as_text(value)
+        return as_text(value)
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
     return value

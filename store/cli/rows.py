@@ -77,7 +77,9 @@ def query(
     is_cut = len(found) > limit
     del found[limit:]
     if as_csv:
-        put_csv([names, *found])
+        from store.api.forms import as_text
+
+        put_csv([names, *(map(as_text, row) for row in found)])
     elif as_json:
         from store.api.forms import as_json as plain
 
@@ -99,4 +101,8 @@ def query(
 def _shown(value: Any) -> str:
     if value is None:
         return ""
-    return bytes(value).hex() if isinstance(value, bytes | memoryview) else printable(str(value))
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    from store.api.forms import as_text
+
+    return printable(str(as_text(value)))

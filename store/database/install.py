@@ -103,6 +103,7 @@ def migrate(engine: Engine) -> None:
                 "use that version, or give database_url a new database"
             ) from error
         backend.number(connection)
+        create_views(connection)
     backend.settle(engine)
 
 
@@ -159,11 +160,19 @@ CURRENT = "CREATE VIEW current AS SELECT {columns} FROM target WHERE NOT deleted
 
 def create_views(connection: Connection) -> None:
     """The views `golden` and `current`, with today's columns."""
-    quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quote(column["name"]) for column in inspect(connection).get_columns("target"))
+    kinds = {"ts": "time", "extra": "json", **_kinds(connection)}
+    names = [column["name"] for column in inspect(connection).get_columns("target")]
+    shown = ", ".join(_shown(connection, name, kinds.get(name, "any")) for name in names)
     drop_views(connection)
     for statement in (GOLDEN, CURRENT):
-        connection.exec_driver_sql(statement.format(order=GOLDEN_ORDER, columns=names))
+        connection.exec_driver_sql(statement.format(order=GOLDEN_ORDER, columns=shown))
+
+
+def _shown(connection: Connection, name: str, kind: str) -> str:
+    """A column of the target in a view, as SQL."""
+    quoted = connection.dialect.identifier_preparer.quote(name)
+    shown_as = database.backend_of(connection).shown_as.get(kind)
+    return f"CAST({quoted} AS {shown_as}) AS {quoted}" if shown_as else quoted
 
 
 def drop_views(connection: Connection) -> None:

@@ -28,8 +28,9 @@ Progress = Callable[[int], None]
 
 def origin(connection: Connection) -> str:
     """What tells a store from every other."""
-    generation = database.backend_of(connection).generation(connection)
-    return hashing.hexdigest(f"{database.shown(connection.engine)} {generation}".encode())
+    backend = database.backend_of(connection)
+    where = (database.shown(connection.engine), *backend.dataset(connection, "target"))
+    return hashing.hexdigest(f"{' '.join(where)} {backend.generation(connection)}".encode())
 
 
 def tables(connection: Connection) -> Tables:

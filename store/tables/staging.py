@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, true
@@ -18,7 +18,7 @@ PLAIN_COLUMNS = ("id", "source", "key", "ts", "content_hash", "line")
 LATE, STALE, AMBIGUOUS, SHIFTED = 1, 2, 4, 8  # bits of `flags`
 
 
-def add(connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+def add(connection: Connection, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
     """Stages rows of these columns: PLAIN_COLUMNS, the contract's, and what else they have."""
     database.insert_tuples(connection, record_tables().staging, columns, rows)
 

@@ -238,7 +238,7 @@ class StagedRows:
         if self.by_hash or versions:
             names += ("version",)
             columns.append([0 if self.by_hash else versions.get(position) for position in self.positions])
-        staging.add(connection, names, list(zip(*columns, strict=True)))
+        staging.add(connection, names, zip(*columns, strict=True))
 
 
 def _reject_event(row: Rejected, bad: Bad, number: int, parent: int | None) -> tuple[Any, ...]:

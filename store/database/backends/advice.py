@@ -24,6 +24,7 @@ POSTGRESQL = {
     "40001": "another transaction was in the way: it is retried",
     "40P01": "it and another transaction waited for each other: it is retried",
     "42501": "give the role the rights that docs/many-hosts.md lists",
+    "42939": "the server keeps names that begin with pg_ for itself: give database_schema another one",
     "42P01": "it was replaced while in use: restore it, or run `store init` for an empty one",
     "53100": "its disk is full: free some space, then retry",
     "53200": "it is out of memory: it is retried",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -66,6 +66,9 @@ class Backend(Protocol):
     """One database. Every function is called with connections, engines or URLs of this one alone."""
 
     longest_key: int | None  # bytes of a record's key that its indexes hold; None: any number
+    shown_as: Mapping[
+        str, str
+    ]  # the kind of a column, or `time` -> its type in views for people, where it is another
 
     # --- the engine ---
 
@@ -157,9 +160,9 @@ class Backend(Protocol):
         """An INSERT of many rows, after whose failure the transaction is rolled back in any case."""
 
     def insert_tuples(
-        self, connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+        self, connection: Connection, table: Table, names: Sequence[str], rows: Iterable[tuple[Any, ...]]
     ) -> None:
-        """Many rows, as quickly as it goes."""
+        """Many rows, as quickly as it goes; values are of the types of their columns."""
 
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
         """The rows of a SELECT as plain tuples, so many at once, in constant memory."""

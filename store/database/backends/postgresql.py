@@ -12,14 +12,13 @@ changes tables would wait for it, and it for that: so one has CHANGERS for itsel
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
-from psycopg import errors
 from sqlalchemy import (
     TIMESTAMP,
     BigInteger,
@@ -37,6 +36,7 @@ from sqlalchemy import (
     func,
     null,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
@@ -45,9 +45,9 @@ from sqlalchemy.schema import CreateTable
 
 from store import timestamps
 from store.addresses import shown_url
-from store.database.backends import advice, postgresql_facts
-from store.database.backends.base import BEGIN, Asked, Facts, refused
-from store.errors import ConfigError, StoreUnavailable, UsageError
+from store.database.backends import advice, postgresql_facts, postgresql_rows
+from store.database.backends.base import BEGIN, Asked, Facts
+from store.errors import ConfigError, StoreUnavailable
 from store.settings import StoreSettings
 
 OLDEST_SERVER = 140_000
@@ -63,6 +63,7 @@ KEEPALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # milliseconds
 }
+SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = :name"
 FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS'
 
 
@@ -77,6 +78,10 @@ class Postgresql:
     """See `Backend`."""
 
     longest_key = 2000  # of an entry of a B-tree, which has a third of a page, with its source and number
+    shown_as: ClassVar[dict[str, str]] = {
+        "time": "timestamptz",
+        "json": "jsonb",
+    }  # which all that is stored can be
 
     def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
         """One connection a process, which is asked whether it lives before it is used."""
@@ -95,8 +100,10 @@ class Postgresql:
             execution_options={"preserve_rowcount": True},
         )
         # One message for all of it. What is set counts until the transaction ends.
+        schema = settings.database_schema
+        there = f"; SET LOCAL search_path = {_quoted(schema)}" if schema else ""
         limited = (
-            "BEGIN ISOLATION LEVEL READ COMMITTED; "
+            f"BEGIN ISOLATION LEVEL READ COMMITTED{there}; "
             f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; "
             f"SET LOCAL lock_timeout = '{max(1, round(settings.busy_timeout_seconds * 1000))}ms'"
         )
@@ -104,13 +111,15 @@ class Postgresql:
             "write": f"{limited}; {TAKE_WRITERS}",
             "change": f"{limited}; SELECT pg_advisory_xact_lock({CHANGERS}); {TAKE_WRITERS}",
             "judge": f"{limited}; SELECT pg_advisory_xact_lock_shared({CHANGERS})",
-            "scratch": "BEGIN ISOLATION LEVEL REPEATABLE READ",
-            "read": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            "scratch": f"BEGIN ISOLATION LEVEL REPEATABLE READ{there}",
+            "read": f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY{there}; SET LOCAL TIME ZONE 'UTC'",
         }
 
         @event.listens_for(engine, "connect")
         def connect(connection: Any, _record: object) -> None:
             connection.server_cursor_factory = Streaming
+            if schema:  # after SQLAlchemy has asked for that of the session
+                engine.dialect.default_schema_name = schema
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
@@ -158,6 +167,9 @@ class Postgresql:
                 f"the database's encoding is {encoding}, which cannot hold every text: make one with "
                 "createdb --encoding=UTF8 --template=template0"
             )
+        name = connection.dialect.default_schema_name
+        if name and not connection.execute(text(SCHEMA_EXISTS), {"name": name}).first():
+            connection.exec_driver_sql(f"CREATE SCHEMA {_quoted(name)}")
 
     def number(self, connection: Connection) -> None:
         """The server knows what its databases are: nothing here tells one from another."""
@@ -231,51 +243,15 @@ class Postgresql:
         return postgresql.insert(table)
 
     def insert_tuples(
-        self, connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+        self, connection: Connection, table: Table, names: Sequence[str], rows: Iterable[tuple[Any, ...]]
     ) -> None:
-        """COPY."""
-        if not rows:
-            return
-        quote = connection.dialect.identifier_preparer.quote
-        statement = f"COPY {quote(table.name)} ({', '.join(map(quote, names))}) FROM STDIN"
-        statement = statement.replace("%%", "%")  # it has no parameters, and so no percent sign is doubled
-        with (
-            _wrapped(connection, statement) as driver,
-            driver.cursor() as cursor,
-            cursor.copy(statement) as copy,
-        ):
-            for row in rows:
-                copy.write_row(row)
+        postgresql_rows.copy_in(connection, table, names, rows)
 
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
-        """With a cursor of the server: the client would hold all rows."""
-        with _wrapped(connection, statement) as driver, driver.cursor(name="sluice_stream") as cursor:
-            cursor.execute(statement, ())  # else its percent signs, which are doubled, stay so
-            while rows := cursor.fetchmany(size):
-                yield rows
+        return postgresql_rows.stream(connection, statement, size)
 
-    @contextmanager
-    def ask(self, connection: Connection, statement: str, size: int) -> Iterator[Asked]:
-        """As a cursor, which only a SELECT can be; `binary`, so that the server takes one statement alone."""
-        driver: Any = connection.connection.driver_connection
-        cursor = driver.cursor()
-        try:
-            cursor.execute(f"DECLARE asked NO SCROLL CURSOR FOR {statement.strip().rstrip(';')}", binary=True)
-            cursor.execute(f"FETCH FORWARD {int(size)} FROM asked")
-        except psycopg.Error as error:
-            is_forbidden = isinstance(error, errors.SyntaxError | errors.ReadOnlySqlTransaction)
-            raise UsageError(refused(str(error).splitlines()[0], is_forbidden=is_forbidden)) from error
-        names = [each.name for each in cursor.description or ()]
-
-        def pieces() -> Iterator[Sequence[Any]]:
-            try:
-                while rows := cursor.fetchall():
-                    yield rows
-                    cursor.execute(f"FETCH FORWARD {int(size)} FROM asked")
-            except psycopg.Error as error:
-                raise UsageError(refused(str(error).splitlines()[0])) from error
-
-        yield names, pieces()
+    def ask(self, connection: Connection, statement: str, size: int) -> AbstractContextManager[Asked]:
+        return postgresql_rows.ask(connection, statement, size)
 
     def member_of(
         self, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]
@@ -314,21 +290,13 @@ def _sequence(connection: Connection, column: Column[Any]) -> str:
     return str(connection.execute(asked).scalar_one())
 
 
+def _quoted(name: str) -> str:
+    return f'"{name}"'  # of letters, digits and underscores alone: see StoreSettings
+
+
 def _own(url: URL) -> dict[str, Any]:
     """The options that the user sets: they come before ours."""
     return {name: value for name, value in url.query.items() if name in KEEPALIVE}
-
-
-@contextmanager
-def _wrapped(connection: Connection, statement: str) -> Iterator[Any]:
-    """The driver's own connection; its errors come as SQLAlchemy's do."""
-    driver: Any = connection.connection.driver_connection
-    try:
-        yield driver
-    except psycopg.Error as error:
-        raise DBAPIError(
-            statement, None, error, hide_parameters=True, connection_invalidated=driver.closed
-        ) from error
 
 
 BACKEND = Postgresql()

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from sqlalchemy import (
@@ -61,6 +61,7 @@ class Sqlite:
     """See `Backend`."""
 
     longest_key = None
+    shown_as: ClassVar[dict[str, str]] = {}  # it has no types for times and JSON
 
     def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
         path = self.file(url)
@@ -258,18 +259,22 @@ class Sqlite:
         return sqlite.insert(table).prefix_with("OR ROLLBACK")
 
     def insert_tuples(
-        self, connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+        self, connection: Connection, table: Table, names: Sequence[str], rows: Iterable[tuple[Any, ...]]
     ) -> None:
-        """Many rows a statement, which saves a third of the time: 0.7 of 2.1 µs for a row of 8 columns."""
+        """Many rows a statement, which saves a third of the time: 0.7 of 2.1 µs for a row of 8 columns.
+
+        Of rows that `zip` makes none lasts: another 0.4 µs.
+        """
         quote = connection.dialect.identifier_preparer.quote
         into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES "  # noqa: S608
         row, size = f"({', '.join('?' * len(names))})", max(1, PARAMETERS // len(names))
-        whole = len(rows) - len(rows) % size
-        if whole:
-            many = [tuple(chain.from_iterable(rows[at : at + size])) for at in range(0, whole, size)]
+        values = chain.from_iterable(rows)
+        many = list(iter(lambda: tuple(islice(values, size * len(names))), ()))
+        rest = many.pop() if many and len(many[-1]) < size * len(names) else ()
+        if many:
             connection.exec_driver_sql(into + ", ".join([row] * size), many)
-        if whole < len(rows):
-            connection.exec_driver_sql(into + row, list(rows[whole:]))
+        if rest:
+            connection.exec_driver_sql(into + ", ".join([row] * (len(rest) // len(names))), rest)
 
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
         cursor = connection.connection.cursor()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -211,10 +212,8 @@ def test_a_transaction_whose_connection_breaks_is_reported_as_a_store_that_is_aw
 
 
 def test_what_copy_refuses_is_an_error_of_ours_and_not_waited_for(engine: Engine) -> None:
-    with pytest.raises(DBAPIError, match="invalid input syntax"), database.transaction(engine) as connection:
-        database.insert_tuples(
-            connection, schema.source_priorities, ("source", "priority"), [("shop", "high")]
-        )
+    with pytest.raises(DBAPIError, match="violates not-null"), database.transaction(engine) as connection:
+        database.insert_tuples(connection, schema.source_priorities, ("source", "priority"), [("shop", None)])
 
 
 @pytest.mark.parametrize(
@@ -237,3 +236,52 @@ def test_a_time_moved_back_is_exact_or_null(
         exact = connection.execute(select(database.microseconds(connection, literal(stamp)))).scalar_one()
     since = timestamps.from_text(stamp) - datetime(1970, 1, 1, tzinfo=UTC)
     assert exact == (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+KINDS = (
+    records.ContractColumn("50% o'real", "real"),
+    records.ContractColumn("amount", "decimal"),
+    records.ContractColumn("number", "integer"),
+    records.ContractColumn("paid", "boolean"),
+    records.ContractColumn("note", "text"),
+)
+COPIED = (*(each.name for each in KINDS), "id", "source", "key", "ts", "content_hash", "line")
+
+
+def row(id: int, *values: Any) -> tuple[Any, ...]:
+    return (*values, id, "shop", str(id), "2025-01-15T08:00:00.000000Z", bytes(range(16)), id)
+
+
+def test_copy_gives_each_value_as_it_was_whatever_number_of_python_it_is(engine: Engine) -> None:
+    install.add_contract_columns(engine, KINDS)
+    given = [
+        row(1, 3, 3, 2**63 - 1, True, "a\tb\\N\n\\."),
+        row(2, 0.1, 0.1, -(2**63), False, ""),
+        row(3, -1e308, Decimal("123456789012345678901234567890.12345"), True, None, "\\N"),
+        row(4, True, 1e22, 0, 1, "ä€😀"),
+        row(5, None, None, None, None, None),
+    ]
+    tables = records.record_tables(KINDS)
+    with database.transaction(engine) as connection:
+        database.insert_tuples(connection, tables.staging, COPIED, iter(given))
+        kept = connection.execute(select(*(tables.staging.c[name] for name in COPIED)).order_by(text("id")))
+        found = [tuple(each) for each in kept]
+    assert found == [
+        tuple(Decimal(repr(each)) if type(each) is float and at == 1 else each for at, each in enumerate(one))
+        for one in given
+    ]
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, "3"), (2, 2.5), (2, "3"), (2, 2**63), (4, 3)])
+def test_what_is_of_another_type_than_its_column_is_an_error_and_nothing_is_kept(
+    engine: Engine, at: int, value: Any
+) -> None:
+    install.add_contract_columns(engine, KINDS)
+    values: list[Any] = [None] * len(KINDS)
+    values[at] = value
+    staging = records.record_tables(KINDS).staging
+    with pytest.raises((TypeError, ValueError, OverflowError, AttributeError, DBAPIError)):  # noqa: SIM117
+        with database.transaction(engine) as connection:
+            database.insert_tuples(connection, staging, COPIED, [row(1, *values)])
+    with database.reading(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(staging)).scalar() == 0
