@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from store import timestamps
 from store.csv_reader import Dialect
 from store.dead_letters.edits import WHAT_CASTS_ARE, is_cast
 from store.errors import ConfigError
@@ -117,6 +118,16 @@ class SourceSettings(BaseModel):
             if not is_cast(how):
                 raise ValueError(f"casts.{name} = {how!r}: {WHAT_CASTS_ARE}")
         return casts
+
+    @field_validator("ts_format")
+    @classmethod
+    def whole_times(cls, layout: str | None) -> str | None:
+        if layout is not None and not timestamps.is_layout(layout):
+            raise ValueError(
+                f"ts_format = {layout!r} reads no whole time: write it in the codes of strptime, with a year, like "
+                "%d.%m.%Y %H:%M"
+            )
+        return layout
 
     @field_validator("sequence", "deleted")
     @classmethod

@@ -56,6 +56,9 @@ BAD = [
     (WorkerSettings, "sources.shop", "ts_unit", '"h"'),
     (WorkerSettings, "sources.shop", "format", '"xml"'),
     (WorkerSettings, "sources.shop", "assume_tz", '"Mars/Olympus"'),
+    (WorkerSettings, "sources.shop", "ts_format", '"%d.%m. %H:%M"'),  # 1900, to strptime
+    (WorkerSettings, "sources.shop", "ts_format", '"DD.MM.YYYY"'),
+    (WorkerSettings, "sources.shop", "ts_format", '"%d.%m.%Y %Q"'),
     (WorkerSettings, "sources.shop", "assume_tz", '"../../etc/passwd"'),
     (WorkerSettings, "sources.shop", "allowed_lateness", '"-1h"'),
     (WorkerSettings, "sources.shop", "max_age", '"old"'),

@@ -46,6 +46,8 @@ def is_true(value: Any) -> bool:
 
 
 TOO_LONG = "the integer does not fit into 64 bits"
+EXACT_FLOATS = 2**53  # from here on a float may stand for several integers
+ROUNDED = "has a point or an exponent and more digits than a float holds: write the integer without them"
 
 
 def is_no_number(value: Any, kind_of_column: str) -> str | None:
@@ -55,6 +57,8 @@ def is_no_number(value: Any, kind_of_column: str) -> str | None:
         return "true and false are no numbers"
     if kind is int and kind_of_column != "decimal" and not INT64_MIN <= value <= INT64_MAX:
         return TOO_LONG
+    if kind is float and kind_of_column == "integer" and not -EXACT_FLOATS < value < EXACT_FLOATS:
+        return ROUNDED
     return value.why if kind is Unusable else None
 
 

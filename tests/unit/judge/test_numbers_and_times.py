@@ -188,3 +188,24 @@ def test_decimals_within_lists_and_unions_keep_their_digits(monkeypatch: pytest.
         for judge in judges(Priced):
             valid = judge_batch(message([text % (number, number)]), judge, None, NOW).valid
             assert valid.values == [[f'["{number}","1.5"]'], [f'"{number}"']]
+
+
+class Counted(Event):
+    value: int  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_field_takes_no_float_of_which_two_integers_may_have_been_made(
+    sign: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """9007199254740993.0 is 9007199254740992.0 to every parser of JSON, and so would be another record's number."""
+    given = [
+        f"{sign}{each}" for each in ("9007199254740991.0", "9007199254740993.0", "1e17", "9007199254740993")
+    ]
+    assert verdicts(Event, *given, quoted=False) == [[""] * 4] * 2  # as a float it is what every parser reads
+    monkeypatch.setattr("worker.contract._import", lambda name: Counted)
+    quickly, carefully = verdicts(Counted, *given, quoted=False)
+    assert quickly == carefully
+    why = "has a point or an exponent and more digits than a float holds: write the integer without them"
+    assert quickly == ["", why, why, ""]
+    assert verdicts(Counted, *given[:2]) == [["", ""]] * 2  # as text it is read to the last digit

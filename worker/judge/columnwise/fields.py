@@ -17,9 +17,11 @@ from pydantic_core import CoreConfig, SchemaValidator, core_schema
 from store import timestamps
 from worker.contract import Contract
 from worker.judge.columns import (
+    EXACT_FLOATS,
     FITTING_DIGITS,
     READERS,
     is_blank,
+    is_no_number,
     is_no_text_number,
     is_number_for_time,
     plain_times,
@@ -76,7 +78,8 @@ class Field:
                 any_odd_number(values) or (self.kind != "decimal" and any_long(values))
             )
         if kind is int or kind is float:
-            return not self.is_time and min(values) > -LIMIT and max(values) < LIMIT
+            limit = EXACT_FLOATS if kind is float and self.kind == "integer" else LIMIT
+            return not self.is_time and min(values) > -limit and max(values) < limit
         return False
 
     def _is_unfit(self, value: Any) -> bool:
@@ -90,7 +93,7 @@ class Field:
             return True
         if self.is_text_number and is_no_text_number(value, self.kind):
             return True
-        return type(value) is Unusable or needs_exactness((value,))
+        return is_no_number(value, self.kind) is not None or needs_exactness((value,))
 
     def validated(self, column: Column) -> tuple[Column, set[int]]:
         """The column as the contract has it; or the rows that break the contract."""
