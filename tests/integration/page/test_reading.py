@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import html
 import re
 
@@ -11,7 +12,9 @@ from sqlalchemy import text
 from store import database
 from store.dead_letters.edits import Edit
 from store.errors import QueueUnavailable, StoreUnavailable
+from worker.listening import Options
 from worker.page.readings import Shared, standing
+from worker.page.server import Server, opened, serve
 
 from ..plant import Plant, ndjson, row
 from .conftest import MakePage, Page, group_with, words
@@ -256,3 +259,17 @@ def test_throughput_and_lateness_are_drawn_with_their_numbers_beside_them(fed: P
         connection.execute(text("UPDATE batches SET late = 1, skipped = 2, reasons = '{\"late\": 4}'"))
     assert "<title>" in page.get("/").partition('aria-label="Late records in each hour"')[2]
     assert ": 7 late</title>" in page.get("/")
+
+
+def test_no_answer_waits_for_a_look_through_all_that_was_imported(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(
+        Server, "run", lambda _, sockets: left.append(gc.get_count()[0] + len(gc.get_objects()))
+    )
+    gc.unfreeze()
+    there = len(gc.get_objects())
+    with opened(Options(port=0)) as door:
+        serve(door, lambda _: None)
+    assert left and left[0] < there / 10
