@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, select, updat
 from store import database
 from store.database.letters import OPEN, PARKED, RESOLVED, dead_letters, letter_events
 from store.database.records import record_tables
-from store.database.schema import POSITION_BITS, RECORD_BITS, SHIFT, batches, past_lineage
+from store.database.schema import POSITION_BITS, RECORD_BITS, SHIFT, batches, past_lineage, staged_id
 from store.dead_letters import groups
 from store.dead_letters.raw import by_line
 
@@ -124,33 +124,32 @@ ARRIVED = (
 )
 
 
-class Arrival(NamedTuple):
-    """An accepted record whose payload may be that of a letter."""
+def arrive(
+    connection: Connection, accepted: Mapping[str, int], batch: int, first_version: int, at: str
+) -> int:
+    """Resolves open and parked letters whose payload a later record has.
 
-    version: int  # of its delivery, and its number there
-    record_id: int
-
-
-def arrive(connection: Connection, accepted: Mapping[str, Arrival], batch: int, at: str) -> int:
-    """Resolves open and parked letters whose payload a later record has, by the id of the letter.
-
-    The letters of an action are left to it. Returns how many it resolved.
+    `accepted` are ids of letters, and the positions in the batch of records with their payloads; `first_version` is
+    that of the record at position 0. The letters of an action are left to it. Returns how many it resolved.
     """
     columns = (dead_letters.c.id, dead_letters.c.group_id, dead_letters.c.status, dead_letters.c.version)
     known = database.with_member_of(connection, select(*columns), dead_letters.c.id, accepted)
     found = [
         row
         for row in connection.execute(known)
-        if row.status in (OPEN, PARKED) and row.version < accepted[row.id].version
+        if row.status in (OPEN, PARKED) and row.version < first_version + accepted[row.id]
     ]
     if not found:
         return 0
-    values = [{"letter": row.id, "accepted_version": accepted[row.id].version, "at": at} for row in found]
+    values = [
+        {"letter": row.id, "accepted_version": first_version + accepted[row.id], "at": at} for row in found
+    ]
     connection.execute(ARRIVED, values)
     groups.move(connection, Counter((row.group_id, row.status, RESOLVED) for row in found))
     names = ("letter_id", "at", "verb", "before", "after", "batch_seq", "record_id")
     events = [
-        (row.id, at, "arrive", row.status, RESOLVED, batch, accepted[row.id].record_id) for row in found
+        (row.id, at, "arrive", row.status, RESOLVED, batch, staged_id(batch, accepted[row.id]))
+        for row in found
     ]
     database.insert_tuples(connection, letter_events, names, events)
     return len(found)

@@ -17,13 +17,13 @@ from store import database
 from store.checks import conservation
 from store.checks import letters as check
 from store.database import install
-from store.database.schema import RECORD_BITS, staged_id
+from store.database.schema import RECORD_BITS
 from store.dead_letters import actions, proofs, pruning, sending, states
 from store.dead_letters.actions import Order
 from store.dead_letters.proofs import Letters as Written
 from store.dead_letters.proofs import StoredProof
 from store.dead_letters.states import Attempt
-from store.dead_letters.superseded import Arrival, arrive
+from store.dead_letters.superseded import arrive
 from store.dead_letters.terms import Terms, stop_if_broken
 from store.settings import StoreSettings
 from store.tables import dead_letters, leases
@@ -95,13 +95,10 @@ class Letters(RuleBasedStateMachine):
         before = {letter.payload: letter for letter in self.letters()}
         number = self.ledger.receive([Record(each, "2025-01-15") for each in sorted(payloads)])
         (row,) = self.ledger.rows("SELECT delivery_seq FROM batches WHERE seq = :seq", seq=number)
-        version = row[0] << RECORD_BITS if is_later else 0
-        accepted = {
-            rejected(Bad(each)).id: Arrival(version, staged_id(number, position))
-            for position, each in enumerate(sorted(payloads))
-        }
+        version = row[0] << RECORD_BITS if is_later else -len(payloads)
+        accepted = {rejected(Bad(each)).id: position for position, each in enumerate(sorted(payloads))}
         with database.transaction(self.ledger.engine) as connection:
-            arrive(connection, accepted, number, AT)
+            arrive(connection, accepted, number, version, AT)
         for letter in self.letters():
             was = before[letter.payload].status
             closes = is_later and letter.payload in payloads and was in ("open", "parked")

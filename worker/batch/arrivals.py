@@ -17,9 +17,9 @@ import orjson
 from sqlalchemy import Connection
 
 from store import hashing
-from store.database.schema import RECORD_BITS, staged_id
+from store.database.schema import RECORD_BITS
 from store.dead_letters import groups
-from store.dead_letters.superseded import Arrival, arrive
+from store.dead_letters.superseded import arrive
 from store.tables import dead_letters
 from store.tables.batches import Batch
 from worker.batch.rejections import letter_id
@@ -28,7 +28,7 @@ from worker.judge.parse import UNDECODABLE
 from worker.queue.message import Message, Opaque, RawRecord
 
 HEAD = 40  # characters
-RECORDS_A_LETTER = 8  # reading one letter costs as much as hashing so many records
+RECORDS_A_LETTER = 3  # reading one letter costs as much as hashing so many records
 # The letters of these have the bytes of a record, or the first of them, where its text may come again.
 STORED_AS_BYTES = (UNDECODABLE, "too_large", "poison")
 
@@ -79,10 +79,7 @@ def close(
             accepted = _likely(connection, message, accepted)
         ids = Ids.of(message, accepted, waiting)
     first = batch.delivery_seq << RECORD_BITS | batch.first_record
-    arrivals = {
-        id: Arrival(first + position, staged_id(number, position)) for id, position in ids.positions.items()
-    }
-    return arrive(connection, arrivals, number, batch.processed_at)
+    return arrive(connection, ids.positions, number, first, batch.processed_at)
 
 
 def _some_are_bytes(waiting: Waiting) -> bool:

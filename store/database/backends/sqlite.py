@@ -270,11 +270,11 @@ class Sqlite:
         row, size = f"({', '.join('?' * len(names))})", max(1, PARAMETERS // len(names))
         values = chain.from_iterable(rows)
         many = list(iter(lambda: tuple(islice(values, size * len(names))), ()))
-        rest = many.pop() if many and len(many[-1]) < size * len(names) else ()
+        rest = iter(many.pop() if many and len(many[-1]) < size * len(names) else ())
         if many:
             connection.exec_driver_sql(into + ", ".join([row] * size), many)
-        if rest:
-            connection.exec_driver_sql(into + ", ".join([row] * (len(rest) // len(names))), rest)
+        if single := list(iter(lambda: tuple(islice(rest, len(names))), ())):
+            connection.exec_driver_sql(into + row, single)
 
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[Sequence[Any]]:
         cursor = connection.connection.cursor()

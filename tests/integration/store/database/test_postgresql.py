@@ -264,8 +264,8 @@ def test_copy_gives_each_value_as_it_was_whatever_number_of_python_it_is(engine:
     tables = records.record_tables(KINDS)
     with database.transaction(engine) as connection:
         database.insert_tuples(connection, tables.staging, COPIED, iter(given))
-        kept = connection.execute(select(*(tables.staging.c[name] for name in COPIED)).order_by(text("id")))
-        found = [tuple(each) for each in kept]
+        stored = connection.execute(select(*(tables.staging.c[name] for name in COPIED)).order_by(text("id")))
+        found = [tuple(each) for each in stored]
     assert found == [
         tuple(Decimal(repr(each)) if type(each) is float and at == 1 else each for at, each in enumerate(one))
         for one in given
@@ -273,7 +273,7 @@ def test_copy_gives_each_value_as_it_was_whatever_number_of_python_it_is(engine:
 
 
 @pytest.mark.parametrize(("at", "value"), [(0, "3"), (2, 2.5), (2, "3"), (2, 2**63), (4, 3)])
-def test_what_is_of_another_type_than_its_column_is_an_error_and_nothing_is_kept(
+def test_what_is_of_another_type_than_its_column_is_an_error_and_nothing_is_stored(
     engine: Engine, at: int, value: Any
 ) -> None:
     install.add_contract_columns(engine, KINDS)
