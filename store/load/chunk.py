@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -28,6 +29,8 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
+    case,
     func,
     literal_column,
     select,
@@ -174,15 +177,31 @@ def _fill(
     order = [staged.c.key, staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash]
     if len(sources) > 1:
         order.insert(0, staged.c.source)
+    made: dict[str, ColumnElement[Any]] = {"_rank": ranked}
+    if _has_quick_windows(connection):
+        made |= {
+            "_position": func.row_number().over(order_by=order),
+            "_outcome": _beaten_or_not(staged, order),
+        }
     rows = (
-        select(*(staged.c[name] for name in names), ranked)
+        select(*(staged.c[name] for name in names), *made.values())
         .join_from(staged, batches, batches.c.seq == staged.c.id.op(">>")(SHIFT))
         .where(staged.c.id <= last)
         .order_by(*order)
     )
     if without:
         rows = rows.where(staged.c.source.not_in(sorted(without)))
-    return connection.execute(chunk.insert().from_select([*names, "_rank"], rows)).rowcount
+    return connection.execute(chunk.insert().from_select([*names, *made], rows)).rowcount
+
+
+def _has_quick_windows(connection: Connection) -> bool:
+    return database.backend_of(connection).has_quick_windows
+
+
+def _beaten_or_not(staged: Table, order: Sequence[ColumnElement[Any]]) -> ColumnElement[int]:
+    """Whether another row of the same key follows, where the rows are sorted anyway."""
+    follows = [func.lead(each).over(order_by=order) == each for each in (staged.c.source, staged.c.key)]
+    return case((and_(*follows), BEATEN), else_=INSERTED)
 
 
 # Few rows are beaten: whatever concerns them alone begins with their positions, and does not go through the chunk.
@@ -191,6 +210,9 @@ INSERT INTO beaten (position)
 SELECT chunk._position FROM chunk JOIN chunk AS later ON later._position = chunk._position + 1
  WHERE later.key = chunk.key AND later.source = chunk.source
 """
+
+# Where the chunk was filled with what is beaten.
+LIST_BEATEN = f"INSERT INTO beaten (position) SELECT _position FROM chunk WHERE _outcome = {BEATEN}"  # noqa: S608
 
 # The last row of a key keeps INSERTED, until the target is asked.
 FLAG_BEATEN = f"UPDATE chunk SET _outcome = {BEATEN} WHERE _position IN (SELECT position FROM beaten)"  # noqa: S608
@@ -257,8 +279,9 @@ WHERE won.position = chunk._position
 def _decide(connection: Connection) -> None:
     """Gives each row of the chunk its outcome."""
     database.create_temporary(connection, BEATEN_ROWS)
-    beaten = connection.execute(text(FIND_BEATEN)).rowcount
-    if beaten:
+    is_flagged = _has_quick_windows(connection)
+    beaten = connection.execute(text(LIST_BEATEN if is_flagged else FIND_BEATEN)).rowcount
+    if beaten and not is_flagged:
         connection.execute(text(FLAG_BEATEN))
     met = connection.execute(text(COMPARE_WITH_TARGET)).rowcount
     if met and connection.execute(text(TIES)).first():

@@ -56,6 +56,9 @@ CHANGERS = WRITERS + 1  # of those that change tables
 TAKE_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
 # A client that is cut off in mid-transaction holds the lock until the server notices.
 IDLE_SECONDS = 10
+# The loader's chunk is sorted and joined in memory; to compile its statements takes longer than it saves; and a few of
+# its rows are looked up in an index, where the server would read all of it.
+FOR_CHUNKS = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off; SET LOCAL random_page_cost = 1.1"
 KEEPALIVE = {
     "connect_timeout": 10,
     "keepalives_idle": 5,
@@ -78,6 +81,7 @@ class Postgresql:
     """See `Backend`."""
 
     longest_key = 2000  # of an entry of a B-tree, which has a third of a page, with its source and number
+    has_quick_windows = True
     shown_as: ClassVar[dict[str, str]] = {
         "time": "timestamptz",
         "json": "jsonb",
@@ -110,7 +114,7 @@ class Postgresql:
         begins = {
             "write": f"{limited}; {TAKE_WRITERS}",
             "change": f"{limited}; SELECT pg_advisory_xact_lock({CHANGERS}); {TAKE_WRITERS}",
-            "judge": f"{limited}; SELECT pg_advisory_xact_lock_shared({CHANGERS})",
+            "judge": f"{limited}; {FOR_CHUNKS}; SELECT pg_advisory_xact_lock_shared({CHANGERS})",
             "scratch": f"BEGIN ISOLATION LEVEL REPEATABLE READ{there}",
             "read": f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY{there}; SET LOCAL TIME ZONE 'UTC'",
         }

@@ -61,6 +61,7 @@ class Sqlite:
     """See `Backend`."""
 
     longest_key = None
+    has_quick_windows = False
     shown_as: ClassVar[dict[str, str]] = {}  # it has no types for times and JSON
 
     def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:

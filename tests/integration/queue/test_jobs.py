@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -14,6 +16,7 @@ from store import database, timestamps
 from worker import jobs
 from worker.queue.client import ATTEMPTS
 from worker.queue.names import PROCESS_BATCH
+from worker.queue.process import job_process
 from worker.queue.upkeep.maintenance import enqueue_due
 from worker.workplace import Workplace, renewed_workplace, workplace
 
@@ -275,3 +278,38 @@ def test_the_files_of_the_database_are_its_owners_alone(plant: Plant) -> None:
     assert plant.database.stat().st_mode & 0o077 == 0
     with database.reading(plant.engine) as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_a_job_process_gives_freed_memory_back_every_so_many_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = tmp_path / "calls"
+    give_back = job_process._give_memory_back
+
+    def counted() -> None:
+        give_back()
+        with calls.open("a") as file:
+            file.write("x")
+
+    monkeypatch.setattr(job_process, "_give_memory_back", counted)
+    process = job_process.JobProcess(lambda *_: "", lambda: None)
+    for number in range(2 * job_process.JOBS_BETWEEN_TRIMS + 1):
+        process.give(str(number), "execution")
+        assert process.wait() == ""
+    process.dismiss()
+    assert calls.read_text() == "xx"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_memory_that_was_freed_between_what_is_in_use_goes_back_to_the_system() -> None:
+    blocks = [b"x" * 64_000 for _ in range(2000)]  # too small to be mapped, and so given back, one by one
+    last = b"y" * 64_000
+    full = resident_mb()
+    del blocks
+    job_process._give_memory_back()
+    assert full - resident_mb() > 100
+    assert last
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
