@@ -25,7 +25,7 @@ from store.logs import event, safe_lines
 JOBS_PER_LIFE = 500  # then a new one: what a user's validators leak does not add up for ever
 LONGEST_ANSWER = 500  # bytes, so few that they arrive at once
 
-# A batch makes tens of thousands of tuples and no cycles; the default would look at all of them often.
+# A batch makes tens of thousands of tuples and few cycles; the default would look at all of them often.
 GC_THRESHOLDS = (200_000, 20, 50)
 JOBS_BETWEEN_TRIMS = 16
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -112,10 +112,12 @@ def _die_with_the_worker() -> None:
 
 
 def _give_memory_back() -> None:
-    """What was freed, to the system: between what is in use it would stay, more of it with every batch.
+    """What is of no more use, to the system; some 50 ms.
 
-    A few milliseconds. Of the C libraries, glibc alone has it.
+    Statements of SQLAlchemy are cycles, and those of a batch hold the ids of its records: up to a megabyte, which the
+    collector would leave for hundreds of batches. What was freed between what is in use goes back with glibc's help.
     """
+    gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
