@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_every_table_and_view_is_listed_and_every_listed_one_is_there() -> None:
     by_contract = {"staging", "target"}
     views = {"golden", "current"} | {"lineage", "record_lineage"}
     assert sorted(listed) == sorted({*letters.metadata.tables, *by_contract, *views})
+
+
+def test_the_test_that_is_noted_for_a_mutant_is_there() -> None:
+    """With its parameters a name may have blanks and be cut at one: then pytest finds nothing, and so no mutant."""
+    noted: dict[str, str] = json.loads((ROOT / "tests" / "mutants" / "noticed.json").read_text())
+    assert noted.keys() == {mutant.name for mutant in MUTANTS}
+    missing = {
+        name: test
+        for name, test in noted.items()
+        if f"def {test.partition('::')[2].rpartition('::')[2]}("
+        not in (ROOT / test.partition("::")[0]).read_text()
+    }
+    assert missing == {}
 
 
 def test_every_mutant_finds_what_it_changes_once() -> None:
