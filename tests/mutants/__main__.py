@@ -171,7 +171,9 @@ def first_failure(copy: Path, tests: Sequence[str]) -> str | None:
         return f"not done within {SECONDS} s"
     if done.returncode == 0:
         return None
-    named = re.search(r"^(?:FAILED|ERROR) ([^\s\[]+)", done.stdout, re.MULTILINE)  # parameters may have blanks
+    named = re.search(
+        r"^(?:FAILED|ERROR) ([^\s\[]+)", done.stdout, re.MULTILINE
+    )  # parameters may have blanks
     return named[1].removeprefix("tests/") if named else done.stdout[-300:]
 
 
