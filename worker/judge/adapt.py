@@ -16,7 +16,7 @@ from jmespath.exceptions import JMESPathError
 from store.errors import ConfigError
 from store.text import storable_name
 from worker.contract import Contract
-from worker.judge.columns import READERS, is_odd_number
+from worker.judge.columns import READERS, ROUNDED, is_odd_number, is_rounded
 from worker.judge.faults import Rejection, invalid, missing
 from worker.judge.functions import call, load_function
 from worker.judge.notation import Cast, Notation, caster
@@ -130,12 +130,17 @@ def refuse_unusable(raw: dict[str, Any], names: Iterable[str]) -> None:
             raise Rejection(invalid(storable_name(name), why, "unusable", value))
 
 
-def holds_decimal(value: Any) -> bool:
-    """Whether a number that was read exactly is in a value: JMESPath would bend it, or take it for a text."""
+def holds(value: Any, is_one: Callable[[Any], bool]) -> bool:
+    """Whether a value is one of a kind, or has one in it."""
     kind = type(value)
     if kind is dict or kind is list:
-        return any(holds_decimal(inner) for inner in (value.values() if kind is dict else value))
-    return kind is Decimal
+        return any(holds(inner, is_one) for inner in (value.values() if kind is dict else value))
+    return is_one(value)
+
+
+def is_decimal(value: Any) -> bool:
+    """Whether a number was read exactly: JMESPath would bend it, or take it for a text."""
+    return type(value) is Decimal
 
 
 def unusable_within(value: Any) -> str | None:
@@ -144,6 +149,10 @@ def unusable_within(value: Any) -> str | None:
         return value.why
     inner = value.values() if type(value) is dict else value if type(value) is list else ()
     return next((why for each in inner if (why := unusable_within(each))), None)
+
+
+class Rounded(ValueError):
+    """A float may stand for several integers; the message says what to do."""
 
 
 class Functions(jmespath.functions.Functions):  # type: ignore[misc]
@@ -162,6 +171,13 @@ class Functions(jmespath.functions.Functions):  # type: ignore[misc]
         if is_odd_number(value) and super()._func_to_number(value) is not None:
             raise ValueError("no number")
         return super()._func_to_number(value)
+
+    @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    def _func_to_string(self, value: Any) -> Any:
+        """Raises Rounded: of two ids that a parser made one float of, it would make one text."""
+        if holds(value, is_rounded):
+            raise Rounded(ROUNDED)
+        return super()._func_to_string(value)
 
 
 # Of these nodes of an expression all children look at the record; of any other the first alone does.
@@ -202,11 +218,13 @@ def getter(expression: str, field: str, notation: Notation | None = None) -> Get
         options = jmespath.Options(custom_functions=Functions(notation))
 
         def search(raw: dict[str, Any]) -> Any:
-            if any(holds_decimal(raw.get(name)) for name in read):
+            if any(holds(raw.get(name), is_decimal) for name in read):
                 why = "an expression cannot read a number of so many digits"
                 raise Rejection(invalid(field, why, "expression"))
             try:
                 return compiled.search(raw, options=options)
+            except Rounded as error:
+                raise Rejection(invalid(field, str(error), "expression")) from None
             except (JMESPathError, ArithmeticError, LookupError, TypeError, ValueError) as error:
                 why = f"the source's expression for it cannot be evaluated: {type(error).__name__}"
                 raise Rejection(invalid(field, why, "expression")) from None

@@ -47,7 +47,12 @@ def is_true(value: Any) -> bool:
 
 TOO_LONG = "the integer does not fit into 64 bits"
 EXACT_FLOATS = 2**53  # from here on a float may stand for several integers
-ROUNDED = "has a point or an exponent and more digits than a float holds: write the integer without them"
+ROUNDED = "has a point or an exponent and more digits than a float holds: write it as text"
+
+
+def is_rounded(value: Any) -> bool:
+    """Whether a value is a float that may stand for several integers."""
+    return type(value) is float and not -EXACT_FLOATS < value < EXACT_FLOATS
 
 
 def is_no_number(value: Any, kind_of_column: str) -> str | None:
@@ -57,8 +62,6 @@ def is_no_number(value: Any, kind_of_column: str) -> str | None:
         return "true and false are no numbers"
     if kind is int and kind_of_column != "decimal" and not INT64_MIN <= value <= INT64_MAX:
         return TOO_LONG
-    if kind is float and kind_of_column == "integer" and not -EXACT_FLOATS < value < EXACT_FLOATS:
-        return ROUNDED
     return value.why if kind is Unusable else None
 
 
@@ -125,6 +128,22 @@ def text_numbers(contract: Contract) -> frozenset[str]:
     )
 
 
+def exact_fields(contract: Contract) -> frozenset[str]:
+    """The names of fields that take no float which may stand for several integers: integers, and texts, which pydantic
+    makes of numbers where the contract says so. A validator that sees a value before pydantic decides for its text."""
+    types = _types_of_fields(contract)
+    return frozenset(
+        given
+        for given, field in contract.inputs.items()
+        if contract.kinds[field] == "integer"
+        or (
+            contract.kinds[field] == "text"
+            and "str" in (of := types.get(given, NO_TYPES))
+            and SEES_TEXT.isdisjoint(of)
+        )
+    )
+
+
 def plain_times(contract: Contract) -> frozenset[str]:
     """The names of fields, `ts` aside, that are a date or a moment and nothing else, and are read by pydantic alone.
 
@@ -139,6 +158,7 @@ def plain_times(contract: Contract) -> frozenset[str]:
     )
 
 
+NO_TYPES: frozenset[str] = frozenset()
 SEES_TEXT = frozenset({"function-before", "function-wrap", "function-plain"})
 TIMES = frozenset({"datetime", "date"})
 AROUND_TIMES = frozenset(

@@ -16,15 +16,18 @@ from store.text import error_message, storable_name
 from worker.contract import IDENTITY, Contract
 from worker.judge.columns import (
     READERS,
+    ROUNDED,
     SORTED,
     by_value,
     canonical,
     decimal_columns,
+    exact_fields,
     fitting,
     is_blank,
     is_no_number,
     is_no_text_number,
     is_number_for_time,
+    is_rounded,
     plain_times,
     stored,
     text_numbers,
@@ -66,6 +69,7 @@ class Validator:
         self._numbers = [(given, kind) for given, kind in kinds.items() if kind in READERS]
         read_by_pydantic = text_numbers(contract)
         self._text_numbers = [each for each in self._numbers if each[0] in read_by_pydantic]
+        self._exact = sorted(exact_fields(contract))
         self._times = sorted(plain_times(contract))
         self._columns = [(field, kind) for field, kind in contract.kinds.items() if field not in IDENTITY]
 
@@ -82,6 +86,8 @@ class Validator:
             for name, kind in self._numbers:
                 if is_no_number(given.get(name), kind):
                     raise ValueError
+            if any(is_rounded(given.get(name)) for name in self._exact):
+                raise ValueError
             for name, kind in self._text_numbers:
                 if is_no_text_number(given.get(name), kind):
                     raise ValueError
@@ -171,6 +177,11 @@ class Validator:
             invalid(self._inputs[name], why, "number", given.get(name))
             for name, kind in self._numbers
             if (why := is_no_number(given.get(name), kind)) and self._inputs[name] not in unread
+        ]
+        faults += [
+            invalid(self._inputs[name], ROUNDED, "number", given[name])
+            for name in self._exact
+            if is_rounded(given.get(name))
         ]
         faults += [
             invalid(self._inputs[name], why, "time", given[name])

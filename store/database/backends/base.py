@@ -66,12 +66,10 @@ class Backend(Protocol):
     """One database. Every function is called with connections, engines or URLs of this one alone."""
 
     longest_key: int | None  # bytes of a record's key that its indexes hold; None: any number
-    has_quick_windows: (
-        bool  # a window over rows that are sorted costs less than finding their neighbours afterwards
-    )
-    shown_as: Mapping[
-        str, str
-    ]  # the kind of a column, or `time` -> its type in views for people, where it is another
+    # A window over rows that are sorted costs less than finding their neighbours afterwards.
+    has_quick_windows: bool
+    # The kind of a column, or `time` -> its type in views for people, where it is another.
+    shown_as: Mapping[str, str]
 
     # --- the engine ---
 

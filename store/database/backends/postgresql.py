@@ -82,10 +82,8 @@ class Postgresql:
 
     longest_key = 2000  # of an entry of a B-tree, which has a third of a page, with its source and number
     has_quick_windows = True
-    shown_as: ClassVar[dict[str, str]] = {
-        "time": "timestamptz",
-        "json": "jsonb",
-    }  # which all that is stored can be
+    # All that is stored can be these.
+    shown_as: ClassVar[dict[str, str]] = {"time": "timestamptz", "json": "jsonb"}
 
     def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
         """One connection a process, which is asked whether it lives before it is used."""

@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import field_validator, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
 from worker.contract import Event, Record
 from worker.judge.adapt import getter
-from worker.judge.columns import plain_digits
+from worker.judge.columns import ROUNDED, plain_digits
 from worker.judge.faults import Rejection
 from worker.judge.stages import ALL_ON, judge_batch
 from worker.queue.message import RawRecord
@@ -206,6 +206,31 @@ def test_an_integer_field_takes_no_float_of_which_two_integers_may_have_been_mad
     monkeypatch.setattr("worker.contract._import", lambda name: Counted)
     quickly, carefully = verdicts(Counted, *given, quoted=False)
     assert quickly == carefully
-    why = "has a point or an exponent and more digits than a float holds: write the integer without them"
-    assert quickly == ["", why, why, ""]
+    assert quickly == ["", ROUNDED, ROUNDED, ""]
     assert verdicts(Counted, *given[:2]) == [["", ""]] * 2  # as text it is read to the last digit
+
+
+@pytest.mark.parametrize(
+    "number", ["9007199254740993.0", "-9007199254740993.0", "1e17", "[9007199254740993.0]"]
+)
+def test_an_expression_makes_no_text_of_a_float_of_which_two_integers_may_have_been_made(number: str) -> None:
+    """Two ids would become one key, and a record a duplicate of another."""
+    mapping: Any = {"fields": {"key": "to_string(id)", "name": "name", "value": "value", "ts": "ts"}}
+    template = '{"id":%s,"name":"n","value":1,"ts":"2025-01-15T08:00:00Z"}'
+    quickly, carefully = verdicts(Event, number, template=template, quoted=False, **mapping)
+    assert quickly == carefully == [ROUNDED]
+    taken = ["9007199254740993", "12.5", "[1.5]"]
+    assert verdicts(Event, *taken, template=template, quoted=False, **mapping) == [[""] * 3] * 2
+
+
+class Coerced(Event):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+def test_a_contract_that_makes_texts_of_numbers_makes_none_of_such_a_float(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.contract._import", lambda name: Coerced)
+    template = '{"key":%s,"name":"n","value":1,"ts":"2025-01-15T08:00:00Z"}'
+    given = ["9007199254740993.0", "9007199254740993", "12.5"]
+    assert verdicts(Coerced, *given, template=template, quoted=False) == [[ROUNDED, "", ""]] * 2

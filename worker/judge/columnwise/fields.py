@@ -20,10 +20,11 @@ from worker.judge.columns import (
     EXACT_FLOATS,
     FITTING_DIGITS,
     READERS,
+    exact_fields,
     is_blank,
-    is_no_number,
     is_no_text_number,
     is_number_for_time,
+    is_rounded,
     plain_times,
     text_numbers,
 )
@@ -50,6 +51,7 @@ class Field:
     required: bool
     kind: str  # of its column
     is_text_number: bool  # a text must be a number as JSON and CSV write it
+    is_exact: bool  # a float that may stand for several integers is none
     is_time: bool  # a number is none, though pydantic would count it from 1970
     validate: Callable[[Column], Column] | None  # None: it is as it should be, or the whole model is asked
     default: Any = ABSENT
@@ -78,7 +80,7 @@ class Field:
                 any_odd_number(values) or (self.kind != "decimal" and any_long(values))
             )
         if kind is int or kind is float:
-            limit = EXACT_FLOATS if kind is float and self.kind == "integer" else LIMIT
+            limit = EXACT_FLOATS if kind is float and self.is_exact else LIMIT
             return not self.is_time and min(values) > -limit and max(values) < limit
         return False
 
@@ -93,7 +95,7 @@ class Field:
             return True
         if self.is_text_number and is_no_text_number(value, self.kind):
             return True
-        return is_no_number(value, self.kind) is not None or needs_exactness((value,))
+        return (self.is_exact and is_rounded(value)) or type(value) is Unusable or needs_exactness((value,))
 
     def validated(self, column: Column) -> tuple[Column, set[int]]:
         """The column as the contract has it; or the rows that break the contract."""
@@ -231,22 +233,24 @@ def _take_times(records: Slice, given: list[datetime]) -> None:
 def _field(contract: Contract, given: str, name: str, schemas: dict[str, Any] | None) -> Field:
     required, kind = given in contract.required, contract.kinds[name]
     is_text_number, is_time = given in text_numbers(contract), given in plain_times(contract)
+    is_exact = given in exact_fields(contract)
     if schemas is None:
         info = contract.model.model_fields[name]
         return Field(
-            given, name, required, kind, is_text_number, is_time, None, ABSENT if info.is_required() else None
-        )
+            given, name, required, kind, is_text_number, is_exact, is_time, None,
+            ABSENT if info.is_required() else None,
+        )  # fmt: skip
     schema = schemas[name]
     inner = schema["schema"] if schema["type"] == "default" else schema
     default = schema["default"] if schema["type"] == "default" else ABSENT
     if name == "ts" and is_any_datetime(inner):
-        return Field(given, name, required, kind, is_text_number, is_time, None)
+        return Field(given, name, required, kind, is_text_number, is_exact, is_time, None)
     core: Any = contract.model.__pydantic_core_schema__
     column: Any = core_schema.list_schema(inner)
     if core["type"] == "definitions":
         column = core_schema.definitions_schema(column, core["definitions"])
     validate = SchemaValidator(column, _config(core)).validate_python
-    return Field(given, name, required, kind, is_text_number, is_time, validate, default)
+    return Field(given, name, required, kind, is_text_number, is_exact, is_time, validate, default)
 
 
 def _config(core: Any) -> CoreConfig | None:
