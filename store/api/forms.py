@@ -191,18 +191,14 @@ def as_text(value: Any) -> object:
         return timestamps.to_iso(timestamps.to_text(value))
     if isinstance(value, dict | list):
         return _json_text(value)
-    return value
+    return bytes(value).hex() if isinstance(value, bytes | memoryview) else value
 
 
 def as_json(value: Any) -> Any:
     """A value of a row as JSON has it: bytes as hex digits, a decimal with all its digits."""
     if isinstance(value, Decimal):
         return orjson.Fragment(str(value))
-    if isinstance(value, datetime):
-        return as_text(value)
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).hex()
-    return value
+    return as_text(value) if isinstance(value, datetime | bytes | memoryview) else value
 
 
 LIBRARIES: dict[Any, tuple[str, str]] = {

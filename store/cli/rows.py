@@ -99,10 +99,6 @@ def query(
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).hex()
     from store.api.forms import as_text
 
-    return printable(str(as_text(value)))
+    return "" if value is None else printable(str(as_text(value)))

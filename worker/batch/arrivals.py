@@ -28,7 +28,7 @@ from worker.judge.parse import UNDECODABLE
 from worker.queue.message import Message, Opaque, RawRecord
 
 HEAD = 40  # characters
-RECORDS_A_LETTER = 3  # reading one letter costs as much as hashing so many records
+RECORDS_A_LETTER = 8  # reading one letter costs as much as hashing so many records
 # The letters of these have the bytes of a record, or the first of them, where its text may come again.
 STORED_AS_BYTES = (UNDECODABLE, "too_large", "poison")
 

@@ -58,7 +58,9 @@ def facts(connection: Connection, client: Mapping[str, Any]) -> Facts:
         f"PostgreSQL {version}",
         tuple(connection.exec_driver_sql(MISSING).scalars()),
         bool(connection.exec_driver_sql(MAY_CHANGE).scalar_one()),
-        found | {name: str(value) for name, value in client.items()},
+        found
+        | {"schema": str(connection.dialect.default_schema_name)}
+        | {name: str(value) for name, value in client.items()},
         tuple(_doubts(connection, found)),
         (used, most),
         _is_pooled(connection),

@@ -123,6 +123,8 @@ def test_an_answer_shows_moments_and_json_as_they_are_written(
         ["a", "2025-01-15T08:00:00.000001Z", 10.1, True, [{"sku": "x", "n": 2}]],
         ["b", "0001-01-01T00:00:00Z", None, None, None],
     ]
+    hashed = "SELECT content_hash FROM current WHERE key = 'a'"
+    assert orjson.loads(answer(hashed, "--json"))["rows"] == [[answer(hashed, "--csv").split()[1]]]
     first = list(csv.reader(io.StringIO(answer(statement, "--csv"))))[1]
     assert first == ["a", "2025-01-15T08:00:00.000001Z", "10.1", "true", '[{"n":2,"sku":"x"}]']
     assert "2025-01-15T08:00:00.000001Z" in answer(statement)
