@@ -18,6 +18,7 @@ from store.database.dialect import (
     microseconds,
     now,
     stream,
+    take_turn,
     with_member_of,
 )
 from store.database.engine import (
@@ -67,6 +68,7 @@ __all__ = [
     "shown",
     "sqlite_file",
     "stream",
+    "take_turn",
     "transaction",
     "translate",
     "translated",

@@ -98,6 +98,11 @@ def keep_temporary(connection: Connection, megabytes: int) -> None:
     backend_of(connection).keep_temporary(connection, megabytes)
 
 
+def take_turn(connection: Connection) -> None:
+    """In a transaction of a batch: from here on it alone writes what batches share. See `Backend`."""
+    backend_of(connection).take_turn(connection)
+
+
 def create_temporary(connection: Connection, table: Table) -> None:
     """Makes a temporary table, empty, for this transaction, or for both parts of `reading_then_writing`."""
     backend_of(connection).create_temporary(connection, table)

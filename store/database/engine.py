@@ -139,14 +139,13 @@ def shown(engine: Engine) -> str:
 
 @contextmanager
 def transaction(
-    on: Engine | Connection, *, lasting: bool = True, changes_tables: bool = False
+    on: Engine | Connection, kind: Begin = "write", *, lasting: bool = True
 ) -> Iterator[Connection]:
-    """One write transaction: all of it or nothing. Those of all processes run one after another.
+    """One write transaction: all of it or nothing. Those of a kind but `batch` run one after another.
 
     One that is not `lasting` may be undone by a power cut, as a whole: for what is only found again then.
     Raises StoreUnavailable for a system error; the first error is the one that is seen.
     """
-    kind: Begin = "change" if changes_tables else "write"
     with translated(on.engine), connected(on, kind) as connection, _begun(connection, lasting):
         yield connection
 

@@ -92,7 +92,7 @@ def migrate(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     backend = backends.of(engine.dialect.name)
-    with database.transaction(engine, changes_tables=True) as connection:
+    with database.transaction(engine, "change") as connection:
         backend.check(connection)
         config.attributes["connection"] = connection
         try:
@@ -121,7 +121,7 @@ def add_contract_columns(engine: Engine, columns: Sequence[records.ContractColum
         kinds = _kinds(connection)
         if all(kinds.get(column.name) == column.kind for column in columns):
             return Adopted(kinds, {})
-    with database.transaction(engine, changes_tables=True) as connection:
+    with database.transaction(engine, "change") as connection:
         kinds = _kinds(connection)
         refused: dict[str, str] = {}
         for column in columns:

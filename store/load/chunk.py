@@ -134,7 +134,8 @@ def take(
     database.keep_temporary(connection, CHUNK_CACHE_MB)
     staged = staging.rows_by_batch(connection, last, without)
     sources = _sources(connection, sorted(staged))
-    rows = _fill(connection, tables, table, last, sources, without)
+    chosen = staging.of_chunk(connection, last, staged, without, rows=tables.staging, batch=batches.c.seq)
+    rows = _fill(connection, tables, table, chosen, sources)
     _decide(connection)
     if dedupe < 1:
         _count_repeats_as_superseded(connection, dedupe)
@@ -163,9 +164,8 @@ def _fill(
     connection: Connection,
     tables: RecordTables,
     chunk: Table,
-    last: int,
+    chosen: ColumnElement[bool],
     sources: Sequence[str],
-    without: Collection[str],
 ) -> int:
     """Fills the chunk table, in the order of versions; how many rows.
 
@@ -186,11 +186,9 @@ def _fill(
     rows = (
         select(*(staged.c[name] for name in names), *made.values())
         .join_from(staged, batches, batches.c.seq == staged.c.id.op(">>")(SHIFT))
-        .where(staged.c.id <= last)
+        .where(chosen)
         .order_by(*order)
     )
-    if without:
-        rows = rows.where(staged.c.source.not_in(sorted(without)))
     return connection.execute(chunk.insert().from_select([*names, *made], rows)).rowcount
 
 

@@ -48,7 +48,8 @@ def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
             f"the merge wrote {written} rows where {outcomes} were due: the chunk is rolled back"
         )
     reach("load.merged")
-    cleared = watch.took("clear", staging.clear(connection, chunk.last, chunk.without))
+    of_chunk = staging.of_chunk(connection, chunk.last, chunk.batches, chunk.without)
+    cleared = watch.took("clear", staging.clear(connection, of_chunk))
     if cleared != chunk.rows:
         raise SluiceError(
             f"{cleared} rows left staging where {chunk.rows} were merged: the chunk is rolled back"

@@ -57,6 +57,12 @@ def known(connection: Connection, ids: Sequence[str]) -> set[str]:
     return set(connection.execute(statement).scalars())
 
 
+def knows_contract(connection: Connection, fingerprint: str) -> bool:
+    """Whether the fields of this contract are stored."""
+    known = select(contracts.c.fingerprint).where(contracts.c.fingerprint == fingerprint)
+    return connection.execute(known).first() is not None
+
+
 def remember_contract(
     connection: Connection, fingerprint: str, fields: Mapping[str, str], origins: str = "{}"
 ) -> None:

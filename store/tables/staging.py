@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, true
+from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
 from store import database
 from store.database.records import record_tables
@@ -94,7 +94,29 @@ def rows_by_batch(connection: Connection, last: int, without: Collection[str] = 
         found[number] = connection.execute(rows).scalar_one()
 
 
-def clear(connection: Connection, last: int, without: Collection[str] = ()) -> int:
-    """Removes a chunk that has been merged, up to its last id; how many rows it was."""
-    staging = record_tables().staging
-    return connection.execute(staging.delete().where(staging.c.id <= last, _other_than(without))).rowcount
+def of_chunk(
+    connection: Connection,
+    last: int,
+    numbers: Collection[int],
+    without: Collection[str] = (),
+    *,
+    rows: Table | None = None,
+    batch: ColumnElement[int] | None = None,
+) -> ColumnElement[bool]:
+    """The rows of a chunk: of these batches, up to its last id; `batch` is a column with the number of a row's batch.
+
+    One with a lower number that is committed after they were counted is not one of them.
+    """
+    staging = record_tables().staging if rows is None else rows
+    chosen = staging.c.id <= last
+    if without:
+        chosen &= staging.c.source.not_in(sorted(without))
+    if database.backend_of(connection).commits_in_order:
+        return chosen
+    number = staging.c.id.op(">>")(SHIFT) if batch is None else batch
+    return chosen & database.member_of(connection, number, list(numbers))
+
+
+def clear(connection: Connection, chosen: ColumnElement[bool]) -> int:
+    """Removes the rows of a chunk that has been merged, see `of_chunk`; how many."""
+    return connection.execute(record_tables().staging.delete().where(chosen)).rowcount

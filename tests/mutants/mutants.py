@@ -5,6 +5,7 @@ from __future__ import annotations
 from .checks import CHECKS
 from .edits import mutant
 from .files import FILES
+from .hosts import HOSTS
 from .letters import LETTERS
 from .versions import VERSIONS
 
@@ -275,4 +276,5 @@ MUTANTS = (
     ),
     *CHECKS,
     *FILES,
+    *HOSTS,
 )

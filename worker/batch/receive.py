@@ -73,19 +73,22 @@ def store(
 ) -> Stored | None:
     """Stores what became of each record, in one transaction; None where it was processed before.
 
-    Records are validated outside, so the write lock is held for the writing alone. Raises ForgedMessage where letters
+    Records are validated outside, so the write lock is held for the writing alone; where batches may write at the same
+    time, what they share comes last. Raises ForgedMessage where letters
     that are sent back are not to be any more.
     """
     judged = verdict.judged
     rows = StagedRows.of(message, judge, judged.valid) if judged.valid else None
     ids = arrivals.hashed(message, judged.valid.positions, verdict.letters_waiting)
     asked_at = time.perf_counter()
-    with database.transaction(engine) as connection:
+    with database.transaction(engine, "batch") as connection:
         seconds = judged.seconds | {"lock": round(time.perf_counter() - asked_at, 6)}
         reach("batch.begun")
-        delivery = deliveries.begin(connection, message.delivery)
+        delivery = _delivery(connection, message)
         batch = _receipt(message, judge, verdict, delivery, seconds, database.now(connection))
-        batches.remember_contract(connection, judge.fingerprint, judge.contract.kinds, judge.origins)
+        if not batches.knows_contract(connection, judge.fingerprint):
+            database.take_turn(connection)
+            batches.remember_contract(connection, judge.fingerprint, judge.contract.kinds, judge.origins)
         number = batches.record(connection, batch)
         if number is None:
             return None
@@ -99,13 +102,22 @@ def store(
 def store_split(engine: Engine, message: Message, parts: Sequence[Message]) -> None:
     """Keeps that a batch was cut in two: a second delivery, or the file sent again, does nothing more."""
     zeros = dict.fromkeys(batches.AT_STAGE, 0)
-    with database.transaction(engine) as connection:
-        number = deliveries.begin(connection, message.delivery)
+    with database.transaction(engine, "batch") as connection:
+        number = _delivery(connection, message)
         row = _row(
             message, number, database.now(connection), kind="split", fingerprint=message.fingerprint, reasons={},
             seconds={}, watermark_before=None, stages_run=[], parts=[part.id for part in parts], **zeros,
         )  # fmt: skip
         batches.record(connection, row)
+
+
+def _delivery(connection: Connection, message: Message) -> int:
+    """The number of its delivery, which a store that was restored from a backup may not know yet."""
+    number = deliveries.number(connection, message.delivery.id)
+    if number is None:
+        database.take_turn(connection)
+        number = deliveries.begin(connection, message.delivery)
+    return number
 
 
 def _row(message: Message, delivery: int, now: datetime, **became: Any) -> Batch:
@@ -163,25 +175,27 @@ def _write(
     parents = {position: event_id(number, position, "replay") for position in range(len(message.letters))}
     versions: dict[int, int] = {}
     if replaying:
+        database.take_turn(connection)
         versions = _versions_of_letters(connection, message)
         rejections.write_replays(connection, message, number)
     if rows:
         rows.add(connection, number, parents, versions)
     reach("batch.staged")
     rejected = rejections.of(message, judged.bad, number, batch)
-    new: list[Rejected] = []
-    if replaying:
-        rejections.end_replay(connection, message, rejected, number, batch, max_replays)
-    else:
-        new = states.reject(connection, rejected)
-        arrivals.close(connection, message, judged.valid.positions, number, batch, ids)
-    reach("batch.dead_letters")
     events = [
         _reject_event(row, bad, number, parents.get(bad.position))
         for row, bad in zip(rejected, judged.bad, strict=True)
     ]
     events += [_skip_event(message, each, number, parents.get(each.position)) for each in judged.skipped]
     lineage.add_events(connection, events)
+    new: list[Rejected] = []
+    if replaying:
+        rejections.end_replay(connection, message, rejected, number, batch, max_replays)
+    elif rejected or groups.waiting(connection, message.source):
+        database.take_turn(connection)
+        new = states.reject(connection, rejected)
+        arrivals.close(connection, message, judged.valid.positions, number, batch, ids)
+    reach("batch.dead_letters")
     return new
 
 

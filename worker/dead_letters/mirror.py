@@ -175,7 +175,7 @@ def refresh() -> None:
 def _record(engine: Engine, new: Sequence[Published | Rejected], gone: Sequence[str] = ()) -> None:
     """Notes that the DLQ has these letters, and those no more."""
     # A mark that a power cut takes back is made again, after the letter has been published again.
-    with database.transaction(engine, lasting=False) as connection:
+    with database.transaction(engine, "turn", lasting=False) as connection:
         if new:
             events = [letter.event_id for letter in new]
             dead_letters.record_published(

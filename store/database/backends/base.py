@@ -20,8 +20,9 @@ from store.settings import StoreSettings
 # How a transaction begins; an execution option of its connection.
 BEGIN = "sluice_begin"
 # write: alone, or waiting for those before it; read: one view of the data; scratch: that, with temporary tables;
-# judge: what is read is written later, see `reading_then_writing`; change: write, and tables are changed
-Begin = Literal["write", "read", "scratch", "judge", "change"]
+# judge: what is read is written later, see `reading_then_writing`; change: write, and tables are changed;
+# batch: rows of its own, and then perhaps what batches share, see `take_turn`; turn: that alone
+Begin = Literal["write", "read", "scratch", "judge", "change", "batch", "turn"]
 
 TOLERATED_SECONDS = 5.0  # less is no wrong clock
 
@@ -68,6 +69,8 @@ class Backend(Protocol):
     longest_key: int | None  # bytes of a record's key that its indexes hold; None: any number
     # A window over rows that are sorted costs less than finding their neighbours afterwards.
     has_quick_windows: bool
+    # What has a lower number than a batch that is there is there too, or will never be.
+    commits_in_order: bool
     # The kind of a column, or `time` -> its type in views for people, where it is another.
     shown_as: Mapping[str, str]
 
@@ -135,6 +138,12 @@ class Backend(Protocol):
 
         The tables last for both parts, and no longer. What others write stands between the two: the reader relies
         only on what nobody else may change.
+        """
+
+    def take_turn(self, connection: Connection) -> None:
+        """In a transaction of a batch: from here on it alone writes what batches share.
+
+        That is letters with their groups and actions, deliveries and contracts. What others committed of it is seen.
         """
 
     def create_temporary(self, connection: Connection, table: Table) -> None:

@@ -1,12 +1,15 @@
-"""PostgreSQL, from version 14 on, with psycopg 3: any number of hosts, one writer at a time.
+"""PostgreSQL, from version 14 on, with psycopg 3: any number of hosts, whose batches are staged at the same time.
 
-Write transactions are READ COMMITTED, and each takes the advisory lock WRITERS before it looks at anything: so they run
-one after another, in the order of the numbers that they give, whatever asked for them. Readers wait for nobody: each
-has one view of the data, REPEATABLE READ. All that is set for a transaction is set in it, its temporary tables end with
-it, and statements are not prepared: so a pool of connections between (pgbouncer) may give each transaction another one.
+Write transactions are READ COMMITTED. Batches write rows of their own, beside each other and beside the loader; what
+they share, letters above all, they write one after another: each takes the advisory lock TURN for it, and has it to its
+end. All other write transactions take WRITERS and TURN before they look at anything, so they run one after another; the
+loader takes WRITERS alone when it writes. Readers wait for nobody: each has one view of the data, REPEATABLE READ.
+All that is set for a transaction is set in it, its temporary tables end with it, and statements are not prepared: so a
+pool of connections between (pgbouncer) may give each transaction another one.
 
-Locks are taken in this order: CHANGERS, WRITERS, tables. Only the loader reads tables before it takes WRITERS; what
-changes tables would wait for it, and it for that: so one has CHANGERS for itself, and the other shares it.
+Locks are taken in this order: CHANGERS, WRITERS, a batch's own tables, TURN, all other tables. Only batches and the
+loader use tables before they have their last lock; what changes tables would wait for them, and they for that: so one
+has CHANGERS for itself, and the others share it.
 """
 
 from __future__ import annotations
@@ -53,7 +56,11 @@ from store.settings import StoreSettings
 OLDEST_SERVER = 140_000
 WRITERS = 0x536C7563  # the number of the advisory lock of writers: "Sluc"
 CHANGERS = WRITERS + 1  # of those that change tables
+TURN = WRITERS + 2  # of those that write what batches share
 TAKE_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
+TAKE_TURN = f"SELECT pg_advisory_xact_lock({TURN})"
+TAKE_CHANGERS = f"SELECT pg_advisory_xact_lock({CHANGERS})"
+SHARE_CHANGERS = f"SELECT pg_advisory_xact_lock_shared({CHANGERS})"
 # A client that is cut off in mid-transaction holds the lock until the server notices.
 IDLE_SECONDS = 10
 # The loader's chunk is sorted and joined in memory; to compile its statements takes longer than it saves; and a few of
@@ -82,6 +89,7 @@ class Postgresql:
 
     longest_key = 2000  # of an entry of a B-tree, which has a third of a page, with its source and number
     has_quick_windows = True
+    commits_in_order = False
     # All that is stored can be these.
     shown_as: ClassVar[dict[str, str]] = {"time": "timestamptz", "json": "jsonb"}
 
@@ -110,9 +118,11 @@ class Postgresql:
             f"SET LOCAL lock_timeout = '{max(1, round(settings.busy_timeout_seconds * 1000))}ms'"
         )
         begins = {
-            "write": f"{limited}; {TAKE_WRITERS}",
-            "change": f"{limited}; SELECT pg_advisory_xact_lock({CHANGERS}); {TAKE_WRITERS}",
-            "judge": f"{limited}; {FOR_CHUNKS}; SELECT pg_advisory_xact_lock_shared({CHANGERS})",
+            "write": f"{limited}; {TAKE_WRITERS}; {TAKE_TURN}",
+            "change": f"{limited}; {TAKE_CHANGERS}; {TAKE_WRITERS}; {TAKE_TURN}",
+            "judge": f"{limited}; {FOR_CHUNKS}; {SHARE_CHANGERS}",
+            "batch": f"{limited}; {SHARE_CHANGERS}",
+            "turn": f"{limited}; {TAKE_TURN}",
             "scratch": f"BEGIN ISOLATION LEVEL REPEATABLE READ{there}",
             "read": f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY{there}; SET LOCAL TIME ZONE 'UTC'",
         }
@@ -218,6 +228,9 @@ class Postgresql:
 
         with on.begin():
             yield write
+
+    def take_turn(self, connection: Connection) -> None:
+        connection.exec_driver_sql(TAKE_TURN)
 
     def create_temporary(self, connection: Connection, table: Table) -> None:
         made = str(CreateTable(table).compile(dialect=connection.dialect)).rstrip()

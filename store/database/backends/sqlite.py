@@ -45,6 +45,7 @@ from store.text import printable
 log = logging.getLogger("sluice.store")
 
 IMMEDIATELY = "BEGIN IMMEDIATE"
+ALONE: tuple[Begin, ...] = ("write", "change", "batch", "turn")  # SQLite has one writer
 LOCK_POLL_SECONDS = 0.001
 # Keys come in no order: a larger page holds more of those that are looked up together.
 PAGE_BYTES = 16_384
@@ -62,6 +63,7 @@ class Sqlite:
 
     longest_key = None
     has_quick_windows = False
+    commits_in_order = True
     shown_as: ClassVar[dict[str, str]] = {}  # it has no types for times and JSON
 
     def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
@@ -95,7 +97,7 @@ class Sqlite:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            if connection.get_execution_options().get(BEGIN) in ("write", "change"):
+            if connection.get_execution_options().get(BEGIN) in ALONE:
                 if path:
                     generation.check(path, connection.connection.driver_connection)
                 take_write_lock(connection, settings.busy_timeout_seconds)
@@ -218,6 +220,9 @@ class Sqlite:
             begin("scratch")
             yield lambda: begin("write")
 
+    def take_turn(self, connection: Connection) -> None:
+        """Whoever writes has it."""
+
     def create_temporary(self, connection: Connection, table: Table) -> None:
         """The connection may have one of earlier, with other columns."""
         connection.execute(DropTable(table, if_exists=True))
@@ -236,11 +241,8 @@ class Sqlite:
                     driver.execute("PRAGMA wal_checkpoint(RESTART)")
         except sqlite3.Error as error:
             # What was committed stands, in the log; if the file is damaged, the next transaction raises.
-            log.info(
-                "SQLite's log is not moved into the database file for now: %s",
-                error,
-                extra=logs.event("checkpoint_deferred"),
-            )
+            said = "SQLite's log is not moved into the database file for now: %s"
+            log.info(said, error, extra=logs.event("checkpoint_deferred"))
 
     def keep_temporary(self, connection: Connection, megabytes: int) -> None:
         connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")

@@ -246,7 +246,7 @@ def test_a_role_without_rights_has_failed(
 ) -> None:
     name = f"bare_{os.getpid()}"
     staffed.engine.dispose()
-    with database.transaction(staffed.engine, changes_tables=True) as connection:
+    with database.transaction(staffed.engine, "change") as connection:
         connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN")
         connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
     url = str(StoreSettings.load().database_url)
@@ -257,7 +257,7 @@ def test_a_role_without_rights_has_failed(
         assert "INSERT on " in found["database rights"].found
         assert found["database schema"].verdict == "ok"
     finally:
-        with database.transaction(staffed.engine, changes_tables=True) as connection:
+        with database.transaction(staffed.engine, "change") as connection:
             connection.exec_driver_sql(f"DROP OWNED BY {name}")
             connection.exec_driver_sql(f"DROP ROLE {name}")
 

@@ -105,24 +105,6 @@ def test_the_same_bad_payloads_in_many_batches_at_once_are_counted_right(
     assert Ledger(engine).violations() == []
 
 
-def test_numbers_of_batches_are_committed_in_their_order(settings: StoreSettings, engine: Engine) -> None:
-    """A chunk is all rows up to a number: one that came to light below it later would be lost."""
-    ledger = Ledger(engine)
-    other = install.prepare(
-        settings.model_copy(update={"database_url": engine.url.render_as_string(hide_password=False)})
-    )
-    with ThreadPoolExecutor(1) as pool:
-        with database.transaction(engine) as connection:
-            connection.execute(text("SELECT nextval('batches_seq_seq')"))
-            waiting = pool.submit(Ledger(other).receive, [Record("a", "2025-01-01")])
-            with pytest.raises(TimeoutError):
-                waiting.result(timeout=0.2)
-        assert waiting.result() == 2
-    other.dispose()
-    ledger.load()
-    assert ledger.violations() == []
-
-
 def test_a_reader_has_one_view_while_others_write(engine: Engine) -> None:
     ledger = Ledger(engine)
     ledger.receive([Record("a", "2025-01-01")])
