@@ -29,8 +29,9 @@ lint: $(STAMP) ## ruff, mypy --strict and the direction of imports
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-postgresql: $(STAMP) ## run the tests of the store, the queue and the records on PostgreSQL; make test runs the most telling of them
-	SLUICE_TEST_BACKEND=postgresql $(BIN)/python -m pytest -n auto --dist worksteal tests/integration $(ARGS)
+test-postgresql: $(STAMP) ## run the tests of the store, the queue, the records and all crash points on PostgreSQL; make test runs the most telling of them
+	SLUICE_TEST_BACKEND=postgresql $(BIN)/python -m pytest -n auto --dist worksteal \
+		tests/integration tests/acceptance/faults/test_crash_points.py $(ARGS)
 
 test-pythons: ## run every test on each Python of this machine, in an environment of its own
 	@.ci/pythons | while read -r version python; do \

@@ -7,14 +7,19 @@ the replayer. The system runs on as its users run it, and must come to the undis
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
 from store import database
 from store.checks import conservation
@@ -24,6 +29,7 @@ from store.settings import StoreSettings
 from store.tables import lineage
 from worker.dead_letters import mirror
 
+from ... import postgresql as servers
 from ..sandbox import HURRIED, Sandbox, sandbox
 
 SETTINGS = {
@@ -60,6 +66,20 @@ REPLAY_POINTS = [
 ]
 
 
+# On PostgreSQL where a transaction is broken off; with SLUICE_TEST_BACKEND=postgresql all.
+TELLING = ("batch.staged", "batch.dead_letters", "load.judged", "load.staging_cleared")
+IS_WHOLE = os.environ.get("SLUICE_TEST_BACKEND") == "postgresql"
+NUMBERS = count()
+Origin = Callable[[str], Sandbox]
+
+
+def on_both(points: list[str]) -> list[Any]:
+    """Each point on SQLite, and some or all on PostgreSQL."""
+    chosen = [("sqlite", point) for point in points if not IS_WHOLE]
+    chosen += [("postgresql", point) for point in points if IS_WHOLE or point in TELLING]
+    return [pytest.param(*each, id="-".join(each)) for each in chosen]
+
+
 def lines(*, deadly: bool = False) -> str:
     """Forty-four records: valid ones, repeats, older and newer versions of a key, and four bad ones."""
     records = [
@@ -81,10 +101,37 @@ def lines(*, deadly: bool = False) -> str:
     return "".join(json.dumps(record) + "\n" for record in [*records, *bad]) + "{broken\n[1]\n"
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The server of PostgreSQL that all tests of a run share."""
+    own = tmp_path_factory.getbasetemp()
+    return servers.shared(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+
+
+@contextmanager
+def a_site(server: str | None, template: str = "template0", **env: str) -> Iterator[Sandbox]:
+    """A sandbox over SQLite, or over a new database of a server."""
+    if server is None:
+        with sandbox(**SETTINGS | env) as site:
+            site.file("contract.py", CONTRACT)
+            yield site
+        return
+    name = f"crash_{os.getpid()}_{next(NUMBERS)}"
+    try:
+        with sandbox(**SETTINGS | env, DATABASE_URL=servers.create(server, name, template)) as site:
+            site.file("contract.py", CONTRACT)
+            yield site
+    finally:
+        servers.drop(server, name)
+
+
+def server_of(request: pytest.FixtureRequest, backend: str) -> str | None:
+    return request.getfixturevalue("server") if backend == "postgresql" else None
+
+
 @pytest.fixture
-def site() -> Iterator[Sandbox]:
-    with sandbox(**SETTINGS) as box:
-        box.file("contract.py", CONTRACT)
+def site(request: pytest.FixtureRequest, backend: str) -> Iterator[Sandbox]:
+    with a_site(server_of(request, backend)) as box:
         yield box
 
 
@@ -131,7 +178,7 @@ def settled(site: Sandbox) -> int:
 
 @contextmanager
 def store_of(site: Sandbox) -> Iterator[Engine]:
-    engine = database.existing(StoreSettings(home=site.home))
+    engine = database.existing(StoreSettings(home=site.home, database_url=site.env.get("DATABASE_URL")))
     yield engine
     engine.dispose()
 
@@ -150,62 +197,81 @@ def undisturbed(site: Sandbox, *, deadly: bool = False) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Iterator[Sandbox]:
-    """A site where all was loaded without a death; its Redis is stopped, so that it can be copied."""
-    with sandbox(**SETTINGS) as site:
-        site.file("contract.py", CONTRACT)
-        undisturbed(site)
-        site.ok_here("worker", "down")
-        yield site
+def loaded(request: pytest.FixtureRequest) -> Iterator[Origin]:
+    """backend -> a site where all was loaded without a death; its Redis is stopped, so that it can be copied."""
+    with ExitStack() as stack:
+
+        @cache
+        def made(backend: str) -> Sandbox:
+            site = stack.enter_context(a_site(server_of(request, backend)))
+            undisturbed(site)
+            site.ok_here("worker", "down")
+            return site
+
+        yield made
 
 
 @pytest.fixture(scope="module")
-def replayed(loaded: Sandbox) -> Iterator[Sandbox]:
-    """A site where a letter was replayed without a death."""
-    with copied(loaded) as site:
-        site.ok_here("producer", "replay", *EDIT)
-        site.ok("worker", "up", "--burst")
-        yield site
+def replayed(request: pytest.FixtureRequest, loaded: Origin) -> Iterator[Origin]:
+    """backend -> a site where a letter was replayed without a death."""
+    with ExitStack() as stack:
+
+        @cache
+        def made(backend: str) -> Sandbox:
+            site = stack.enter_context(copied(loaded(backend), server_of(request, backend)))
+            site.ok_here("producer", "replay", *EDIT)
+            site.ok("worker", "up", "--burst")
+            return site
+
+        yield made
 
 
 @contextmanager
-def copied(origin: Sandbox) -> Iterator[Sandbox]:
-    with sandbox(**SETTINGS) as site:
+def copied(origin: Sandbox, server: str | None) -> Iterator[Sandbox]:
+    template = make_url(origin.env["DATABASE_URL"]).database if server else None
+    with a_site(server, template or "") as site:
         shutil.copytree(
             origin.folder, site.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock", "logs")
         )
         yield site
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point not in POISON_POINTS])
+@pytest.mark.parametrize(
+    ("backend", "point"), on_both([point for point in POINTS if point not in POISON_POINTS])
+)
 def test_a_death_on_the_way_from_file_to_target_changes_nothing(
-    site: Sandbox, point: str, loaded: Sandbox
+    site: Sandbox, backend: str, point: str, loaded: Origin
 ) -> None:
     send(site, ["producer", "enqueue", site.file("in.ndjson", lines())], point)
     run_until_settled(site, 44, point)
-    assert state(site) == state(loaded)
+    assert state(site) == state(loaded(backend))
 
 
-@pytest.mark.parametrize("point", REPLAY_POINTS)
+@pytest.mark.parametrize(("backend", "point"), on_both(REPLAY_POINTS))
 def test_a_death_on_the_way_of_a_replay_changes_nothing(
-    loaded: Sandbox, point: str, replayed: Sandbox
+    request: pytest.FixtureRequest, loaded: Origin, backend: str, point: str, replayed: Origin
 ) -> None:
-    with copied(loaded) as site:
+    with copied(loaded(backend), server_of(request, backend)) as site:
         send(site, ["producer", "replay", *EDIT], point, ["producer", "replay", "--resume", "1"])
         run_until_settled(site, 45, point)
-        assert state(site) == state(replayed)
+        assert state(site) == state(replayed(backend))
 
 
-@pytest.mark.parametrize("point", POISON_POINTS)
-def test_a_death_while_a_poisoned_batch_is_cut_changes_nothing(site: Sandbox, point: str) -> None:
+@pytest.mark.parametrize(("backend", "point"), on_both(POISON_POINTS))
+def test_a_death_while_a_poisoned_batch_is_cut_changes_nothing(
+    request: pytest.FixtureRequest, site: Sandbox, backend: str, point: str
+) -> None:
     site.env |= AT_ONCE
     site.enqueue(site.file("in.ndjson", lines(deadly=True)))
     run_until_settled(site, 44, point)
-    with sandbox(**SETTINGS | AT_ONCE) as calm:
-        calm.file("contract.py", CONTRACT)
+    with a_site(server_of(request, backend), **AT_ONCE) as calm:
         undisturbed(calm, deadly=True)
         assert state(site) == state(calm)
     assert state(site)[1]["poison"] == 1
+
+
+def test_on_either_backend_the_undisturbed_state_is_the_same(loaded: Origin) -> None:
+    assert state(loaded("sqlite")) == state(loaded("postgresql"))
 
 
 def test_every_point_in_the_code_is_in_the_list_and_every_listed_one_is_in_the_code() -> None:

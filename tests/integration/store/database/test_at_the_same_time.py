@@ -143,9 +143,13 @@ def test_between_the_looks_of_one_chunk_a_lower_number_comes_to_light(
 def test_batches_with_the_same_bad_payload_take_turns(plant: Plant, halt: Halt) -> None:
     bad = {"key": "bad", "ts": "never"}
     slow, quick = messages(plant, ndjson(row("slow"), bad), ndjson(bad, row("quick")))
-    halted = halt(slow)
-    jobs.process_batch(quick.to_wire())
-    halted.go_on()
+    halted = halt(slow, "batch.dead_letters")
+    with ThreadPoolExecutor(1) as second:
+        waiting = second.submit(jobs.process_batch, quick.to_wire())
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
+        halted.go_on()
+        assert waiting.result(SECONDS)["rejected"] == 1
     [letter] = plant.letters()
     assert letter.occurrences == 2
     assert plant.violations() == []
