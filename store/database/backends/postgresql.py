@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import (
     TIMESTAMP,
     BigInteger,
@@ -130,6 +131,8 @@ class Postgresql:
         @event.listens_for(engine, "connect")
         def connect(connection: Any, _record: object) -> None:
             connection.server_cursor_factory = Streaming
+            # 10,000 ids as one parameter: written as text 35 ms, so 16.
+            connection.adapters.register_dumper(list, ListBinaryDumper)
             if schema:  # after SQLAlchemy has asked for that of the session
                 engine.dialect.default_schema_name = schema
 
