@@ -241,8 +241,8 @@ class Sqlite:
                     driver.execute("PRAGMA wal_checkpoint(RESTART)")
         except sqlite3.Error as error:
             # What was committed stands, in the log; if the file is damaged, the next transaction raises.
-            said = "SQLite's log is not moved into the database file for now: %s"
-            log.info(said, error, extra=logs.event("checkpoint_deferred"))
+            message = "SQLite's log is not moved into the database file for now: %s"
+            log.info(message, error, extra=logs.event("checkpoint_deferred"))
 
     def keep_temporary(self, connection: Connection, megabytes: int) -> None:
         connection.exec_driver_sql(f"PRAGMA temp.cache_size = {-1024 * megabytes}")
