@@ -42,7 +42,8 @@ def statements_are_compiled_once() -> Iterator[None]:
 
 
 NUMBERS = count()
-BACKEND = os.environ.pop("SLUICE_TEST_BACKEND", "sqlite")
+# It stays in the environment: the processes of a run are started with it after this one has read it.
+BACKEND = os.environ.get("SLUICE_TEST_BACKEND", "sqlite")
 MakeDatabase = Callable[[str], str]
 EmptyStore = Callable[[], Path | str]
 

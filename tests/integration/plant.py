@@ -62,6 +62,11 @@ class Plant(InProcess):
         self.config.write_text(toml)
         close_workplace()
 
+    def move_to(self, url: str) -> None:
+        """From now on in another database."""
+        self.close()
+        os.environ["DATABASE_URL"] = url
+
     @property
     def database(self) -> Path:
         return StoreSettings.load().database_file

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
@@ -127,8 +127,8 @@ def shuffled(sent: list[Sent], site: Site, chance: random.Random) -> list[Sent]:
 
 
 @pytest.fixture
-def site(plant: Plant, empty_database: Path) -> Site:
-    return Site(plant, empty_database)
+def site(plant: Plant, empty_store: Callable[[], Path | str]) -> Site:
+    return Site(plant, empty_store)
 
 
 def carry_out(site: Site, schedule: Schedule, chance: random.Random) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,9 +98,9 @@ class Parcel:
 class Site:
     """One store, and the deliveries that were sent to it."""
 
-    def __init__(self, plant: Plant, empty_database: Path) -> None:
+    def __init__(self, plant: Plant, empty_store: Callable[[], Path | str]) -> None:
         self.plant = plant
-        self._empty = empty_database
+        self._empty_store = empty_store
         self._workplaces: dict[str, Workplace] = {}  # by their sluice.toml
 
     def reset(self, ties: Ties) -> None:
@@ -112,12 +112,20 @@ class Site:
         self._times: Counter[tuple[Any, ...]] = Counter()  # deliveries of one file under the same rules
         self._numbers: dict[tuple[Any, ...], int] = {}  # of deliveries, by what identifies them
         self.plant.redis.flushall()
-        with closing(sqlite3.connect(self._empty)) as empty, self.plant.engine.connect() as connection:
+        empty = self._empty_store()
+        if isinstance(empty, Path):
+            self._empty_file(empty)
+        else:
+            self.plant.move_to(empty)
+            self._workplaces.clear()
+        self.change(FIRST)
+
+    def _empty_file(self, empty: Path) -> None:
+        with closing(sqlite3.connect(empty)) as origin, self.plant.engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
-            empty.backup(driver)
+            origin.backup(driver)
             driver.execute("PRAGMA wal_checkpoint")
         generation.forget()  # it is the same file, with the batches of none
-        self.change(FIRST)
 
     # --- what users do ---
 
@@ -246,7 +254,11 @@ class Site:
                 letters={(row[0], row[1]) for row in ask(LETTERS)},
                 staged=staged,
                 outcomes=dict(zip(OUTCOMES, outcomes, strict=True)),
-                conflicts=[{row[0]: row[1] for row in ask(counted) if row[1]} for counted in CONFLICTS],
+                conflicts=[
+                    {row[0]: int(row[1]) for row in ask(counted.format(each=each)) if row[1]}
+                    for each in [EACH_OF_JSON[connection.dialect.name]]
+                    for counted in CONFLICTS
+                ],
             )
 
 
@@ -254,10 +266,14 @@ OUTCOMES = AT_LOAD[:4]
 HELD = "SELECT source, key, ts, content_hash, value, deleted FROM target"
 LETTERS = "SELECT source, payload FROM dead_letters WHERE status IN ('open', 'replaying', 'parked')"
 COUNTS = f"SELECT {', '.join(f'coalesce(sum({each}), 0)' for each in ('staged', *OUTCOMES))} FROM batches"  # noqa: S608
+EACH_OF_JSON = {
+    "sqlite": "json_each(run_log.conflicts)",
+    "postgresql": "json_each_text(CAST(run_log.conflicts AS json))",
+}
 # As batches, runs and the list of conflicts count them.
 CONFLICTS = (
     "SELECT source, sum(conflicts) FROM batches GROUP BY source",
-    "SELECT value.key, sum(value.value) FROM run_log, json_each(run_log.conflicts) AS value GROUP BY value.key",
+    "SELECT value.key, sum(CAST(value.value AS integer)) FROM run_log, {each} AS value GROUP BY value.key",
     "SELECT source, count(*) FROM past_lineage WHERE conflict_run IS NOT NULL GROUP BY source",
 )
 
