@@ -205,7 +205,10 @@ def sent(box: Sandbox) -> Iterator[Sandbox]:
 def redis_pid(box: Sandbox) -> int:
     """The private Redis' process; 0 while there is none."""
     note = box.home / "redis" / "redis.pid"
-    pid = int(note.read_text() or 0) if note.exists() else 0
+    try:
+        pid = int(note.read_text() or 0)
+    except FileNotFoundError:  # there is none, or it was removed just now
+        pid = 0
     return pid if pid and psutil.pid_exists(pid) else 0
 
 
