@@ -143,7 +143,12 @@ class Postgresql:
         return engine
 
     def only_read(self, engine: Engine) -> None:
-        """Every transaction that does not ask for more begins READ ONLY."""
+        """Those that read begin so; all others, whoever begins one, become so."""
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            if connection.get_execution_options().get(BEGIN, "read") not in ("read", "scratch"):
+                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
     def shown(self, url: URL) -> str:
         return shown_url(url.render_as_string(hide_password=False))

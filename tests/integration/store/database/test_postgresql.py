@@ -121,6 +121,14 @@ def test_a_reader_cannot_write(engine: Engine) -> None:
         connection.execute(text("DELETE FROM staging"))
 
 
+def test_an_engine_that_only_reads_writes_in_no_kind_of_transaction(engine: Engine) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+    reader = database.open_for_reading(StoreSettings(database_url=url))
+    with pytest.raises(StoreUnavailable, match="read-only"), database.transaction(reader) as connection:
+        connection.execute(text("DELETE FROM target"))
+    reader.dispose()
+
+
 def test_the_write_lock_is_waited_for_as_long_as_the_setting_says(
     settings: StoreSettings, engine: Engine
 ) -> None:
