@@ -193,6 +193,12 @@ class StoreSettings(RoomSettings):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
         description="PostgreSQL: the schema that the tables are in, made where it is missing; default: the role's own",
     )
+    partitions: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="PostgreSQL: parts of staging and target, each with a loader of its own; of a new database",
+    )
     idle_after: Duration | None = Field(
         default=None,
         description="a source that sent nothing for so long does not hold the pipeline's watermark",

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
@@ -22,18 +22,11 @@ from store.errors import LockLost, SluiceError, WatermarkCorrupt
 from store.load import chunk, merge
 from store.logs import event
 from store.tables import flags, leases, load_runs, staging, watermarks
+from worker.parts import Lease, Turn, check
 from worker.settings import WorkerSettings
 
 LOCK = leases.LOADER
 log = logging.getLogger("sluice.loader")
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """What this loader has taken: see `leases`."""
-
-    holder: str
-    fence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,131 +58,154 @@ def load(
     a source whose watermark does not hold, after all others are loaded. A run that fails is logged as failed and leaves
     nothing else behind; the chunks before it stand.
     """
-    holder = holder or leases.new_holder()
-    with database.transaction(engine) as connection:
-        fence = leases.acquire(connection, LOCK, holder, settings.load_lease_seconds)
-    reach("load.locked")
+    turn = Turn(engine, holder or leases.new_holder(), settings.load_lease_seconds)
     try:
-        return _run(engine, settings, Lease(holder, fence), idle_after)
+        return _run(engine, settings, turn, idle_after)
     finally:
-        with database.transaction(engine) as connection:
-            leases.release(connection, LOCK, holder)
+        turn.end()
 
 
-def _run(engine: Engine, settings: WorkerSettings, lease: Lease, idle_after: timedelta | None) -> Run:
+@dataclass(slots=True)
+class _Begun:
+    """A run that has a number: what it has done so far."""
+
+    number: int
+    watermark_before: str | None
+    watermark_after: str | None
+    chunks: list[merge.Merged] = field(default_factory=list)
+    spent: Counter[str] = field(default_factory=Counter)
+    conflicts: Counter[str] = field(default_factory=Counter)
+
+
+def _run(engine: Engine, settings: WorkerSettings, turn: Turn, idle_after: timedelta | None) -> Run:
     started = time.monotonic()
-    with database.reading(engine) as connection:
-        until = staging.last(connection)
-        if until is None:
-            checked = watermarks.read_all(connection, settings.max_future_skew)
-            pipeline_watermark = _pipeline(connection, checked, idle_after)
-            return Run(None, 0, 0, 0, 0, 0, 0, 0, pipeline_watermark, pipeline_watermark, 0.0)
-    with database.transaction(engine) as connection:
-        leases.renew(connection, LOCK, lease.holder, settings.load_lease_seconds, lease.fence)
-        checked = watermarks.read_all(connection, settings.max_future_skew)
-        before = _pipeline(connection, checked, idle_after)
-        number = load_runs.start(connection, lease.holder, before)
-    reach("load.run_started")
-    chunks: list[merge.Merged] = []
-    spent: Counter[str] = Counter()
-    conflicts: Counter[str] = Counter()
-    after = before
+    begun: _Begun | None = None
     try:
         with database.connected(engine) as connection:
-            while time.monotonic() - started < settings.load_run_seconds:
-                loaded = _load_chunk(connection, settings, lease, number, until, spent, conflicts, idle_after)
-                if loaded is None:
-                    _refuse_what_is_left(connection, settings.max_future_skew)
+            for lease in turn.leases(connection):
+                if lease.until is None:
+                    continue
+                begun = begun or _begin(connection, settings, lease, idle_after)
+                while _has_time(settings, started) and _load_chunk(
+                    connection, settings, lease, begun, idle_after
+                ):
+                    pass
+                if not _has_time(settings, started):
                     break
-                merged, after = loaded
-                chunks.append(merged)
+            else:
+                if begun:
+                    _refuse_what_is_left(connection, settings.max_future_skew)
     except BaseException as error:
-        _log_failure(engine, number, error)
+        if begun:
+            _log_failure(engine, begun.number, error)
         raise
-    with database.transaction(engine) as connection:
-        load_runs.finish(connection, number)
+    if begun is None:
+        with database.reading(engine) as connection:
+            checked = watermarks.read_all(connection, settings.max_future_skew)
+            pipeline_watermark = _pipeline(connection, checked, idle_after)
+        return Run(None, 0, 0, 0, 0, 0, 0, 0, pipeline_watermark, pipeline_watermark, 0.0)
+    with database.transaction(engine, "sums") as connection:
+        load_runs.finish(connection, begun.number)
     reach("load.finished")
+    chunks = begun.chunks
     return Run(
-        number,
+        begun.number,
         chunks=len(chunks),
         rows=sum(merged.rows for merged in chunks),
         **{name: sum(merged.outcomes[name] for merged in chunks) for name in load_runs.OUTCOMES},
         conflicts=sum(sum(merged.conflicts.values()) for merged in chunks),
-        watermark_before=before,
-        watermark_after=after,
+        watermark_before=begun.watermark_before,
+        watermark_after=begun.watermark_after,
         seconds=time.monotonic() - started,
     )
+
+
+def _has_time(settings: WorkerSettings, started: float) -> bool:
+    return time.monotonic() - started < settings.load_run_seconds
+
+
+def _begin(
+    connection: Connection, settings: WorkerSettings, lease: Lease, idle_after: timedelta | None
+) -> _Begun:
+    """Opens the run in the run log."""
+    with database.transaction(connection, "sums") as writing:
+        lease.renew(writing, settings.load_lease_seconds)
+        checked = watermarks.read_all(writing, settings.max_future_skew)
+        before = _pipeline(writing, checked, idle_after)
+        number = load_runs.start(writing, lease.holder, before)
+    reach("load.run_started")
+    return _Begun(number, before, before)
 
 
 def _load_chunk(
     connection: Connection,
     settings: WorkerSettings,
     lease: Lease,
-    number: int,
-    until: int,
-    spent: Counter[str],
-    conflicts: Counter[str],
+    run: _Begun,
     idle_after: timedelta | None,
-) -> tuple[merge.Merged, str | None] | None:
+) -> bool:
     """One chunk: taken and judged while workers may write; then, in one transaction, merge, lineage, staging
     cleared, watermarks, run log.
 
-    Returns what was merged and the pipeline's watermark after it; None where nothing up to `until` is left.
+    False where nothing up to the lease's `until` is left.
     """
     started = time.monotonic()
     with database.reading_then_writing(connection) as write:
         reach("load.chunk_begun")
-        taken, corrupt = _judge(connection, settings, until)
+        taken, corrupt = _judge(connection, settings, lease)
         if taken is None:
-            return None
+            return False
         reach("load.judged")
         judged = time.monotonic()
         connection = write()
         locked = time.monotonic()
-        # Whoever holds the lease is the only one who writes the target: what was judged still holds.
-        leases.renew(connection, LOCK, lease.holder, settings.load_lease_seconds, lease.fence)
+        # Whoever holds the lease is the only one who writes this part of the target: what was judged still holds.
+        lease.renew(connection, settings.load_lease_seconds)
+        merged = merge.merge_chunk(connection, taken, run.number)
+        reach("load.staging_cleared")
         checked = watermarks.read_all(connection, settings.max_future_skew)
         _refuse({source: why for source, why in checked.problems.items() if source not in corrupt})
-        merged = merge.merge_chunk(connection, taken, number)
-        reach("load.staging_cleared")
-        _advance(connection, merged.newest, checked.sound, number)
+        _advance(connection, merged.newest, checked.sound, run.number)
         reach("load.watermark_moved")
-        pipeline_watermark = _pipeline(connection, checked, idle_after)
-        spent.update({"judge": judged - started, "lock": locked - judged, **merged.seconds})
-        conflicts.update(merged.conflicts)
+        run.watermark_after = _pipeline(connection, checked, idle_after)
+        run.spent.update({"judge": judged - started, "lock": locked - judged, **merged.seconds})
+        run.conflicts.update(merged.conflicts)
         load_runs.add_chunk(
             connection,
-            number,
+            run.number,
             merged.outcomes,
-            pipeline_watermark,
+            run.watermark_after,
             time.monotonic() - started,
-            spent,
-            conflicts,
+            run.spent,
+            run.conflicts,
         )
         reach("load.run_logged")
     reach("load.committed")
+    run.chunks.append(merged)
     database.checkpoint(connection)
     log.info(
         "loaded a chunk of %d records in run %d",
         merged.rows,
-        number,
-        extra=event("chunk_loaded", run=number, records=merged.rows),
+        run.number,
+        extra=event("chunk_loaded", run=run.number, records=merged.rows),
     )
-    return merged, pipeline_watermark
+    return True
 
 
 def _judge(
-    connection: Connection, settings: WorkerSettings, until: int
+    connection: Connection, settings: WorkerSettings, lease: Lease
 ) -> tuple[chunk.Chunk | None, Collection[str]]:
     """The next chunk, decided, and the sources that it leaves in staging because their watermarks do not hold."""
+    check(connection, lease)
     columns = install.contract_columns(connection)
     share = (settings.stages.shares() | flags.overrides(connection))["dedupe"]
     corrupt = watermarks.read_all(connection, settings.max_future_skew).problems
     # A worker whose clock was wrong may have staged a later time.
     latest = timestamps.to_text(watermarks.latest_sound(connection, settings.max_future_skew))
     taken = chunk.take(
-        connection, columns, settings.load_chunk_records, until, share, without=corrupt, latest=latest
-    )
+        connection, columns, settings.load_chunk_records, lease.until, share, without=corrupt, latest=latest,
+        part=lease.part,
+    )  # fmt: skip
     return taken, corrupt
 
 
@@ -231,7 +247,7 @@ def _log_failure(engine: Engine, number: int, error: BaseException) -> None:
         return  # the run that took over has closed this one
     reported = str(error) if isinstance(error, SluiceError) else repr(error)
     try:
-        with database.transaction(engine) as connection:
+        with database.transaction(engine, "sums") as connection:
             load_runs.finish(connection, number, error=reported[:2000])
     except SluiceError as second:
         log.warning(

@@ -27,12 +27,19 @@ Limit = Annotated[int, typer.Option(help="How many, newest first.", min=1)]
 def init(as_json: Json = False) -> None:
     """Create the database, or migrate it to this version. Every other command does the same on first use."""
     from store import database
-    from store.database import schema
+    from store.database import install, schema
+    from store.errors import ConfigError
+    from store.settings import StoreSettings
 
-    with opened() as engine:
-        url = database.shown(engine)
-    found = {"database": url, "revision": schema.SCHEMA_REVISION}
-    show(found, as_json, lambda _: [printable(f"{url} is ready, revision {schema.SCHEMA_REVISION}.")])
+    with opened() as engine, database.reading(engine) as connection:
+        url, parts = database.shown(engine), len(install.parts(connection))
+        if why := install.other_parts(connection, StoreSettings.load().partitions):
+            raise ConfigError(why)
+    found = {"database": url, "revision": schema.SCHEMA_REVISION, "partitions": parts}
+    divided = f", {install.in_parts(parts)}" if parts > 1 else ""
+    show(
+        found, as_json, lambda _: [printable(f"{url} is ready, revision {schema.SCHEMA_REVISION}{divided}.")]
+    )
 
 
 @app.command(epilog=examples("store report", "store report --json"))

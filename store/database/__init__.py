@@ -18,6 +18,7 @@ from store.database.dialect import (
     microseconds,
     now,
     stream,
+    take_sums,
     take_turn,
     with_member_of,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "shown",
     "sqlite_file",
     "stream",
+    "take_sums",
     "take_turn",
     "transaction",
     "translate",

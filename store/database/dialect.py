@@ -103,6 +103,11 @@ def take_turn(connection: Connection) -> None:
     backend_of(connection).take_turn(connection)
 
 
+def take_sums(connection: Connection) -> None:
+    """In a loader's transaction: from here on it alone writes what loaders share. See `Backend`."""
+    backend_of(connection).take_sums(connection)
+
+
 def create_temporary(connection: Connection, table: Table) -> None:
     """Makes a temporary table, empty, for this transaction, or for both parts of `reading_then_writing`."""
     backend_of(connection).create_temporary(connection, table)

@@ -26,7 +26,13 @@ def open_engine(settings: StoreSettings, *, page_cache_mb: int = 16) -> Engine:
     if settings.database_url is None:
         trust.check_folder(settings.home.absolute())
     try:
-        return _backend(url).open(url, settings, page_cache_mb)
+        backend = _backend(url)
+        if settings.partitions > 1 and not backend.may_be_divided:
+            raise ConfigError(
+                f"partitions = {settings.partitions} needs PostgreSQL, for {url.get_backend_name()} has one writer at "
+                "a time: set database_url to one, or remove partitions"
+            )
+        return backend.open(url, settings, page_cache_mb)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"database_url names {url.get_backend_name()}, whose driver {error.name!r} is not installed: "

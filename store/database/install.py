@@ -41,7 +41,7 @@ def prepare(settings: StoreSettings) -> Engine:
         backends.of(engine.dialect.name).create(engine.url)
         with database.translated(engine):
             if revision(engine) != schema.SCHEMA_REVISION:
-                migrate(engine)
+                migrate(engine, settings.partitions)
     except BaseException:
         engine.dispose()
         raise
@@ -83,8 +83,8 @@ def revision(engine: Engine) -> str | None:
     return None
 
 
-def migrate(engine: Engine) -> None:
-    """Brings the tables to today's revision, in one transaction, once however many ask."""
+def migrate(engine: Engine, parts: int = 1) -> None:
+    """Brings the tables to today's revision, in one transaction, once however many ask; new ones have these parts."""
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
@@ -94,7 +94,7 @@ def migrate(engine: Engine) -> None:
     backend = backends.of(engine.dialect.name)
     with database.transaction(engine, "change") as connection:
         backend.check(connection)
-        config.attributes["connection"] = connection
+        config.attributes.update(connection=connection, parts=parts)
         try:
             command.upgrade(config, "head")
         except CommandError as error:
@@ -186,6 +186,28 @@ def contract_columns(connection: Connection) -> tuple[records.ContractColumn, ..
     table = schema.contract_columns
     rows = connection.execute(select(table.c.name, table.c.kind).order_by(table.c.position))
     return tuple(records.ContractColumn(name, kind) for name, kind in rows)
+
+
+def parts(connection: Connection) -> tuple[records.Part | None, ...]:
+    """The parts that staging and target were made of; None is the whole of them."""
+    number = database.backend_of(connection).parts(connection)
+    return tuple(records.Part(each, number) for each in range(number)) if number > 1 else (None,)
+
+
+def other_parts(connection: Connection, wanted: int) -> str | None:
+    """What to say where the setting asks for parts, and the tables have others; None where it does not."""
+    held = len(parts(connection))
+    if wanted in (1, held):  # a host that starts no store need not have the setting
+        return None
+    return (
+        f"partitions = {wanted}, and the tables were made {in_parts(held)}: the setting is of a new database: `store "
+        "copy --to` one, or correct it"
+    )
+
+
+def in_parts(number: int) -> str:
+    """In words for people."""
+    return f"in {number} parts" if number > 1 else "whole"
 
 
 def _kinds(connection: Connection) -> dict[str, records.Kind]:

@@ -47,6 +47,17 @@ class ContractColumn:
     kind: Kind
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the parts that `staging` and `target` are divided into, by a hash of source and key."""
+
+    number: int  # from 0
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}_of_{self.of}"
+
+
 @dataclass(frozen=True)
 class RecordTables:
     """`staging` and `target` with the contract's columns; `data` names the columns both share."""
@@ -94,14 +105,15 @@ def _version() -> Iterator[Column[Any]]:
     yield Column("extra", Text)  # JSON: the fields beyond the contract
 
 
-@lru_cache(maxsize=8)
-def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
-    """The two tables a record passes through, with these contract columns."""
+@lru_cache(maxsize=64)
+def record_tables(columns: tuple[ContractColumn, ...] = (), part: Part | None = None) -> RecordTables:
+    """The two tables a record passes through, with these contract columns; or one part of each."""
+    suffix = f"_{part}" if part else ""
     tables = MetaData()
     typed = [(column.name, KIND_TYPES[column.kind]) for column in columns]
 
     staging = Table(
-        "staging",
+        f"staging{suffix}",
         tables,
         Column("id", Serial, primary_key=True, autoincrement=False),  # see `staged_id`: rows are appended
         Column("source", Name, nullable=False),
@@ -116,7 +128,7 @@ def record_tables(columns: tuple[ContractColumn, ...] = ()) -> RecordTables:
         *(Column(name, kind()) for name, kind in typed),
     )
     target = Table(
-        "target",
+        f"target{suffix}",
         tables,
         Column("source", Name, primary_key=True),
         Column("key", Name, primary_key=True),

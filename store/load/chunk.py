@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 
 from store import database
-from store.database.records import KIND_TYPES, ContractColumn, RecordTables, record_tables
+from store.database.records import KIND_TYPES, ContractColumn, Part, RecordTables, record_tables
 from store.database.schema import MAX_BATCH_RECORDS, POSITION_BITS, RECORD_BITS, SHIFT, Serial, batches
 from store.tables import staging
 from store.tables.batches import AT_LOAD
@@ -118,25 +118,29 @@ def take(
     *,
     without: Collection[str] = (),
     latest: str = LAST_MOMENT,
+    part: Part | None = None,
 ) -> Chunk | None:
     """Takes up to `size` staged rows, none beyond the id `until`, and decides each; None where there is none.
+
+    Of a divided store, those of one part.
 
     Rows of the sources `without` stay where they are. No time after `latest` moves a watermark.
 
     `dedupe` is the share of records whose repeats are told from superseded ones. It only reads: staged rows
-    do not change and one loader alone writes the target, so the result holds until that loader merges it.
+    do not change and one loader alone writes the target, or a part of it, so the result holds until that loader merges
+    it.
     """
-    last = staging.bound(connection, size, until, without)
+    last = staging.bound(connection, size, until, without, part)
     if last is None:
         return None
-    tables, table = record_tables(columns), chunk_table(columns)
+    tables, table = record_tables(columns, part), chunk_table(columns)
     database.create_temporary(connection, table)
     database.keep_temporary(connection, CHUNK_CACHE_MB)
-    staged = staging.rows_by_batch(connection, last, without)
+    staged = staging.rows_by_batch(connection, last, without, part)
     sources = _sources(connection, sorted(staged))
     chosen = staging.of_chunk(connection, last, staged, without, rows=tables.staging, batch=batches.c.seq)
     rows = _fill(connection, tables, table, chosen, sources)
-    _decide(connection)
+    _decide(connection, tables.target.name)
     if dedupe < 1:
         _count_repeats_as_superseded(connection, dedupe)
     per_batch = _by_batch(connection, table, staged)
@@ -173,7 +177,7 @@ def _fill(
     """
     staged = tables.staging
     names = [*tables.data, "id", "line", "parent_id", "version"]
-    ranked: ColumnElement[int] = literal_column(rank("staging", "batches", "id", "version"), BigInteger)
+    ranked: ColumnElement[int] = literal_column(rank(staged.name, "batches", "id", "version"), BigInteger)
     order = [staged.c.key, staged.c.ts, staged.c.sequence, ranked, staged.c.content_hash]
     if len(sources) > 1:
         order.insert(0, staged.c.source)
@@ -215,13 +219,14 @@ LIST_BEATEN = f"INSERT INTO beaten (position) SELECT _position FROM chunk WHERE 
 # The last row of a key keeps INSERTED, until the target is asked.
 FLAG_BEATEN = f"UPDATE chunk SET _outcome = {BEATEN} WHERE _position IN (SELECT position FROM beaten)"  # noqa: S608
 
+# `{target}` is the target, or a part of it.
 COMPARE_WITH_TARGET = f"""
 UPDATE chunk SET _rival = t.lineage_id, _outcome = CASE
     WHEN chunk.ts > t.ts OR (chunk.ts = t.ts AND chunk.sequence > t.sequence) THEN {UPDATED}
     WHEN chunk.ts < t.ts OR chunk.sequence < t.sequence THEN {SUPERSEDED}
     WHEN chunk.content_hash = t.content_hash THEN {DUPLICATE}
     ELSE {TIED} END
-FROM target AS t
+FROM {{target}} AS t
 WHERE t.source = chunk.source AND t.key = chunk.key AND chunk._outcome = {INSERTED}
 """  # noqa: S608
 
@@ -241,7 +246,7 @@ FROM (
             FROM past_lineage AS p JOIN batches AS of_past ON of_past.seq = (p.id >> {POSITION_BITS})
            WHERE p.source = c.source AND p.key = c.key AND p.ts = c.ts AND p.sequence = c.sequence) AS past_rank
     FROM chunk AS c
-    JOIN target AS t ON t.source = c.source AND t.key = c.key
+    JOIN {{target}} AS t ON t.source = c.source AND t.key = c.key
     JOIN batches AS b ON b.seq = (t.lineage_id >> {POSITION_BITS})
    WHERE c._outcome = {TIED}
 ) AS tie
@@ -268,24 +273,24 @@ FROM (
             FROM (SELECT position, position - ROW_NUMBER() OVER (ORDER BY position) AS streak FROM beaten)
                  AS numbered
         ) AS followed JOIN chunk AS best ON best._position = followed.by_best
-    ) AS c LEFT JOIN target AS t ON t.source = c.source AND t.key = c.key
+    ) AS c LEFT JOIN {{target}} AS t ON t.source = c.source AND t.key = c.key
 ) AS won
 WHERE won.position = chunk._position
 """  # noqa: S608
 
 
-def _decide(connection: Connection) -> None:
+def _decide(connection: Connection, target: str) -> None:
     """Gives each row of the chunk its outcome."""
     database.create_temporary(connection, BEATEN_ROWS)
     is_flagged = _has_quick_windows(connection)
     beaten = connection.execute(text(LIST_BEATEN if is_flagged else FIND_BEATEN)).rowcount
     if beaten and not is_flagged:
         connection.execute(text(FLAG_BEATEN))
-    met = connection.execute(text(COMPARE_WITH_TARGET)).rowcount
+    met = connection.execute(text(COMPARE_WITH_TARGET.format(target=target))).rowcount
     if met and connection.execute(text(TIES)).first():
-        connection.execute(text(BREAK_TIES))
+        connection.execute(text(BREAK_TIES.format(target=target)))
     if beaten:
-        connection.execute(text(SETTLE_BEATEN))
+        connection.execute(text(SETTLE_BEATEN.format(target=target)))
 
 
 def _count_repeats_as_superseded(connection: Connection, dedupe: float) -> None:

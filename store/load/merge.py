@@ -36,7 +36,10 @@ class Merged:
 
 
 def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
-    """Merges a chunk that was taken over the same connection: lineage, target, staging cleared."""
+    """Merges a chunk that was taken over the same connection: lineage, target, staging cleared, batches.
+
+    From the last of these on no other loader writes what loaders share: see `take_sums`.
+    """
     watch = Stopwatch()
     outcomes = chunk.outcomes
     _keep_past(connection, chunk, run_seq)
@@ -48,12 +51,14 @@ def merge_chunk(connection: Connection, chunk: Chunk, run_seq: int) -> Merged:
             f"the merge wrote {written} rows where {outcomes} were due: the chunk is rolled back"
         )
     reach("load.merged")
-    of_chunk = staging.of_chunk(connection, chunk.last, chunk.batches, chunk.without)
-    cleared = watch.took("clear", staging.clear(connection, of_chunk))
+    staged = chunk.tables.staging
+    of_chunk = staging.of_chunk(connection, chunk.last, chunk.batches, chunk.without, rows=staged)
+    cleared = watch.took("clear", staging.clear(connection, staged, of_chunk))
     if cleared != chunk.rows:
         raise SluiceError(
             f"{cleared} rows left staging where {chunk.rows} were merged: the chunk is rolled back"
         )
+    database.take_sums(connection)
     batches.add_loaded(connection, chunk.batches)
     return Merged(chunk.rows, outcomes, chunk.conflicts, chunk.newest, watch.seconds)
 

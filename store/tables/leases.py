@@ -1,5 +1,5 @@
-"""`locks`: leases with a holder and an end, by the database's clock: one loader at a time, and a dead one is not
-waited for.
+"""`locks`: leases with a holder and an end, by the database's clock: one loader at a time, of each part, and a dead one
+is not waited for.
 
 Each taking has a number greater than all before, the fence: whoever relies on the lease gives it in each transaction,
 so one who slept through the end of the lease writes nothing, whatever the names of holders are.
@@ -17,10 +17,11 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping, select
 
 from store import database, hashing, timestamps
+from store.database.records import Part
 from store.database.schema import locks
 from store.errors import LockHeld, LockLost
 
-LOADER = "loader"  # the lease of the one loader
+LOADER = "loader"  # the lease of the one loader; of a divided store each part has its own, see `loader_of`
 SLACK_SECONDS = 5  # a lease that ends so much later than one taken now is of a clock that was set back
 
 
@@ -43,21 +44,40 @@ def this_boot() -> str:
     return hashing.hexdigest(f"{boot.strip()} {space}".encode())[:12]
 
 
+def loader_of(part: Part | None) -> str:
+    """The lease of the loader of this part."""
+    return f"{LOADER} {part}" if part else LOADER
+
+
+def loaders(connection: Connection) -> list[str]:
+    """Who holds a loader's lease that has not run out, in the order of parts."""
+    ours = (locks.c.name == LOADER) | locks.c.name.startswith(f"{LOADER} ")
+    rows = connection.execute(select(locks).where(ours).order_by(locks.c.name)).mappings()
+    return list(dict.fromkeys(row["holder"] for row in rows if _runs(connection, row)))
+
+
 def acquire(connection: Connection, name: str, holder: str, seconds: float) -> int:
     """Takes the lease, or raises LockHeld; its fence. One that ran out, or whose process is dead, is taken over.
 
     So is one that ends later than any could that is taken now: the clock was set back since, and nobody waits for
     the difference. A holder that lives loses its chunk, which is rolled back.
     """
-    row = connection.execute(select(locks).where(locks.c.name == name).with_for_update()).mappings().first()
-    last = _end(connection, max(seconds, 0) + SLACK_SECONDS)
-    if row and _runs(connection, row) and row["expires_at"] <= last and not _is_dead(row["holder"]):
-        raise LockHeld(f"the {name} lock is held by {row['holder']} until {row['expires_at']}")
+    own = select(locks).where(locks.c.name == name)
+    # Whoever relies on it has its row: one that is held is seen without waiting for that.
+    _refuse_held(connection, connection.execute(own).mappings().first(), seconds)
+    row = connection.execute(own.with_for_update()).mappings().first()
+    _refuse_held(connection, row, seconds)
     fence: int = row["fence"] + 1 if row else 1
     values = {"name": name, "holder": holder, "expires_at": _end(connection, seconds), "fence": fence}
     statement = database.insert(connection, locks).values(values)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
     return fence
+
+
+def _refuse_held(connection: Connection, row: RowMapping | None, seconds: float) -> None:
+    last = _end(connection, max(seconds, 0) + SLACK_SECONDS)
+    if row and _runs(connection, row) and row["expires_at"] <= last and not _is_dead(row["holder"]):
+        raise LockHeld(f"the {row['name']} lock is held by {row['holder']} until {row['expires_at']}")
 
 
 def renew(connection: Connection, name: str, holder: str, seconds: float, fence: int | None = None) -> None:

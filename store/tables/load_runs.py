@@ -13,16 +13,21 @@ from sqlalchemy import Connection, func, select
 
 from store import database, timestamps
 from store.database.schema import run_log
+from store.tables import leases
 
 OUTCOMES = ("inserted", "updated", "duplicates", "superseded")  # columns
 
 
 def start(connection: Connection, holder: str, watermark: str | None) -> int:
-    """Opens a run and returns its number; what a dead loader left running is now interrupted."""
+    """Opens a run and returns its number; what a dead loader left running is now interrupted.
+
+    Dead is whose lease has run out; `holder` itself has one run at a time.
+    """
     at = timestamps.now_text()
+    others = [each for each in leases.loaders(connection) if each != holder]
     connection.execute(
         run_log.update()
-        .where(run_log.c.status == "running")
+        .where(run_log.c.status == "running", run_log.c.holder.not_in(others))
         .values(
             status="interrupted",
             finished_at=func.coalesce(run_log.c.finished_at, at),  # else when its last chunk was done

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
 from store import database
-from store.database.records import record_tables
+from store.database.records import Part, record_tables
 from store.database.schema import SHIFT, batch_of, staged_id
 
 # The price of a row is mostly that of binding its values: these are enough where the others have
@@ -53,23 +53,30 @@ def sources(connection: Connection, among: Collection[str]) -> list[str]:
     ]
 
 
-def _other_than(sources: Collection[str]) -> ColumnElement[bool]:
+def _other_than(sources: Collection[str], staging: Table) -> ColumnElement[bool]:
     """Rows of all sources but these few; nothing to ask of a row where there are none."""
-    return record_tables().staging.c.source.not_in(sorted(sources)) if sources else true()
+    return staging.c.source.not_in(sorted(sources)) if sources else true()
 
 
-def last(connection: Connection, without: Collection[str] = ()) -> int | None:
-    """The greatest id of all sources but `without`; None where nothing of them is staged."""
-    ids = record_tables().staging.c.id
-    return connection.execute(select(func.max(ids)).where(_other_than(without))).scalar()
+def span(connection: Connection, part: Part | None = None) -> tuple[int, int] | None:
+    """The least and the greatest id of what is staged, in one part or in all; None where nothing is."""
+    ids = record_tables((), part).staging.c.id
+    # Of one statement SQLite finds one of them alone in the index.
+    least, greatest = (select(found(ids)).scalar_subquery() for found in (func.min, func.max))
+    first, last = connection.execute(select(least, greatest)).one()
+    return None if first is None else (first, last)
 
 
 def bound(
-    connection: Connection, size: int, until: int | None = None, without: Collection[str] = ()
+    connection: Connection,
+    size: int,
+    until: int | None = None,
+    without: Collection[str] = (),
+    part: Part | None = None,
 ) -> int | None:
     """The id of the last row of a chunk of at most `size`, none beyond `until`; None where there is no row."""
-    staging = record_tables().staging
-    ids = select(staging.c.id).where(_other_than(without))
+    staging = record_tables((), part).staging
+    ids = select(staging.c.id).where(_other_than(without, staging))
     if until is not None:
         ids = ids.where(staging.c.id <= until)
     found: int | None = connection.execute(ids.order_by(staging.c.id).offset(size - 1).limit(1)).scalar()
@@ -78,13 +85,16 @@ def bound(
     return found
 
 
-def rows_by_batch(connection: Connection, last: int, without: Collection[str] = ()) -> dict[int, int]:
+def rows_by_batch(
+    connection: Connection, last: int, without: Collection[str] = (), part: Part | None = None
+) -> dict[int, int]:
     """number of a batch -> its rows with an id up to `last`; counts ranges of ids, and sorts nothing."""
-    ids = record_tables().staging.c.id
+    staging = record_tables((), part).staging
+    ids = staging.c.id
     found: dict[int, int] = {}
     begin = 0
     while True:
-        left = select(func.min(ids)).where(ids >= begin, ids <= last, _other_than(without))
+        left = select(func.min(ids)).where(ids >= begin, ids <= last, _other_than(without, staging))
         first = connection.execute(left).scalar()
         if first is None:
             return found
@@ -100,23 +110,22 @@ def of_chunk(
     numbers: Collection[int],
     without: Collection[str] = (),
     *,
-    rows: Table | None = None,
+    rows: Table,
     batch: ColumnElement[int] | None = None,
 ) -> ColumnElement[bool]:
-    """The rows of a chunk: of these batches, up to its last id; `batch` is a column with the number of a row's batch.
+    """The rows of a chunk, of `rows`, which is staging or a part of it: of these batches, up to its last id.
+
+    `batch` is a column with the number of a row's batch, where a join has one.
 
     One with a lower number that is committed after they were counted is not one of them.
     """
-    staging = record_tables().staging if rows is None else rows
-    chosen = staging.c.id <= last
-    if without:
-        chosen &= staging.c.source.not_in(sorted(without))
+    chosen = (rows.c.id <= last) & _other_than(without, rows) if without else rows.c.id <= last
     if database.backend_of(connection).commits_in_order:
         return chosen
-    number = staging.c.id.op(">>")(SHIFT) if batch is None else batch
+    number = rows.c.id.op(">>")(SHIFT) if batch is None else batch
     return chosen & database.member_of(connection, number, list(numbers))
 
 
-def clear(connection: Connection, chosen: ColumnElement[bool]) -> int:
+def clear(connection: Connection, rows: Table, chosen: ColumnElement[bool]) -> int:
     """Removes the rows of a chunk that has been merged, see `of_chunk`; how many."""
-    return connection.execute(record_tables().staging.delete().where(chosen)).rowcount
+    return connection.execute(rows.delete().where(chosen)).rowcount

@@ -1,7 +1,8 @@
-"""Four workers and a loader on PostgreSQL: two cuts of the same files, the same bad payloads, and a server that dies.
+"""Four workers and loaders on PostgreSQL: two cuts of the same files, the same bad payloads, and a server that dies.
 
     python -m tests.chaos.many_workers --times 20           two cuts to 4 workers, beside the loader
     python -m tests.chaos.many_workers --times 20 --kill    kill -9 of the server and all of its processes in mid-load
+    python -m tests.chaos.many_workers --parts 4 --loaders 3    the tables in four parts, and three loaders
 
 Each time the digest, the laws, the counts and the letters must be those of one worker on SQLite, where nothing dies.
 Everybody is a thread with an engine of its own: what is tried is the database, not the queue.
@@ -95,13 +96,30 @@ class Site:
             time.sleep(PAUSE_SECONDS)
             return 0
 
-    def process_all(self, workers: int, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """All batches, by so many workers, beside the loader; `meanwhile` is done again and again."""
+    def other_loader(self, is_loaded: threading.Event) -> None:
+        """Loads until all is loaded."""
+        engine = database.open_engine(self.settings)
+        try:
+            while not is_loaded.is_set():
+                if not self.load(engine):
+                    time.sleep(PAUSE_SECONDS)
+        except Exception as error:
+            self.failed.append(repr(error))
+            raise
+        finally:
+            engine.dispose()
+
+    def process_all(
+        self, workers: int, meanwhile: Callable[[], None] = lambda: None, loaders: int = 1
+    ) -> None:
+        """All batches, by so many workers, beside the loaders; `meanwhile` is done again and again."""
         waiting: SimpleQueue[Message] = SimpleQueue()
         for message in self.messages:
             waiting.put(message)
         threads = [threading.Thread(target=self.worker, args=(waiting,)) for _ in range(workers)]
-        for thread in threads:
+        is_loaded = threading.Event()
+        others = [threading.Thread(target=self.other_loader, args=(is_loaded,)) for _ in range(loaders - 1)]
+        for thread in threads + others:
             thread.start()
         engine = database.open_engine(self.settings)
         deadline = time.monotonic() + LONGEST_SECONDS
@@ -113,6 +131,9 @@ class Site:
             assert time.monotonic() < deadline, "not all is loaded"
             self.load(engine)
         engine.dispose()
+        is_loaded.set()
+        for thread in others:
+            thread.join()
         assert not self.failed, self.failed
 
     def _is_loaded(self, engine: Engine) -> bool:
@@ -220,18 +241,24 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--records", type=int, default=600)
     parser.add_argument("--kill", action="store_true", help="kill the server in mid-load")
+    parser.add_argument("--parts", type=int, default=1, help="of staging and target")
+    parser.add_argument("--loaders", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(words)
     os.environ.setdefault("SLUICE_HOME", tempfile.mkdtemp(prefix="sluice-many-"))
     server = Path(tempfile.mkdtemp(prefix="sluice-pg-"))
     servers.start(server, settings=LASTING)
     try:
-        return campaign(server, given.times, given.records, given.kill, given.seed)
+        return campaign(
+            server, given.times, given.records, given.kill, given.seed, given.parts, given.loaders
+        )
     finally:
         servers.stop(server)
 
 
-def campaign(server: Path, times: int, number: int, kill: bool, seed: int) -> int:
+def campaign(
+    server: Path, times: int, number: int, kill: bool, seed: int, parts: int = 1, loaders: int = 1
+) -> int:
     """So many times, each with records of its own; 1 where anything was not as on SQLite."""
     wrong = away = 0
     root = f"postgresql+psycopg://postgres@/?host={server}"
@@ -240,9 +267,10 @@ def campaign(server: Path, times: int, number: int, kill: bool, seed: int) -> in
         paths = [Path(path) for path in records.write(records.generate(number, turn)[0], folder / "in", 3)]
         calm = expected(folder / "home", paths)
         url = servers.create(root, f"many_{turn}")
-        site = site_of(StoreSettings(home=folder, database_url=url, busy_timeout_seconds=30), paths, dice)
+        there = StoreSettings(home=folder, database_url=url, busy_timeout_seconds=30, partitions=parts)
+        site = site_of(there, paths, dice)
         meanwhile = kills(server, 1, dice) if kill else lambda: None
-        site.process_all(WORKERS, meanwhile)
+        site.process_all(WORKERS, meanwhile, loaders)
         if killer := getattr(meanwhile, "killer", None):
             killer.join()
         found, away = site.found(), away + site.away

@@ -22,11 +22,23 @@ def server() -> Iterator[Path]:
     servers.stop(folder)
 
 
-@pytest.mark.parametrize(("times", "seed", "kill"), [(2, 1, False), (1, 3, True)], ids=["two cuts", "killed"])
+@pytest.mark.parametrize(
+    ("times", "seed", "kill", "parts", "loaders"),
+    [(2, 1, False, 1, 1), (1, 3, True, 1, 1), (1, 4, True, 3, 2)],
+    ids=["two cuts", "killed", "in parts"],
+)
 def test_the_digest_the_counts_and_the_letters_are_those_of_one_worker_on_sqlite(
-    server: Path, times: int, seed: int, kill: bool, capsys: pytest.CaptureFixture[str]
+    server: Path,
+    times: int,
+    seed: int,
+    kill: bool,
+    parts: int,
+    loaders: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ended = many_workers.campaign(server, times, number=100, kill=kill, seed=seed)
+    ended = many_workers.campaign(
+        server, times, number=100, kill=kill, seed=seed, parts=parts, loaders=loaders
+    )
     shown = capsys.readouterr().out
     assert ended == 0, shown
     assert f"{times} of {times} as on SQLite" in shown

@@ -47,4 +47,36 @@ HOSTS = (
             "    if not waiting:\n        return 0\n    if ids",
         ),
     ),
+    mutant(
+        "in parts: what loaders share is written by two at a time",
+        ("store/database/backends/postgresql.py", "connection.exec_driver_sql(TAKE_SUMS)", "pass"),
+    ),
+    mutant(
+        "in parts: a loader waits for the rows of another",
+        (
+            "store/database/backends/postgresql.py",
+            "on.exec_driver_sql(SHARE_WRITERS)",
+            "on.exec_driver_sql(TAKE_WRITERS)",
+        ),
+    ),
+    mutant(
+        "in parts: the run of a loader that lives is interrupted",
+        ("store/tables/load_runs.py", ", run_log.c.holder.not_in(others))", ")"),
+    ),
+    mutant(
+        "in parts: the first part comes first, however long others wait",
+        ("worker/parts.py", "sorted(staged, key=lambda part: staged[part])", "list(staged)"),
+    ),
+    mutant(
+        "in parts: a chunk of tables that are divided otherwise now is loaded",
+        ("worker/parts.py", "if lease.part not in install.parts(connection):", "if False:"),
+    ),
+    mutant(
+        "in parts: a lease is waited for while its holder writes",
+        (
+            "store/tables/leases.py",
+            "    _refuse_held(connection, connection.execute(own).mappings().first(), seconds)\n",
+            "",
+        ),
+    ),
 )

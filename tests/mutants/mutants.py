@@ -109,7 +109,7 @@ MUTANTS = (
         "fencing: the lease is not renewed",
         (
             "worker/loader.py",
-            "holds.\n        leases.renew(connection, LOCK, lease.holder, settings.load_lease_seconds, lease.fence)\n",
+            "holds.\n        lease.renew(connection, settings.load_lease_seconds)\n",
             "holds.\n",
         ),
     ),

@@ -23,7 +23,11 @@ VERSIONS = (
     ),
     mutant(
         "last writer wins: the target is not compared",
-        ("store/load/chunk.py", "connection.execute(text(COMPARE_WITH_TARGET)).rowcount\n", "0\n"),
+        (
+            "store/load/chunk.py",
+            "connection.execute(text(COMPARE_WITH_TARGET.format(target=target))).rowcount\n",
+            "0\n",
+        ),
     ),
     mutant(
         "last writer wins: the sequence is not compared",

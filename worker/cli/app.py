@@ -213,7 +213,7 @@ def overview() -> dict[str, Any]:
             "failed_loads": queue.failed_count(LOADER_QUEUE),
             "workers": queue.workers(RECORDS_QUEUE),
             "loaders": queue.workers(LOADER_QUEUE),
-            "loading_now": leases.holder_of(connection, leases.LOADER),
+            "loading_now": ", ".join(leases.loaders(connection)) or None,
             "staged": staging.count(connection),
             "dead_letters": groups.count_open(connection),
             "dead_letter_queue": mirror.count(redis),

@@ -156,7 +156,9 @@ def database_server(site: Site) -> Finding:
 
 def database_schema(site: Site) -> Finding:
     columns = site.judges.contract.columns
-    return store_asked.schema_of(site.engine, columns, may_change=site.facts.may_change_tables)
+    return store_asked.schema_of(
+        site.engine, columns, site.store.partitions, may_change=site.facts.may_change_tables
+    )
 
 
 def database_rights(site: Site) -> Finding:

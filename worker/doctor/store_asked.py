@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
@@ -47,8 +47,10 @@ def server(found: Facts) -> Finding:
     return ok("database server", found.server + (", behind a pool of connections" if found.is_pooled else ""))
 
 
-def schema_of(engine: Engine, columns: tuple[ContractColumn, ...], *, may_change: bool) -> Finding:
-    """Whether the tables are of this version, and have the contract's columns."""
+def schema_of(
+    engine: Engine, columns: tuple[ContractColumn, ...], partitions: int, *, may_change: bool
+) -> Finding:
+    """Whether the tables are of this version, have the contract's columns, and as many parts as the setting says."""
     check = "database schema"
     revision = install.revision(engine)
     if revision is None:
@@ -61,25 +63,38 @@ def schema_of(engine: Engine, columns: tuple[ContractColumn, ...], *, may_change
         )
     with database.reading(engine) as connection:
         held = {column.name: column.kind for column in install.contract_columns(connection)}
+        other_parts = install.other_parts(connection, partitions)
+    return _parts_and_columns(f"revision {revision}", held, columns, other_parts, may_change)
+
+
+def _parts_and_columns(
+    revision: str,
+    held: Mapping[str, str],
+    columns: Sequence[ContractColumn],
+    other_parts: str | None,
+    may_change: bool,
+) -> Finding:
+    check = "database schema"
+    if other_parts:
+        what, _, remedy = other_parts.partition(": ")
+        return warning(check, f"{revision}; {what}", remedy)
     other = [each.name for each in columns if each.name in held and held[each.name] != each.kind]
     new = [each.name for each in columns if each.name not in held]
     if other:
         return warning(
             check,
-            f"revision {revision}; the tables hold {', '.join(other)} as another type than the contract",
+            f"{revision}; the tables hold {', '.join(other)} as another type than the contract",
             "start a worker: it widens integers to reals, or says why batches with such values wait",
         )
     if new and not may_change:
         return failed(
             check,
-            f"revision {revision}; no columns for {', '.join(new)}, and this role may not add them",
+            f"{revision}; no columns for {', '.join(new)}, and this role may not add them",
             "start a worker once as the owner of the tables",
         )
     if new:
-        return warning(
-            check, f"revision {revision}; no columns yet for {', '.join(new)}", "the next worker adds them"
-        )
-    return ok(check, f"revision {revision}; all columns of the contract are there")
+        return warning(check, f"{revision}; no columns yet for {', '.join(new)}", "the next worker adds them")
+    return ok(check, f"{revision}; all columns of the contract are there")
 
 
 def rights(found: Facts) -> Finding:

@@ -21,8 +21,9 @@ from store.settings import StoreSettings
 BEGIN = "sluice_begin"
 # write: alone, or waiting for those before it; read: one view of the data; scratch: that, with temporary tables;
 # judge: what is read is written later, see `reading_then_writing`; change: write, and tables are changed;
-# batch: rows of its own, and then perhaps what batches share, see `take_turn`; turn: that alone
-Begin = Literal["write", "read", "scratch", "judge", "change", "batch", "turn"]
+# batch: rows of its own, and then perhaps what batches share, see `take_turn`; turn: that alone;
+# sums: leases and runs of loaders, see `take_sums`
+Begin = Literal["write", "read", "scratch", "judge", "change", "batch", "turn", "sums"]
 
 TOLERATED_SECONDS = 5.0  # less is no wrong clock
 
@@ -63,6 +64,32 @@ class Facts:
     is_pooled: bool = False  # something stands between, as pgbouncer does, and hands out connections
 
 
+class OneWriter:
+    """What a database with one writer at a time has nothing to do for: see `Backend`."""
+
+    commits_in_order = True
+    may_be_divided = False
+
+    def parts(self, connection: Connection) -> int:
+        """They are whole."""
+        return 1
+
+    def make_view(self, connection: Connection, name: str, rows: str) -> None:
+        """It has nobody's rights."""
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE VIEW {name} AS {rows}")
+
+    def rights(self, connection: Connection, views: Sequence[str]) -> list[str]:
+        """Those of the file."""
+        return []
+
+    def take_turn(self, connection: Connection) -> None:
+        """Whoever writes has it."""
+
+    def take_sums(self, connection: Connection) -> None:
+        """Whoever writes has them."""
+
+
 class Backend(Protocol):
     """One database. Every function is called with connections, engines or URLs of this one alone."""
 
@@ -71,6 +98,7 @@ class Backend(Protocol):
     has_quick_windows: bool
     # What has a lower number than a batch that is there is there too, or will never be.
     commits_in_order: bool
+    may_be_divided: bool  # staging and target into parts, each with a loader of its own
     # The kind of a column, or `time` -> its type in views for people, where it is another.
     shown_as: Mapping[str, str]
 
@@ -108,6 +136,9 @@ class Backend(Protocol):
     def generation(self, connection: Connection) -> int | None:
         """The number that tells this database from every other; None where it has none."""
 
+    def parts(self, connection: Connection) -> int:
+        """How many parts staging and target were made of; 1: they are whole."""
+
     def last_number(self, connection: Connection, column: Column[Any]) -> int:
         """The greatest number that a table has given to a row, be it deleted since; 0: none."""
 
@@ -144,6 +175,12 @@ class Backend(Protocol):
         """In a transaction of a batch: from here on it alone writes what batches share.
 
         That is letters with their groups and actions, deliveries and contracts. What others committed of it is seen.
+        """
+
+    def take_sums(self, connection: Connection) -> None:
+        """In a loader's transaction, after its rows: from here on it alone writes what loaders share.
+
+        That is the counters of batches, watermarks and runs. What others committed of it is seen.
         """
 
     def create_temporary(self, connection: Connection, table: Table) -> None:

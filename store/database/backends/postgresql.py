@@ -2,14 +2,15 @@
 
 Write transactions are READ COMMITTED. Batches write rows of their own, beside each other and beside the loader; what
 they share, letters above all, they write one after another: each takes the advisory lock TURN for it, and has it to its
-end. All other write transactions take WRITERS and TURN before they look at anything, so they run one after another; the
-loader takes WRITERS alone when it writes. Readers wait for nobody: each has one view of the data, REPEATABLE READ.
+end. All other write transactions take WRITERS and TURN before they look at anything, so they run one after another.
+Loaders, of parts of the tables, share WRITERS when they write, and take SUMS for what they share, once their rows are
+written. Readers wait for nobody: each has one view of the data, REPEATABLE READ.
 All that is set for a transaction is set in it, its temporary tables end with it, and statements are not prepared: so a
 pool of connections between (pgbouncer) may give each transaction another one.
 
-Locks are taken in this order: CHANGERS, WRITERS, a batch's own tables, TURN, all other tables. Only batches and the
-loader use tables before they have their last lock; what changes tables would wait for them, and they for that: so one
-has CHANGERS for itself, and the others share it.
+Locks are taken in this order: CHANGERS, WRITERS, the own tables of a batch or of a part, SUMS, TURN, all other tables.
+Only batches and loaders use tables before they have their last lock; what changes tables would wait for them, and they
+for that: so one has CHANGERS for itself, and the others share it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ OLDEST_SERVER = 140_000
 WRITERS = 0x536C7563  # the number of the advisory lock of writers: "Sluc"
 CHANGERS = WRITERS + 1  # of those that change tables
 TURN = WRITERS + 2  # of those that write what batches share
+SUMS = WRITERS + 3  # of loaders that write what loaders share
 TAKE_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
+SHARE_WRITERS = f"SELECT pg_advisory_xact_lock_shared({WRITERS})"
+TAKE_SUMS = f"SELECT pg_advisory_xact_lock({SUMS})"
 TAKE_TURN = f"SELECT pg_advisory_xact_lock({TURN})"
 TAKE_CHANGERS = f"SELECT pg_advisory_xact_lock({CHANGERS})"
 SHARE_CHANGERS = f"SELECT pg_advisory_xact_lock_shared({CHANGERS})"
@@ -75,6 +79,7 @@ KEEPALIVE = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = :name"
+PARTS = "SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass('target')"
 FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS'
 
 
@@ -91,6 +96,7 @@ class Postgresql:
     longest_key = 2000  # of an entry of a B-tree, which has a third of a page, with its source and number
     has_quick_windows = True
     commits_in_order = False
+    may_be_divided = True
     # All that is stored can be these.
     shown_as: ClassVar[dict[str, str]] = {"time": "timestamptz", "json": "jsonb"}
 
@@ -124,6 +130,7 @@ class Postgresql:
             "judge": f"{limited}; {FOR_CHUNKS}; {SHARE_CHANGERS}",
             "batch": f"{limited}; {SHARE_CHANGERS}",
             "turn": f"{limited}; {TAKE_TURN}",
+            "sums": f"{limited}; {TAKE_SUMS}",
             "scratch": f"BEGIN ISOLATION LEVEL REPEATABLE READ{there}",
             "read": f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY{there}; SET LOCAL TIME ZONE 'UTC'",
         }
@@ -197,6 +204,9 @@ class Postgresql:
     def generation(self, connection: Connection) -> int | None:
         return None
 
+    def parts(self, connection: Connection) -> int:
+        return int(connection.exec_driver_sql(PARTS).scalar_one()) or 1
+
     def last_number(self, connection: Connection, column: Column[Any]) -> int:
         last, is_given = connection.exec_driver_sql(
             f"SELECT last_value, is_called FROM {_sequence(connection, column)}"  # noqa: S608 - of the catalog
@@ -227,11 +237,11 @@ class Postgresql:
 
     @contextmanager
     def reading_then_writing(self, connection: Connection) -> Iterator[Callable[[], Connection]]:
-        """One transaction, which takes the lock of writers in its midst: each statement sees what is committed."""
+        """One transaction, which shares the lock of writers from its midst on: it sees what is committed."""
         on = connection.execution_options(**{BEGIN: "judge"})
 
         def write() -> Connection:
-            on.exec_driver_sql(TAKE_WRITERS)
+            on.exec_driver_sql(SHARE_WRITERS)
             return on
 
         with on.begin():
@@ -239,6 +249,9 @@ class Postgresql:
 
     def take_turn(self, connection: Connection) -> None:
         connection.exec_driver_sql(TAKE_TURN)
+
+    def take_sums(self, connection: Connection) -> None:
+        connection.exec_driver_sql(TAKE_SUMS)
 
     def create_temporary(self, connection: Connection, table: Table) -> None:
         made = str(CreateTable(table).compile(dialect=connection.dialect)).rstrip()

@@ -37,7 +37,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 from store import logs, trust
 from store.database import generation, schema
 from store.database.backends import advice, sqlite_facts, sqlite_reading
-from store.database.backends.base import BEGIN, Asked, Begin, Facts, host_now
+from store.database.backends.base import BEGIN, Asked, Begin, Facts, OneWriter, host_now
 from store.errors import ForeignDatabase, StoreUnavailable
 from store.settings import StoreSettings
 from store.text import printable
@@ -45,7 +45,7 @@ from store.text import printable
 log = logging.getLogger("sluice.store")
 
 IMMEDIATELY = "BEGIN IMMEDIATE"
-ALONE: tuple[Begin, ...] = ("write", "change", "batch", "turn")  # SQLite has one writer
+ALONE: tuple[Begin, ...] = ("write", "change", "batch", "turn", "sums")  # SQLite has one writer
 LOCK_POLL_SECONDS = 0.001
 # Keys come in no order: a larger page holds more of those that are looked up together.
 PAGE_BYTES = 16_384
@@ -58,12 +58,11 @@ PARAMETERS = 999  # of one statement: any SQLite takes so many
 SQLITE_THAT_DROPS_COLUMNS = (3, 35, 0)
 
 
-class Sqlite:
+class Sqlite(OneWriter):
     """See `Backend`."""
 
     longest_key = None
     has_quick_windows = False
-    commits_in_order = True
     shown_as: ClassVar[dict[str, str]] = {}  # it has no types for times and JSON
 
     def open(self, url: URL, settings: StoreSettings, page_cache_mb: int) -> Engine:
@@ -219,9 +218,6 @@ class Sqlite:
 
             begin("scratch")
             yield lambda: begin("write")
-
-    def take_turn(self, connection: Connection) -> None:
-        """Whoever writes has it."""
 
     def create_temporary(self, connection: Connection, table: Table) -> None:
         """The connection may have one of earlier, with other columns."""

@@ -1,7 +1,9 @@
 """The tables and views, as they are at first: frozen, whatever the code says later."""
 
+from typing import Any
+
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 revision = "0001"
 down_revision = None
@@ -73,7 +75,19 @@ SELECT source, key, ts, sequence, deleted, content_hash, extra, lineage_id, line
 """
 
 
+def divide(parts: int) -> None:
+    for part in range(parts):
+        for table in ("staging", "target"):
+            op.execute(
+                f"CREATE TABLE {table}_{part}_of_{parts} PARTITION OF {table} "
+                f"FOR VALUES WITH (MODULUS {parts}, REMAINDER {part})"
+            )
+        op.execute(f"CREATE UNIQUE INDEX ON staging_{part}_of_{parts} (id)")
+
+
 def upgrade() -> None:
+    parts = context.config.attributes.get("parts", 1)
+    by_hash: Any = {"postgresql_partition_by": "HASH (source, key)"} if parts > 1 else {}
     op.create_table(
         "contract_columns",
         sa.Column("name", NAME, nullable=False),
@@ -227,7 +241,9 @@ def upgrade() -> None:
         sa.Column("flags", sa.Integer(), server_default="0", nullable=False),
         sa.Column("parent_id", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
+        # Of a divided table a key holds what divides it: each part has its own index of ids, see `divide`.
+        *([] if parts > 1 else [sa.PrimaryKeyConstraint("id")]),
+        **by_hash,
     )
     op.create_table(
         "target",
@@ -246,7 +262,10 @@ def upgrade() -> None:
         sa.Column("lineage_version", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("lineage_outcome IN (1, 2)", name="target_lineage_outcome"),
         sa.PrimaryKeyConstraint("source", "key"),
+        **by_hash,
     )
+    if parts > 1:
+        divide(parts)
     op.create_table(
         "watermarks",
         sa.Column("source", NAME, nullable=False),

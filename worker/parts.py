@@ -1,0 +1,90 @@
+"""The parts that one run of the loader works on: one after another, each under a lease of its own.
+
+A store that is not divided has one part, the whole. A run that lives holds a lease at any moment: the next one is taken
+before the last is given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+
+from store import database
+from store.crash_points import reach
+from store.database import install
+from store.database.records import Part
+from store.errors import LockHeld, LockLost
+from store.tables import leases, staging
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a loader has taken, see `leases`, and what waits there."""
+
+    part: Part | None
+    holder: str
+    fence: int
+    until: int | None  # the greatest id that was staged when the run began; None: nothing was
+
+    @property
+    def name(self) -> str:
+        """The lease's name."""
+        return leases.loader_of(self.part)
+
+    def renew(self, connection: Connection, seconds: float) -> None:
+        """In each transaction that relies on it. Raises LockLost."""
+        leases.renew(connection, self.name, self.holder, seconds, self.fence)
+
+
+class Turn:
+    """One run's way through the parts that nobody else loads."""
+
+    def __init__(self, engine: Engine, holder: str, seconds: float) -> None:
+        self._engine = engine
+        self._seconds = seconds
+        self._held: Lease | None = None
+        self.holder = holder
+
+    def leases(self, on: Connection) -> Iterator[Lease]:
+        """The lease of each part where something is staged; of the first one where nothing is.
+
+        Raises LockHeld where others hold all of them.
+        """
+        with database.reading(on) as connection:
+            parts = install.parts(connection)
+            staged = {part: span for part in parts if (span := staging.span(connection, part))}
+        refused: LockHeld | None = None
+        # What has waited longest comes first, for a run may end before its last part.
+        for part in sorted(staged, key=lambda part: staged[part]) or parts[:1]:
+            try:
+                yield self._take(on, part, staged[part][1] if part in staged else None)
+            except LockHeld as held:  # by another loader
+                refused = held
+        if refused and not self._held:
+            raise refused
+
+    def _take(self, on: Connection, part: Part | None, until: int | None) -> Lease:
+        name = leases.loader_of(part)
+        with database.transaction(on, "sums") as connection:
+            fence = leases.acquire(connection, name, self.holder, self._seconds)
+            if not staging.span(connection, part):  # another loader was quicker
+                until = None
+            if self._held:
+                leases.release(connection, self._held.name, self.holder)
+        self._held = Lease(part, self.holder, fence, until)
+        reach("load.locked")
+        return self._held
+
+    def end(self) -> None:
+        """Gives back what is held."""
+        if self._held:
+            with database.transaction(self._engine, "sums") as connection:
+                leases.release(connection, self._held.name, self.holder)
+
+
+def check(connection: Connection, lease: Lease) -> None:
+    """Raises LockLost where the tables are divided otherwise now."""
+    if lease.part not in install.parts(connection):
+        raise LockLost(f"the tables have no part {lease.part} any more: this chunk is rolled back")
