@@ -103,6 +103,7 @@ def migrate(engine: Engine, parts: int = 1) -> None:
                 "use that version, or give database_url a new database"
             ) from error
         backend.number(connection)
+        _drop_views(connection)  # those of the migration have no types of the database's own
         create_views(connection)
     backend.settle(engine)
 
@@ -146,7 +147,6 @@ GOLDEN_ORDER = "COALESCE(p.priority, 2147483647), t.ts DESC, t.sequence DESC, t.
 # `*` is what the target holds when a view is made, so views are made again with every new column.
 # The best source's row of each key; of sources of one priority the newest. A deleted row is none.
 GOLDEN = """
-CREATE VIEW golden AS
 SELECT {columns} FROM (
   SELECT t.*, ROW_NUMBER() OVER (
     PARTITION BY t.key ORDER BY {order}
@@ -155,7 +155,10 @@ SELECT {columns} FROM (
 ) AS ranked WHERE rank = 1
 """
 # The target without the rows that their sources have deleted.
-CURRENT = "CREATE VIEW current AS SELECT {columns} FROM target WHERE NOT deleted"
+CURRENT = "SELECT {columns} FROM target WHERE NOT deleted"
+
+
+VIEWS = {"golden": GOLDEN, "current": CURRENT}
 
 
 def create_views(connection: Connection) -> None:
@@ -163,9 +166,14 @@ def create_views(connection: Connection) -> None:
     kinds = {"ts": "time", "extra": "json", **_kinds(connection)}
     names = [column["name"] for column in inspect(connection).get_columns("target")]
     shown = ", ".join(_shown(connection, name, kinds.get(name, "any")) for name in names)
-    drop_views(connection)
-    for statement in (GOLDEN, CURRENT):
-        connection.exec_driver_sql(statement.format(order=GOLDEN_ORDER, columns=shown))
+    for name, statement in VIEWS.items():
+        rows = statement.format(order=GOLDEN_ORDER, columns=shown)
+        database.backend_of(connection).make_view(connection, name, rows)
+
+
+def _drop_views(connection: Connection) -> None:
+    for view in VIEWS:
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
 
 
 def _shown(connection: Connection, name: str, kind: str) -> str:
@@ -173,12 +181,6 @@ def _shown(connection: Connection, name: str, kind: str) -> str:
     quoted = connection.dialect.identifier_preparer.quote(name)
     shown_as = database.backend_of(connection).shown_as.get(kind)
     return f"CAST({quoted} AS {shown_as}) AS {quoted}" if shown_as else quoted
-
-
-def drop_views(connection: Connection) -> None:
-    """Takes both away, as a column that they show cannot change."""
-    for view in ("golden", "current"):
-        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
 
 
 def contract_columns(connection: Connection) -> tuple[records.ContractColumn, ...]:
@@ -251,11 +253,16 @@ def _make_real(connection: Connection, column: records.ContractColumn) -> None:
     """Makes a column of integers one of reals, each with its value."""
     quote = connection.dialect.identifier_preparer.quote
     name, kind = quote(column.name), _type(connection, column)
-    drop_views(connection)
+    backend = database.backend_of(connection)
+    rights = backend.rights(connection, list(VIEWS))
+    _drop_views(connection)  # as a column that they show cannot change
     for table in TABLES:
-        database.backend_of(connection).widen(connection, table, name, kind)
+        backend.widen(connection, table, name, kind)
     own = schema.contract_columns.c.name == column.name
     connection.execute(schema.contract_columns.update().where(own).values(kind=column.kind))
+    create_views(connection)
+    for right in rights:
+        connection.exec_driver_sql(right)
     log.warning(
         "the contract's field %r is real now, and was integer: its columns follow it, and lose nothing",
         column.name,

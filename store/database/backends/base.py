@@ -151,6 +151,12 @@ class Backend(Protocol):
     def settle(self, engine: Engine) -> None:
         """After the transaction that made the tables."""
 
+    def make_view(self, connection: Connection, name: str, rows: str) -> None:
+        """Makes a view of what a SELECT gives, or makes it anew with more columns."""
+
+    def rights(self, connection: Connection, views: Sequence[str]) -> list[str]:
+        """Statements that give others the rights again that they have on these views, once they were dropped."""
+
     def why_not_widened(self, connection: Connection) -> str | None:
         """Why a column of integers cannot be made one of reals here, and what to do; None where it can."""
 

@@ -50,7 +50,7 @@ from sqlalchemy.schema import CreateTable
 
 from store import timestamps
 from store.addresses import shown_url
-from store.database.backends import advice, postgresql_facts, postgresql_rows
+from store.database.backends import advice, postgresql_facts, postgresql_rows, postgresql_views
 from store.database.backends.base import BEGIN, Asked, Facts
 from store.errors import ConfigError, StoreUnavailable
 from store.settings import StoreSettings
@@ -223,8 +223,15 @@ class Postgresql:
     def settle(self, engine: Engine) -> None:
         """The tables are there for all as soon as they are committed."""
 
+    def make_view(self, connection: Connection, name: str, rows: str) -> None:
+        """Views of the user's own may read it, and roles have rights on it: both stay."""
+        connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {name} AS {rows}")
+
+    def rights(self, connection: Connection, views: Sequence[str]) -> list[str]:
+        return postgresql_views.rights(connection, views)
+
     def why_not_widened(self, connection: Connection) -> str | None:
-        return None
+        return postgresql_views.why_not_widened(connection)
 
     def widen(self, connection: Connection, table: str, name: str, kind: str) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind}")

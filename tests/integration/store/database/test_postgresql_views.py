@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from store import database
 from store.cli.app import app
 from store.database import install
+from store.database.records import ContractColumn, Kind
 from store.errors import StoreUnavailable
 from store.settings import StoreSettings
 
@@ -165,3 +167,49 @@ def test_a_name_that_the_server_keeps_for_itself_is_refused_with_what_to_do(orde
 def test_a_name_that_is_no_schema_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="pattern"):
         StoreSettings(database_schema=name)
+
+
+@pytest.mark.parametrize(
+    "change", [("color", "text"), ("number", "real")], ids=["a new field", "a wider one"]
+)
+def test_who_may_read_the_views_may_read_them_after_the_contract_has_changed(
+    plant: Plant, change: tuple[str, Kind]
+) -> None:
+    """They are made again with each change of a column."""
+    name = f"reader_{os.getpid()}"
+    install.add_contract_columns(plant.engine, [ContractColumn("number", "integer")])
+    with database.transaction(plant.engine, "change") as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN")
+        connection.exec_driver_sql(f"GRANT SELECT ON current, golden TO {name} WITH GRANT OPTION")
+        connection.exec_driver_sql("GRANT SELECT ON golden TO PUBLIC")
+    try:
+        install.add_contract_columns(plant.engine, [ContractColumn(*change)])
+        url = plant.engine.url.set(username=name).render_as_string(hide_password=False)
+        reader = database.open_engine(StoreSettings(database_url=url))
+        with database.reading(reader) as connection:
+            for view in ("current", "golden"):
+                connection.exec_driver_sql(f"SELECT {change[0]} FROM {view}")  # noqa: S608
+            asked = "SELECT has_table_privilege('current', 'SELECT WITH GRANT OPTION')"
+            assert connection.exec_driver_sql(asked).scalar_one()
+        reader.dispose()
+        with database.reading(plant.engine) as connection:
+            asked = "SELECT has_table_privilege('pg_monitor', 'golden', 'SELECT')"
+            assert connection.exec_driver_sql(asked).scalar_one()
+    finally:
+        with database.transaction(plant.engine, "change") as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {name}")
+            connection.exec_driver_sql(f"DROP ROLE {name}")
+
+
+def test_a_view_of_the_users_own_over_ours_outlives_a_new_field_and_keeps_a_type_as_it_is(
+    plant: Plant,
+) -> None:
+    install.add_contract_columns(plant.engine, [ContractColumn("number", "integer")])
+    with database.transaction(plant.engine, "change") as connection:
+        connection.exec_driver_sql("CREATE VIEW theirs AS SELECT key, number FROM current")
+    install.add_contract_columns(plant.engine, [ContractColumn("color", "text")])
+    plant.run(ndjson({"key": "a", "name": "pump", "value": 1.5, "ts": "2025-01-15T08:00:00Z"}))
+    assert [each["key"] for each in plant.rows("theirs", "key")] == ["a"]
+    adopted = install.add_contract_columns(plant.engine, [ContractColumn("number", "real")])
+    assert "theirs" in adopted.refused["number"]
+    assert "number" in plant.rows("current", "key")[0]
