@@ -16,7 +16,7 @@ from store import trust
 from store.addresses import without_secrets
 from store.database import backends
 from store.database.backends.base import BEGIN, Backend, Begin
-from store.errors import ConfigError, StoreUnavailable
+from store.errors import ConfigError, StoreUnavailable, UsageError
 from store.settings import StoreSettings
 
 
@@ -172,13 +172,23 @@ def _begun(connection: Connection, lasting: bool) -> AbstractContextManager[obje
 
 @contextmanager
 def reading(on: Engine | Connection, *, scratch: bool = False) -> Iterator[Connection]:
-    """One consistent view of the data, without a lock; with `scratch`, one that may make temporary tables."""
+    """One consistent view of the data, without a lock; with `scratch`, one that may make temporary tables.
+
+    Raises UsageError where it is asked for a text that the database cannot hold, and so does not.
+    """
     with (
         translated(on.engine),
         connected(on, "scratch" if scratch else "read") as connection,
         connection.begin(),
     ):
-        yield connection
+        try:
+            yield connection
+        except DBAPIError as error:
+            if _backend(on.engine.url).asks_for_nul(error):
+                raise UsageError(
+                    "a text that was asked for has a U+0000, and nothing that is stored has one"
+                ) from error
+            raise
 
 
 @contextmanager

@@ -64,7 +64,12 @@ def _of_source(known: Known, key: str, source: str, entries: list[Entry]) -> Fac
 
 
 def held_row(connection: Connection, key: str, source: str) -> Facts | None:
-    """What the target holds for a key of a source, with all of its fields; None for nothing."""
+    """What the target holds for a key of a source, with all of its fields; None for nothing.
+
+    The key of a letter may have a U+0000, which none that is stored has.
+    """
+    if "\0" in key:
+        return None
     columns = install.contract_columns(connection)
     target = record_tables(columns).target
     found = select(target).where(target.c.source == source, target.c.key == key)

@@ -74,6 +74,10 @@ class OneWriter:
         """They are whole."""
         return 1
 
+    def asks_for_nul(self, error: DBAPIError) -> bool:
+        """Its texts may have every character."""
+        return False
+
     def make_view(self, connection: Connection, name: str, rows: str) -> None:
         """It has nobody's rights."""
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
@@ -121,6 +125,9 @@ class Backend(Protocol):
 
     def translate(self, where: str, reported: str, error: DBAPIError) -> Exception:
         """The error to raise for what the driver said; `error` itself where it is a mistake of ours."""
+
+    def asks_for_nul(self, error: DBAPIError) -> bool:
+        """Whether a value was not even sent for a U+0000 in it, which no text of this database has."""
 
     # --- first use ---
 

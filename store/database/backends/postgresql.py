@@ -178,6 +178,9 @@ class Postgresql:
             )
         return error
 
+    def asks_for_nul(self, error: DBAPIError) -> bool:
+        return isinstance(error.orig, psycopg.DataError) and "NUL (0x00)" in str(error.orig)
+
     def create(self, url: URL) -> None:
         """The database is there, or its user makes it: `createdb`."""
 

@@ -21,7 +21,8 @@ from store.checks import letters as letters_check
 from store.database import install, records, schema
 from store.database.backends.postgresql import IDLE_SECONDS
 from store.dead_letters import groups
-from store.errors import StoreUnavailable
+from store.errors import StoreUnavailable, UsageError
+from store.lineage import explain, trace
 from store.settings import StoreSettings
 from store.tables import dead_letters
 
@@ -275,3 +276,13 @@ def test_what_is_of_another_type_than_its_column_is_an_error_and_nothing_is_stor
             database.insert_tuples(connection, staging, COPIED, [row(1, *values)])
     with database.reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(staging)).scalar() == 0
+
+
+def test_a_key_with_a_nul_is_not_held_and_who_asks_for_one_is_answered(engine: Engine) -> None:
+    """A letter's own may have one: JSON's `\\u0000`."""
+    with database.reading(engine) as connection:
+        assert explain.held_row(connection, "a\0b", "shop") is None
+    with pytest.raises(UsageError, match=r"U\+0000"), database.reading(engine) as connection:
+        trace.of_key(connection, "a", "sh\0p")
+    with pytest.raises(DBAPIError, match="NUL"), database.transaction(engine) as connection:
+        trace.of_key(connection, "a", "sh\0p")
