@@ -33,7 +33,6 @@ from store.settings import StoreSettings
 from worker.listening import Options
 from worker.page.app import build as application
 from worker.page.commands import Done
-from worker.page.server import read_only
 from worker.page.session import Sessions
 from worker.page.settings import PageSettings
 from worker.page.site import Site
@@ -181,7 +180,7 @@ def main() -> None:
     options.home.mkdir(parents=True, exist_ok=True)
     store, worker = StoreSettings(home=options.home, database_url=None), WorkerSettings(redis_url=None)
     fill(store, options.letters, options.rows).dispose()
-    engine = read_only(database.existing(store))
+    engine = database.open_for_reading(store)
     site = Site(store, worker, PageSettings(), engine, Sessions(), start=lambda _: Ended())  # type: ignore[arg-type,return-value]
     site.today.seconds = site.queue.seconds = 0.0
     with (

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from socket import socket
 
 import uvicorn
-from sqlalchemy import Engine, event
 
 from store import database
 from store.database import install
@@ -47,7 +45,7 @@ def serve(door: Door, say: Callable[[str], None]) -> None:
     options = door.options
     store = StoreSettings.load()
     install.prepare(store).dispose()
-    engine = read_only(database.existing(store))
+    engine = database.open_for_reading(store)
     try:
         port = int(door.bound.getsockname()[1])
         scheme = "https" if options.certificate else "http"
@@ -97,14 +95,3 @@ class Server(uvicorn.Server):
         """Of a server that was asked to stop."""
         self.feed.end()
         await super().shutdown(sockets)
-
-
-def read_only(engine: Engine) -> Engine:
-    """Connections that cannot write, whatever a screen does; PostgreSQL's are so by their transactions."""
-
-    @event.listens_for(engine, "connect")
-    def refuse_to_write(connection: object, _record: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA query_only = ON")
-
-    return engine

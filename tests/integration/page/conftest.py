@@ -22,7 +22,6 @@ from worker.contract import load_contract
 from worker.listening import Options
 from worker.page.app import build
 from worker.page.commands import Done, check
-from worker.page.server import read_only
 from worker.page.session import Sessions
 from worker.page.settings import PageSettings
 from worker.page.site import Site
@@ -68,7 +67,7 @@ class Page:
         options = settings.pop("options", Options())
         home = StoreSettings.load()
         assert plant.engine  # the database is made
-        self.engine = read_only(database.existing(home))
+        self.engine = database.open_for_reading(home)
         page = PageSettings.load(**settings)
         self.site = Site(
             home,
