@@ -3,7 +3,7 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -86,7 +86,7 @@ def divide(parts: int) -> None:
 
 
 def upgrade() -> None:
-    parts = context.config.attributes.get("parts", 1)
+    parts = op.get_context().opts.get("parts", 1)
     by_hash: Any = {"postgresql_partition_by": "HASH (source, key)"} if parts > 1 else {}
     op.create_table(
         "contract_columns",
