@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from producer.testing import InProcess
 from store import database
@@ -61,6 +61,15 @@ class Plant(InProcess):
         """Writes sluice.toml; whoever comes next reads it."""
         self.config.write_text(toml)
         close_workplace()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Another process has the database for itself meanwhile."""
+        other = database.existing(StoreSettings.load())
+        with database.connected(other, "change") as connection, connection.begin() as transaction:
+            yield
+            transaction.rollback()
+        other.dispose()
 
     def move_to(self, url: str) -> None:
         """From now on in another database."""
@@ -122,7 +131,7 @@ class Plant(InProcess):
     def rows(self, table: str = "target", order: str = "source, key") -> list[dict[str, Any]]:
         statement = f"SELECT * FROM {table} ORDER BY {order}"  # noqa: S608
         with database.reading(self.engine) as connection:
-            return [dict(each) for each in connection.exec_driver_sql(statement).mappings()]
+            return [dict(each) for each in connection.execute(text(statement)).mappings()]
 
     def column_types(self, table: str) -> dict[str, str]:
         with database.reading(self.engine) as connection:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from store import database, timestamps
+from store.database import schema
 from store.errors import LockHeld, WatermarkCorrupt
 from store.load import merge
 from store.reports import freshness, receipts
@@ -28,7 +29,7 @@ def watermark(plant: Plant, source: str = "default") -> str | None:
 
 def set_watermark(plant: Plant, value: str) -> None:
     with database.transaction(plant.engine) as connection:
-        connection.exec_driver_sql("UPDATE watermarks SET value = ?", (value,))
+        connection.execute(schema.watermarks.update().values(value=value))
 
 
 def ago(**span: float) -> str:

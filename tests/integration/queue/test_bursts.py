@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from store import database
+from store.database import schema
 from store.tables import watermarks
 from worker.processes import children, supervisor
 from worker.processes.children import Child
@@ -30,8 +31,8 @@ def burst(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Burst]:
 
 def break_watermark(plant: Plant, source: str) -> None:
     with database.transaction(plant.engine) as connection:
-        statement = "UPDATE watermarks SET value = '2099-01-01T00:00:00.000000Z' WHERE source = ?"
-        connection.exec_driver_sql(statement, (source,))
+        of_source = schema.watermarks.update().where(schema.watermarks.c.source == source)
+        connection.execute(of_source.values(value="2099-01-01T00:00:00.000000Z"))
 
 
 def test_one_refused_watermark_holds_its_own_batches_and_rows_and_no_others(

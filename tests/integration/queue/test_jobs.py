@@ -271,6 +271,7 @@ def test_no_value_of_a_record_is_logged(plant: Plant, caplog: pytest.LogCaptureF
     assert "secret" not in caplog.text
 
 
+@pytest.mark.sqlite("its files")
 def test_the_files_of_the_database_are_its_owners_alone(plant: Plant) -> None:
     plant.close()
     plant.database.unlink()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -50,13 +48,11 @@ def assert_untouched(plant: Plant) -> None:
 
 def test_a_batch_that_meets_a_locked_database_is_scheduled_again_and_then_done(plant: Plant) -> None:
     sent = plant.send(MIXED)
-    with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with plant.locked():
         plant.work()
         assert scheduled(plant) == sent.ids
         assert plant.status(sent.ids[0]) == "scheduled"
         assert_untouched(plant)
-        other.execute("ROLLBACK")
     plant.work()
     assert_untouched(plant)  # the wait is not over
     assert bring_back(plant) == 1
@@ -70,14 +66,13 @@ def test_a_batch_that_meets_a_locked_database_is_scheduled_again_and_then_done(p
 
 def test_a_scheduled_job_whose_time_has_not_come_stays(plant: Plant) -> None:
     sent = plant.send(MIXED)
-    with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with plant.locked():
         plant.work()
-        other.execute("ROLLBACK")
     assert enqueue_due(plant.redis, plant.broker.queue()) == 0
     assert scheduled(plant) == sent.ids
 
 
+@pytest.mark.sqlite("its file")
 def test_a_database_file_that_is_deleted_under_a_worker_does_not_come_back_empty(plant: Plant) -> None:
     plant.run(ndjson(row("before")))
     plant.database.unlink()
@@ -90,6 +85,7 @@ def test_a_database_file_that_is_deleted_under_a_worker_does_not_come_back_empty
         pass
 
 
+@pytest.mark.sqlite("its file")
 def test_a_database_file_that_is_replaced_under_a_worker_takes_no_record(plant: Plant) -> None:
     plant.run(ndjson(row("before")))
     plant.work()
@@ -127,15 +123,13 @@ def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_half_written(
 
 def test_a_locked_database_is_distinguished_from_a_broken_one(plant: Plant) -> None:
     here = workplace()
-    with closing(sqlite3.connect(plant.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with (
-            here.database() as engine,
-            pytest.raises(StoreUnavailable, match="busy_timeout_seconds"),
-            database.transaction(engine),
-        ):
-            pass
-        other.execute("ROLLBACK")
+    with (
+        plant.locked(),
+        here.database() as engine,
+        pytest.raises(StoreUnavailable, match="busy_timeout_seconds"),
+        database.transaction(engine),
+    ):
+        pass
 
 
 # Jobs that are not ours

@@ -279,11 +279,13 @@ def rejected(
 def settings(
     request: pytest.FixtureRequest, backend: str, tmp_path: Path, own_environment: None
 ) -> StoreSettings:
-    """Of a database with nothing in it."""
+    """Of a database with nothing in it; of that of the engine, where a test has one."""
     settings = StoreSettings(home=tmp_path, synchronous="NORMAL")
     if backend == "postgresql":
         make: MakeDatabase = request.getfixturevalue("postgresql_database")
-        settings = settings.model_copy(update={"database_url": make("template0")})
+        has_tables = "engine" in request.fixturenames
+        template = request.getfixturevalue("postgresql_template") if has_tables else "template0"
+        settings = settings.model_copy(update={"database_url": make(template)})
         request.getfixturevalue("monkeypatch").setenv("DATABASE_URL", settings.database_url)
     return settings
 
@@ -315,17 +317,11 @@ def postgresql_template(postgresql: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(
-    request: pytest.FixtureRequest, backend: str, tmp_path: Path, own_environment: None
+    request: pytest.FixtureRequest, backend: str, tmp_path: Path, settings: StoreSettings
 ) -> Iterator[Engine]:
     """A prepared database with the contract's columns."""
     if backend == "sqlite":
         shutil.copy(request.getfixturevalue("sqlite_file"), tmp_path / "sluice.db")
-        settings = request.getfixturevalue("settings")
-    else:
-        make: MakeDatabase = request.getfixturevalue("postgresql_database")
-        url = make(request.getfixturevalue("postgresql_template"))
-        request.getfixturevalue("monkeypatch").setenv("DATABASE_URL", url)
-        settings = StoreSettings(home=tmp_path, database_url=url)
     engine = install_tables(settings)
     yield engine
     engine.dispose()

@@ -42,7 +42,8 @@ def test_rows_that_nobody_changed_hold_what_was_validated(loaded: Plant) -> None
     "change",
     [
         "value = 2", "value = NULL", "name = 'x'", "ts = '2025-01-15T08:00:00.000001Z'", "key = 'z'",
-        "extra = '{\"unit\":\"mm\"}'", "content_hash = zeroblob(16)", "deleted = 1",
+        "extra = '{\"unit\":\"mm\"}'", "deleted = TRUE",
+        "content_hash = (SELECT b.content_hash FROM target AS b WHERE b.key = 'b')",
     ],
 )  # fmt: skip
 def test_a_changed_row_of_the_target_is_found(loaded: Plant, change: str) -> None:
@@ -52,7 +53,7 @@ def test_a_changed_row_of_the_target_is_found(loaded: Plant, change: str) -> Non
 
 
 def test_a_tombstone_that_is_taken_back_is_found(loaded: Plant) -> None:
-    tamper(loaded, "UPDATE target SET deleted = 0 WHERE key = 'd'")
+    tamper(loaded, "UPDATE target SET deleted = FALSE WHERE key = 'd'")
     assert law(loaded).violations == ["1 rows of target were changed: shop d"]
 
 

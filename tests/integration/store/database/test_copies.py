@@ -17,6 +17,8 @@ from worker.queue import same_store
 
 from ...plant import Plant, ndjson, row
 
+pytestmark = pytest.mark.sqlite("its file is copied")
+
 ONE, TWO = ndjson(row("a"), row("b", value="x")), ndjson(row("c"), row("d", value="x"))
 
 

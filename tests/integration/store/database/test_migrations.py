@@ -92,6 +92,7 @@ def test_the_frozen_views_have_the_columns_that_the_code_reads(settings: StoreSe
     assert columns["golden"] == columns["current"] == target
 
 
+@pytest.mark.sqlite("on PostgreSQL they get its own types when they are made again")
 def test_the_frozen_views_are_those_that_are_made_again_with_every_new_column(
     settings: StoreSettings,
 ) -> None:
