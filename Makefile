@@ -31,7 +31,7 @@ test: $(STAMP) ## run every test
 
 test-postgresql: $(STAMP) ## run the tests of the store, the queue, the records and all crash points on PostgreSQL; make test runs the most telling of them
 	SLUICE_TEST_BACKEND=postgresql $(BIN)/python -m pytest -n auto --dist worksteal \
-		tests/integration tests/acceptance/faults/test_crash_points.py $(ARGS)
+		tests/integration tests/acceptance/faults/test_crash_points.py tests/acceptance/faults/test_convergence.py $(ARGS)
 
 test-pythons: ## run every test on each Python of this machine, in an environment of its own
 	@.ci/pythons | while read -r version python; do \

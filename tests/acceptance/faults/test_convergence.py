@@ -6,11 +6,14 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from ..databases import new_database
 from ..sandbox import Sandbox, sandbox
 
 RECORDS: list[dict[str, Any]] = [
@@ -30,6 +33,9 @@ RECORDS: list[dict[str, Any]] = [
     {"key": "k3", "name": "later", "value": 3.5, "ts": "2099-01-01T00:00:00Z", "site": "hall 3"},
 ]
 OPEN_LETTERS = 4
+PARTS = {"postgresql": 1, "postgresql in parts": 3}
+# All ways on PostgreSQL with SLUICE_TEST_BACKEND=postgresql, else one of each.
+IS_WHOLE = os.environ.get("SLUICE_TEST_BACKEND") == "postgresql"
 
 
 def as_json(records: list[dict[str, Any]]) -> bytes:
@@ -70,25 +76,43 @@ def digest() -> str:
         return box.digest()
 
 
+@pytest.fixture
+def site(request: pytest.FixtureRequest, database: str) -> Iterator[Sandbox]:
+    """Over SQLite, or over PostgreSQL, with tables that are whole or in parts."""
+    if database == "sqlite":
+        with sandbox() as made:
+            yield made
+        return
+    with (
+        new_database(request.getfixturevalue("server")) as url,
+        sandbox(DATABASE_URL=url, SLUICE_PARTITIONS=str(PARTS[database])) as made,
+    ):
+        yield made
+
+
+WAYS = [(".json", 5000, 1), (".csv.gz", 7, 1), (".ndjson.gz", 1, 3)]
+
+
 @pytest.mark.parametrize(
-    ("suffix", "batch_records", "workers"),
+    ("database", "suffix", "batch_records", "workers"),
     [
-        (".json", 5000, 1),
-        (".csv.gz", 7, 1),
-        (".ndjson.gz", 1, 3),
+        (database, *way)
+        for way in WAYS
+        for database in ("sqlite", *PARTS)
+        if IS_WHOLE or database == "sqlite" or way == WAYS[2 if PARTS[database] > 1 else 1]
     ],
 )
 def test_the_digest_does_not_depend_on_the_way_here(
-    box: Sandbox, digest: str, suffix: str, batch_records: int, workers: int
+    site: Sandbox, digest: str, suffix: str, batch_records: int, workers: int
 ) -> None:
-    file = box.file(f"some{suffix}", written(suffix, seed=batch_records))
+    file = site.file(f"some{suffix}", written(suffix, seed=batch_records))
 
     cut = ["--batch-records", str(batch_records), "--max-pending-batches", "1000"]
-    sent = box.enqueue(file, *cut, "--json").json
-    box.ok("worker", "up", "--burst", "--workers", str(workers))
+    sent = site.enqueue(file, *cut, "--json").json
+    site.ok("worker", "up", "--burst", "--workers", str(workers))
 
     assert sent["records"] == len(RECORDS) + len(RECORDS) // 3
     assert sent["batches"] == -(-sent["records"] // batch_records)
-    assert box.digest() == digest
-    box.check()
-    assert box.count("target") == 60
+    assert site.digest() == digest
+    site.check()
+    assert site.count("target") == 60

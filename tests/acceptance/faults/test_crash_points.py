@@ -13,7 +13,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from store.settings import StoreSettings
 from store.tables import lineage
 from worker.dead_letters import mirror
 
-from ... import postgresql as servers
+from ..databases import new_database
 from ..sandbox import HURRIED, Sandbox, sandbox
 
 SETTINGS = {
@@ -69,7 +68,6 @@ REPLAY_POINTS = [
 # On PostgreSQL where a transaction is broken off; with SLUICE_TEST_BACKEND=postgresql all.
 TELLING = ("batch.staged", "batch.dead_letters", "load.judged", "load.staging_cleared")
 IS_WHOLE = os.environ.get("SLUICE_TEST_BACKEND") == "postgresql"
-NUMBERS = count()
 Origin = Callable[[str], Sandbox]
 
 
@@ -101,13 +99,6 @@ def lines(*, deadly: bool = False) -> str:
     return "".join(json.dumps(record) + "\n" for record in [*records, *bad]) + "{broken\n[1]\n"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The server of PostgreSQL that all tests of a run share."""
-    own = tmp_path_factory.getbasetemp()
-    return servers.shared(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
-
-
 @contextmanager
 def a_site(server: str | None, template: str = "template0", **env: str) -> Iterator[Sandbox]:
     """A sandbox over SQLite, or over a new database of a server."""
@@ -116,13 +107,9 @@ def a_site(server: str | None, template: str = "template0", **env: str) -> Itera
             site.file("contract.py", CONTRACT)
             yield site
         return
-    name = f"crash_{os.getpid()}_{next(NUMBERS)}"
-    try:
-        with sandbox(**SETTINGS | env, DATABASE_URL=servers.create(server, name, template)) as site:
-            site.file("contract.py", CONTRACT)
-            yield site
-    finally:
-        servers.drop(server, name)
+    with new_database(server, template) as url, sandbox(**SETTINGS | env, DATABASE_URL=url) as site:
+        site.file("contract.py", CONTRACT)
+        yield site
 
 
 def server_of(request: pytest.FixtureRequest, backend: str) -> str | None:
