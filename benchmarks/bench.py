@@ -6,6 +6,7 @@ python benchmarks/bench.py shapes --shapes csv mapped    # some of the shapes
 python benchmarks/bench.py --records 100000              # sooner
 python benchmarks/bench.py large                         # 10,000,000 records: minutes, and 3 GB of disk
 python benchmarks/bench.py postgresql                    # SQLite and PostgreSQL, each stage alone: 3 minutes
+python benchmarks/bench.py loaders                       # several loaders over parts of PostgreSQL: 3 minutes
 python benchmarks/bench.py --json figures.json           # adds the figures to that file
 
 Machines differ and are shared: the loop one would write for the same shape of records runs beside it, in turns,
@@ -254,11 +255,25 @@ def postgresql(bench: Bench) -> None:
     stages_alone.report(bench.say, found, bench.records)
 
 
+def loaders(bench: Bench) -> None:
+    """Plain records that are staged on PostgreSQL, loaded by one or more loaders over one or more parts."""
+    file = bench.file(bench.records)
+    with Server() as server:
+        for parts, number in stages_alone.IN_PARTS:
+            url = server.database(f"in{parts}by{number}")
+            spent = stages_alone.loaders(file, bench.workers, url, server.process, parts, number)
+            what = f"{parts} parts, {number} loaders"
+            bench.say(f"{what}: loaded", bench.records / spent.clock, "records/s")
+            bench.say(
+                f"{what}: processor time of the server", spent.server / bench.records * 1e6, "us/record"
+            )
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     part.__name__: part
-    for part in (shapes, processor, producer, hard, delays, durability, growth, large, postgresql)
+    for part in (shapes, processor, producer, hard, delays, durability, growth, large, postgresql, loaders)
 }
-BY_NAME_ALONE = ("large", "postgresql")
+BY_NAME_ALONE = ("large", "postgresql", "loaders")
 
 
 def main() -> None:

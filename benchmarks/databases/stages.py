@@ -114,6 +114,27 @@ def load(site: pipeline.Site, server: int | None) -> Spent:
 
 
 Say = Callable[..., None]
+IN_PARTS = ((1, 1), (4, 1), (4, 2), (4, 4))  # parts of staging and target, and loaders
+
+
+def loaders(file: Path, workers: int, url: str, server: int, parts: int, number: int) -> Spent:
+    """So many loaders at the same time, over tables of so many parts, when all is staged."""
+    with pipeline.Site(max_pending_batches=1_000_000, load_on_idle="false", partitions=parts) as site:
+        site.use(url, server)
+        site.run("producer", "enqueue", str(file))
+        stage(site, workers, server)
+        with spending(server) as spent:
+            started = [
+                subprocess.Popen(
+                    [str(pipeline.COMMANDS / "worker"), "load"], env=site.env, stdout=subprocess.DEVNULL
+                )
+                for _ in range(number)
+            ]
+            codes = [process.wait() for process in started]
+        if any(codes):
+            raise SystemExit(f"a loader ended with {codes}")
+        site.run("store", "check")
+    return spent
 
 
 def report(say: Say, found: dict[str, list[Found]], records: int) -> None:
