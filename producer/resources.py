@@ -70,7 +70,7 @@ def registered(
     Gives notice where a later one of its content wins.
     """
     delivery = make(0)
-    with database.transaction(engine) as connection:
+    with database.transaction(engine, "turn") as connection:
         if delivery.content is not None:
             times = deliveries.times_again(
                 connection, delivery.source, delivery.content, delivery.fingerprint
@@ -128,6 +128,6 @@ def record(
         waited_seconds=round(sent.waited_seconds, 3),
         error=error,
     )
-    with database.transaction(engine) as connection:
+    with database.transaction(engine, "turn") as connection:
         deliveries.finish(connection, delivery.id, receipt)
     return receipt

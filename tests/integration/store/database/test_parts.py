@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from typer.testing import CliRunner
 
+from producer.resources import record, registered
 from store import database
 from store.cli.app import app
 from store.database import install
@@ -17,9 +18,11 @@ from store.errors import ConfigError, LockHeld, LockLost
 from store.load import merge
 from store.settings import StoreSettings
 from store.tables import leases
+from store.tables.deliveries import Delivery
 from tests import postgresql as servers
 from worker import loader
 from worker.doctor import store_asked
+from worker.queue.send import Sent
 
 from ...conftest import EmptyStore, MakeDatabase
 from ...plant import Plant, ndjson, row
@@ -172,6 +175,17 @@ def test_a_loader_does_not_wait_for_the_rows_of_another(staged: Plant, halt: Hal
     assert halted.go_on().rows == 60 - run.rows in waiting
     assert in_parts(staged, "staging") == [0] * PARTS
     assert staged.violations() == []
+
+
+def test_a_new_file_does_not_wait_for_a_chunk_that_is_written(staged: Plant, halt: Halt) -> None:
+    halted = halt("load.merged")
+    found = Delivery("d" * 32, "file", "default", "new.ndjson", "c" * 32, "f")
+    impatient = database.existing(StoreSettings.load(busy_timeout_seconds=1.0))
+    assert registered(lambda _: found, impatient, print) == found
+    record(Sent(), impatient, found, format="ndjson", bytes=1, seconds=0.1)
+    impatient.dispose()
+    assert not halted.result.done()
+    assert [each["file"] for each in staged.rows("deliveries", "seq")][-1] == "new.ndjson"
 
 
 def test_what_loaders_share_is_that_of_both(staged: Plant, halt: Halt) -> None:
