@@ -14,12 +14,23 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "store copy --to postgresql://sluice@db.example/sluice",
+    "store copy --to postgresql://sluice@db.example/parted --partitions 4",
     "store copy --to sqlite:////data/copy.db --json",
 )
 To = Annotated[str, typer.Option("--to", help="The URL of the database to fill.", show_default=False)]
+Partitions = Annotated[
+    int | None,
+    typer.Option(
+        "--partitions",
+        min=1,
+        max=64,
+        help="Of how many parts the copy is, on PostgreSQL; else as the setting says.",
+        show_default=False,
+    ),
+]
 
 
-def copy(to: To, as_json: Json = False) -> None:
+def copy(to: To, partitions: Partitions = None, as_json: Json = False) -> None:
     """Copy the store into an empty database of any kind.
 
     Nobody writes to the store meanwhile: stop the workers before. Digests and laws are compared at the end.
@@ -33,7 +44,8 @@ def copy(to: To, as_json: Json = False) -> None:
     from store.terminal import Exit
 
     settings = StoreSettings.load()
-    other = settings.model_copy(update={"database_url": to})
+    parts = partitions or settings.partitions
+    other = settings.model_copy(update={"database_url": to, "partitions": parts})
     with ExitStack() as engines:
         source = database.existing(settings)
         engines.callback(source.dispose)
@@ -41,6 +53,9 @@ def copy(to: To, as_json: Json = False) -> None:
             raise UsageError("--to names the store itself: give another database")
         target = install.prepare(other)
         engines.callback(target.dispose)
+        with database.reading(target) as connection:
+            if why := install.other_parts(connection, parts):
+                raise UsageError(why)
         found = copied(source, target)
     show(found, as_json, _sentences)
     if not found["holds"]:

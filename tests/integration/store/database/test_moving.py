@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Table
 
 from store import database
+from store.checks import conservation
 from store.cli.moving import copied
 from store.database import install, moving, schema
 from store.errors import UsageError
@@ -165,3 +166,24 @@ def test_decimals_keep_their_digits(
     found = copied(plant.engine, target)
     assert (found["holds"], found["unchecked"], found["digest"]) == (True, None, plant.digest())
     target.dispose()
+
+
+@pytest.mark.postgresql("SQLite has one writer")
+def test_a_copy_has_the_parts_that_are_asked_for_and_keeps_them(
+    ledger: Ledger, store: Command, tmp_path: Path, postgresql_database: MakeDatabase
+) -> None:
+    fill(ledger)
+    url = postgresql_database("template0")
+    done = store("copy", "--to", url, "--partitions", "3", "--json")
+    assert (done.code, done.json["holds"]) == (0, True)
+    target = database.existing(StoreSettings(home=tmp_path, database_url=url))
+    with database.reading(target) as connection:
+        assert len(install.parts(connection)) == 3
+        assert conservation.digest(connection) == ledger.digest()
+    target.dispose()
+    refused = store("copy", "--to", url, "--partitions", "4")
+    assert refused.code == 2
+    assert "made in 3 parts" in refused.err
+    on_sqlite = store("copy", "--to", f"sqlite:///{tmp_path}/copy.db", "--partitions", "2")
+    assert on_sqlite.code == 2
+    assert "partitions = 2 needs PostgreSQL" in on_sqlite.err
