@@ -80,8 +80,10 @@ class Turn:
     def end(self) -> None:
         """Gives back what is held."""
         if self._held:
+            leases.give_up(self.holder)
             with database.transaction(self._engine, "sums") as connection:
                 leases.release(connection, self._held.name, self.holder)
+            leases.gave_back(self.holder)
 
 
 def check(connection: Connection, lease: Lease) -> None:

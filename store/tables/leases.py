@@ -25,6 +25,9 @@ LOADER = "loader"  # the lease of the one loader; of a divided store each part h
 SLACK_SECONDS = 5  # a lease that ends so much later than one taken now is of a clock that was set back
 
 
+_given_up: set[str] = set()
+
+
 def new_holder() -> str:
     """A name for this process: host and its start, process id and a nonce, for a process id comes round again."""
     return f"{socket.gethostname()}/{this_boot()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -101,6 +104,16 @@ def release(connection: Connection, name: str, holder: str) -> None:
     connection.execute(locks.update().where(mine).values(expires_at=_end(connection, 0)))
 
 
+def give_up(holder: str) -> None:
+    """This process does nothing more as this holder: what it cannot give back is not waited for here."""
+    _given_up.add(holder)
+
+
+def gave_back(holder: str) -> None:
+    """All that a holder which was given up had is given back."""
+    _given_up.discard(holder)
+
+
 def forget(connection: Connection, name: str, holder: str) -> None:
     """Gives back a lease that nobody takes again."""
     connection.execute(locks.delete().where((locks.c.name == name) & (locks.c.holder == holder)))
@@ -131,7 +144,9 @@ def _end(connection: Connection, seconds: float) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether the holder was a process that this one would know by its id, and that is no more."""
+    """Whether the holder was a process that this one would know by its id, and that is no more; or one given up."""
+    if holder in _given_up:
+        return True
     host, process, _nonce = holder.rsplit(":", 2)
     if host.rpartition("/")[2] != this_boot():
         return False
