@@ -63,8 +63,9 @@ def schema_of(
         )
     with database.reading(engine) as connection:
         held = {column.name: column.kind for column in install.contract_columns(connection)}
-        other_parts = install.other_parts(connection, partitions)
-    return _parts_and_columns(f"revision {revision}", held, columns, other_parts, may_change)
+        other_parts, parts = install.other_parts(connection, partitions), len(install.parts(connection))
+    divided = f", {install.in_parts(parts)}" if parts > 1 else ""
+    return _parts_and_columns(f"revision {revision}{divided}", held, columns, other_parts, may_change)
 
 
 def _parts_and_columns(
