@@ -232,6 +232,12 @@ class WorkerSettings(RoomSettings):
         default="text", description="of log lines; json: one object a line, with the name of its event"
     )
     workers: int = Field(default=2, ge=1, le=64, description="how many `worker up` starts")
+    loaders: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="how many `worker up` starts: more than one helps a store in parts",
+    )
     job_timeout_seconds: int = Field(default=300, ge=1, description="for one batch, waits included")
     judge_timeout_seconds: float = Field(
         default=10.0, gt=0, description="for judging a batch; and for each record"

@@ -37,6 +37,10 @@ app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 )
 def up(
     workers: Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, max=64)] = None,
+    loaders: Annotated[
+        int | None,
+        typer.Option(help="Number of loader processes; more than one helps a store in parts.", min=1, max=64),
+    ] = None,
     burst: Annotated[
         bool, typer.Option("--burst", help="Process and load everything queued, then stop.")
     ] = False,
@@ -70,6 +74,7 @@ def up(
     Ctrl-C or SIGTERM stops them all; they finish the batches that they have begun. On standard error it says when
     all of them take work, what goes wrong, and at the end what came of it; with --verbose, all that they do.
     """
+    from store.errors import UsageError
     from worker.processes.supervisor import Supervisor
     from worker.queue import lost
     from worker.settings import WorkerSettings
@@ -81,7 +86,9 @@ def up(
     page.check(with_page, burst, options)
     level, settings = "INFO" if verbose else "WARNING", WorkerSettings.load()
     log_to_stderr(level, log_format or settings.log_format)
-    supervisor = Supervisor(workers or settings.workers, level)
+    if burst and loaders:
+        raise UsageError("--burst loads itself: --loaders is for workers that stay up")
+    supervisor = Supervisor(workers or settings.workers, level, loaders or settings.loaders)
     if not burst:
         with page.beside(with_page, options) as children:
             supervisor.up(children)

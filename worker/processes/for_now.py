@@ -60,7 +60,8 @@ def _supervise() -> None:
     logging.basicConfig(level=LEVEL, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(LEVEL)
     logs.use(WorkerSettings.load().log_format)
-    Supervisor(WorkerSettings.load().workers, LEVEL).up(is_quiet=True)
+    settings = WorkerSettings.load()
+    Supervisor(settings.workers, LEVEL, settings.loaders).up(is_quiet=True)
 
 
 def _wait_until_ready(broker: Broker, child: Child) -> None:

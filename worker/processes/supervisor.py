@@ -40,10 +40,11 @@ voice = logging.getLogger("sluice.up")  # speaks without -v too
 class Supervisor:
     """Keeps children running until it is told to stop."""
 
-    def __init__(self, workers: int, level: str) -> None:
+    def __init__(self, workers: int, level: str, loaders: int = 1) -> None:
         # A child must not take the connection or the settings' errors upon itself first: look before forking.
         self._level = level
         self._workers = workers
+        self._loaders = loaders
         self._stopping = False
         self._loaded_at = time.monotonic()
         self._not_loaded: str | None = None  # why rows that are staged could not be loaded
@@ -51,7 +52,7 @@ class Supervisor:
         self.done: Totals | None = None  # while it was up
 
     def up(self, beside: Sequence[Child] = (), *, is_quiet: bool = False) -> None:
-        """Runs workers, loader, cron and what is to run beside them, until SIGTERM or Ctrl-C. Raises GaveUp.
+        """Runs workers, loaders, cron and what is to run beside them, until SIGTERM or Ctrl-C. Raises GaveUp.
 
         Also a Redis of our own, unless another is configured. Says when it is ready, and at the end what came of it,
         unless it `is_quiet`.
@@ -60,13 +61,9 @@ class Supervisor:
         store, settings = self.workplace.store, self.workplace.worker
         client.connect(settings, store.home).close()
         began, before = time.monotonic(), self._totals()
-        names = [f"worker {number}" for number in range(1, self._workers + 1)]
         takers = [
-            *(
-                Child(name, lambda: run_worker(RECORDS_QUEUE, burst=False, level=self._level))
-                for name in names
-            ),
-            Child("loader", lambda: run_worker(LOADER_QUEUE, burst=False, level=self._level)),
+            *self._takers("worker", self._workers, RECORDS_QUEUE),
+            *self._takers("loader", self._loaders, LOADER_QUEUE),
         ]
         children = [*takers, Child("cron", lambda: run_cron(self._level)), *beside]
         is_ready = False
@@ -86,6 +83,12 @@ class Supervisor:
                 stop(children)
                 self._sum_up(before, time.monotonic() - began)
 
+    def _takers(self, what: str, number: int, queue: str) -> Iterator[Child]:
+        """So many children that take work from a queue."""
+        for each in range(1, number + 1):
+            name = what if what == "loader" and number == 1 else f"{what} {each}"
+            yield Child(name, lambda: run_worker(queue, burst=False, level=self._level))
+
     def _say_when_ready(self, children: Sequence[Child], takers: Sequence[Child]) -> bool:
         """Whether all of them run, and those that take work from Redis do; says so."""
         if not all(child.process and child.is_alive for child in children):
@@ -98,10 +101,13 @@ class Supervisor:
         except QueueUnavailable:  # its children say so
             return False
         voice.info(
-            "ready: %s, the loader and its schedule take work from Redis at %s",
+            "ready: %s, %s take work from Redis at %s",
             counted(self._workers, "worker"),
+            "the loader and its schedule"
+            if self._loaders == 1
+            else f"{self._loaders} loaders and their schedule",
             address,
-            extra=event("ready", workers=self._workers),
+            extra=event("ready", workers=self._workers, loaders=self._loaders),
         )
         return True
 

@@ -116,3 +116,22 @@ def test_the_digest_does_not_depend_on_the_way_here(
     assert site.digest() == digest
     site.check()
     assert site.count("target") == 60
+
+
+@pytest.mark.parametrize("database", ["postgresql in parts"])
+def test_two_loaders_of_one_command_load_the_parts(site: Sandbox, digest: str) -> None:
+    up = site.start("worker", "up", "--workers", "1", "--loaders", "2")
+    site.enqueue(site.file("some.ndjson", written(".ndjson", seed=1)), "--batch-records", "7")
+    site.until(
+        lambda: (
+            site.report()["input_records"] == 125 and site.report()["pending"] == 0 and site.count("target")
+        ),
+        "all is loaded",
+    )
+    assert site.workers("loader") == 2
+    ended = up.stop()
+    assert ended.code == 0
+    assert " ready: 1 worker, 2 loaders and their schedule take work from Redis at " in ended.err
+    assert site.digest() == digest
+    site.check()
+    assert site.run("worker", "up", "--burst", "--loaders", "2").code == 2
