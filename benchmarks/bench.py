@@ -240,16 +240,17 @@ def large(bench: Bench) -> None:
 
 def postgresql(bench: Bench) -> None:
     """Plain records on SQLite and on PostgreSQL of this machine: each stage alone, then all of it, in turns."""
-    found: dict[str, list[stages_alone.Found]] = {"SQLite": [], "PostgreSQL": []}
+    names = ("SQLite", "PostgreSQL", "PostgreSQL in 2 parts")
+    found: dict[str, list[stages_alone.Found]] = {name: [] for name in names}
     file = bench.file(bench.records)
     with Server() as server:
         for turn in range(bench.turns or 1):
             for name, runs in found.items():
-                url = None
-                if name == "PostgreSQL":
-                    url = server.database(f"turn{turn}")
-                    server.database(f"turn{turn}b")
-                runs.append(stages_alone.measure(file, bench.workers, url, server.process))
+                url, parts = None, 2 if "parts" in name else 1
+                if name != "SQLite":
+                    url = server.database(f"turn{turn}in{parts}")
+                    server.database(f"turn{turn}in{parts}b")
+                runs.append(stages_alone.measure(file, bench.workers, url, server.process, parts))
     if len({each.digest for runs in found.values() for each in runs}) != 1:
         raise SystemExit("the databases do not hold the same records")
     stages_alone.report(bench.say, found, bench.records)
