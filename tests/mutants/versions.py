@@ -77,7 +77,11 @@ VERSIONS = (
     ),
     mutant(
         "last writer wins: ties are not broken",
-        ("store/load/chunk.py", "        connection.execute(text(BREAK_TIES.format(target=target)))\n", "        pass\n"),
+        (
+            "store/load/chunk.py",
+            "        connection.execute(text(BREAK_TIES.format(target=target)))\n",
+            "        pass\n",
+        ),
     ),
     mutant(
         "last writer wins: of one time the row that is loaded later",
