@@ -9,7 +9,7 @@ import pytest
 
 from store import database, timestamps
 from store.database import schema
-from store.errors import LockHeld, StoreUnavailable, WatermarkCorrupt
+from store.errors import LockHeld, WatermarkCorrupt
 from store.load import merge
 from store.reports import freshness, receipts
 from store.tables import leases, watermarks
@@ -62,25 +62,6 @@ def test_chunks_of_any_size_load_everything(
 def test_a_run_that_finds_nothing_is_not_logged(plant: Plant) -> None:
     plant.load()
     assert plant.rows("run_log", "seq") == []
-
-
-def test_a_lease_that_could_not_be_given_back_is_not_waited_for_by_the_process_that_had_it(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The database went away in the midst of a run: the lease is still that of a process that lives."""
-
-    def away(*_: Any) -> None:
-        raise StoreUnavailable("the server is away")
-
-    plant.send(ndjson(row()))
-    plant.work()
-    with monkeypatch.context() as broken:
-        broken.setattr(leases, "release", away)
-        broken.setattr(loader.merge, "merge_chunk", away)
-        with pytest.raises(StoreUnavailable):
-            loader.load(plant.engine, plant.settings)
-    assert [each["status"] for each in plant.rows("run_log", "seq")] == ["failed"]
-    assert loader.load(plant.engine, plant.settings).rows == 1
 
 
 def test_a_second_loader_leaves_the_work_to_the_first(plant: Plant) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ..databases import new_database
 from ..sandbox import Sandbox, sandbox
+from .databases import new_database
 
 RECORDS: list[dict[str, Any]] = [
     *(

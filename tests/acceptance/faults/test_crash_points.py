@@ -28,8 +28,8 @@ from store.settings import StoreSettings
 from store.tables import lineage
 from worker.dead_letters import mirror
 
-from ..databases import new_database
 from ..sandbox import HURRIED, Sandbox, sandbox
+from .databases import new_database
 
 SETTINGS = {
     "SLUICE_BATCH_RECORDS": "20",

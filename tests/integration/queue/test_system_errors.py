@@ -10,7 +10,8 @@ from rq.registry import ScheduledJobRegistry
 
 from store import database
 from store.errors import StoreUnavailable
-from store.tables import staging
+from store.tables import leases, staging
+from worker import loader
 from worker.batch import receive
 from worker.queue.serializer import JsonSerializer
 from worker.queue.upkeep.maintenance import enqueue_due
@@ -119,6 +120,25 @@ def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_half_written(
     plant.work()
     assert plant.report()["staged"] == 1
     assert plant.violations() == []
+
+
+def test_a_lease_that_could_not_be_given_back_is_not_waited_for_by_the_process_that_had_it(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database went away in the midst of a run: the lease is still that of a process that lives."""
+
+    def away(*_: Any) -> None:
+        raise StoreUnavailable("the server is away")
+
+    plant.send(ndjson(row()))
+    plant.work()
+    with monkeypatch.context() as broken:
+        broken.setattr(leases, "release", away)
+        broken.setattr(loader.merge, "merge_chunk", away)
+        with pytest.raises(StoreUnavailable):
+            loader.load(plant.engine, plant.settings)
+    assert [each["status"] for each in plant.rows("run_log", "seq")] == ["failed"]
+    assert loader.load(plant.engine, plant.settings).rows == 1
 
 
 def test_a_locked_database_is_distinguished_from_a_broken_one(plant: Plant) -> None:

@@ -209,8 +209,8 @@ def test_the_watermark_is_the_greatest_whoever_comes_last(plant: Plant, halt: Ha
     halted = halt("load.merged")
     loader.load(plant.engine, plant.settings)
     halted.go_on()
-    [mark] = plant.rows("watermarks", "source")
-    assert mark["value"] == "2025-01-30T00:00:00.000000Z"
+    [watermark] = plant.rows("watermarks", "source")
+    assert watermark["value"] == "2025-01-30T00:00:00.000000Z"
     moves = plant.rows("watermark_history", "id")
     assert [each["previous"] for each in moves[1:]] == [each["value"] for each in moves[:-1]]
     assert sorted(each["value"] for each in moves) == [each["value"] for each in moves]
@@ -236,8 +236,8 @@ def test_a_watermark_is_not_moved_back_by_a_loader_that_read_it_before_another_m
             assert time.monotonic() < deadline
         halted.go_on()
         quick.result(SECONDS)
-    [mark] = plant.rows("watermarks", "source")
-    assert mark["value"] == "2025-03-01T00:00:00.000000Z"
+    [watermark] = plant.rows("watermarks", "source")
+    assert watermark["value"] == "2025-03-01T00:00:00.000000Z"
     assert plant.violations() == []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from .. import postgresql as servers
+from ... import postgresql as servers
 
 NUMBERS = count()
 
