@@ -14,6 +14,7 @@
     ├── LockHeld              another loader is at work
     ├── LockLost              our lease ran out while we worked: the chunk is rolled back
     ├── OtherContract         a batch was sent for another contract or mapping than this worker has
+    ├── NewerMessage          a message of a newer Sluice, which waits for a worker of it
     └── MessageError          a message on the queue this version cannot read
         └── ForgedMessage     a message that no producer of ours has made
 
@@ -83,6 +84,10 @@ class LockLost(SluiceError):
 
 class OtherContract(SluiceError):
     """A batch was sent for another contract or mapping than this worker has."""
+
+
+class NewerMessage(SluiceError):
+    """A message of a newer version of Sluice, which a worker of that version takes."""
 
 
 class MessageError(SluiceError):

@@ -20,6 +20,7 @@ from store.errors import (
     ForgedMessage,
     LockHeld,
     MessageError,
+    NewerMessage,
     OtherContract,
     StoreUnavailable,
     UsageError,
@@ -69,7 +70,7 @@ def process_batch(wire: dict[str, Any]) -> dict[str, Any] | Retry:
         if job:
             refuse(job, str(error))
         raise
-    except (StoreUnavailable, WatermarkCorrupt, OtherContract, UsageError) as error:
+    except (StoreUnavailable, WatermarkCorrupt, OtherContract, NewerMessage, UsageError) as error:
         log.warning(
             "batch %s goes back to the queue: %s",
             job.id if job else "",

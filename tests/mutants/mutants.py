@@ -252,7 +252,11 @@ MUTANTS = (
     ),
     mutant(
         "message: another version is read as this one",
-        ("worker/queue/message.py", "        if version != VERSION:", "        if False:"),
+        (
+            "worker/queue/message.py",
+            "        if type(version) is not int or version != VERSION:",
+            "        if False:",
+        ),
     ),
     mutant(
         "ids: the fingerprint of contract and mapping is left out",

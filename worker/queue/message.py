@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from store.csv_reader import Dialect
 from store.database.schema import RECORD_BITS
-from store.errors import ConfigError, MessageError
+from store.errors import ConfigError, MessageError, NewerMessage
 from store.tables.deliveries import Delivery
 from store.text import SOURCE_NAME
 
@@ -105,12 +105,17 @@ class Message:
 
     @classmethod
     def from_wire(cls, wire: Any) -> Message:
-        """The inverse of `to_wire`. Raises MessageError for another version or another shape."""
+        """The inverse of `to_wire`. Raises NewerMessage, and MessageError for what is no message of ours."""
         version = wire.get("v") if isinstance(wire, dict) else None
-        if version != VERSION:
+        if type(version) is int and version > VERSION:
+            raise NewerMessage(
+                f"the message has version {version}, and this worker reads those up to {VERSION}: it waits for a "
+                "worker of a newer Sluice; start one"
+            )
+        if type(version) is not int or version != VERSION:
             raise MessageError(
-                f"the message has version {version!r}, not {VERSION}: use one Sluice version throughout; "
-                "the job stays in Redis and can be requeued"
+                f"the message has version {version!r:.20}, which cannot be read: the job stays in Redis and can be "
+                "requeued"
             )
         try:
             if type(wire["records"]) is not list:  # iterating over a text would give its characters

@@ -14,6 +14,7 @@ import pytest
 
 from store import database, timestamps
 from worker import jobs
+from worker.queue import message
 from worker.queue.client import ATTEMPTS
 from worker.queue.names import PROCESS_BATCH
 from worker.queue.process import job_process
@@ -157,6 +158,24 @@ def test_a_batch_sent_for_another_mapping_waits_and_says_why_until_it_is_there(
     plant.load()
     assert [each["key"] for each in plant.rows()] == ["a"]
     assert plant.violations() == []
+
+
+def test_a_batch_of_a_newer_version_waits_for_a_worker_of_it_and_says_so(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(message, "VERSION", message.VERSION + 1)
+        sent = plant.send(ndjson(row("a")))
+    for _ in range(ATTEMPTS + 1):
+        plant.work()
+        assert plant.status(sent.ids[0]) == "scheduled"
+        assert "worker of a newer Sluice" in plant.broker.held()[sent.ids[0]]
+        retry_now(plant)
+    monkeypatch.setattr(message, "VERSION", message.VERSION + 1)
+    plant.work()
+    plant.load()
+    assert [each["key"] for each in plant.rows()] == ["a"]
+    assert plant.broker.held() == {}
 
 
 def test_a_worker_reads_a_mapping_again_for_a_batch_that_was_sent_for_a_later_one(plant: Plant) -> None:

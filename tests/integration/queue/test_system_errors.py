@@ -185,12 +185,12 @@ def test_a_callback_of_a_job_is_not_run(plant: Plant) -> None:
     assert not watermark.exists()
 
 
-def test_a_message_of_another_version_fails_and_is_stored(
+def test_a_message_of_a_version_that_is_not_read_fails_and_is_stored(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_RETRY_INTERVALS_SECONDS", "[0]")
     (message,) = plant.messages(plant.file(MIXED))
-    wire = message.to_wire() | {"v": 99}
+    wire = message.to_wire() | {"v": 1}
     monkeypatch.setattr(type(message), "to_wire", lambda _: wire)
     plant.broker.send([message])
     plant.work()

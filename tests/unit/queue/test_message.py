@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.csv_reader import Dialect
-from store.errors import MessageError
+from store.errors import MessageError, NewerMessage
 from store.tables.deliveries import Delivery
 from worker.queue.identity import halves
-from worker.queue.message import Letter, Message, Opaque
+from worker.queue.message import VERSION, Letter, Message, Opaque
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 IDS = st.from_regex(r"[0-9a-f]{1,32}", fullmatch=True)
@@ -87,10 +87,15 @@ def test_consecutive_lines_are_sent_as_the_first_line() -> None:
     assert list(Message.from_wire(sample()).lines) == [4, 5]
 
 
-@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "2"}, {"v": 2}, {"v": 4}])
-def test_a_message_of_another_version_is_refused(wire: Any) -> None:
-    with pytest.raises(MessageError, match="use one Sluice version throughout"):
+@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "4"}, {"v": 2}, {"v": True}])
+def test_a_message_of_no_version_that_is_read_is_refused(wire: Any) -> None:
+    with pytest.raises(MessageError, match="cannot be read"):
         Message.from_wire(wire)
+
+
+def test_a_message_of_a_newer_version_is_for_a_newer_worker() -> None:
+    with pytest.raises(NewerMessage, match=f"version {VERSION + 1}.* up to {VERSION}.*newer"):
+        Message.from_wire({"v": VERSION + 1})
 
 
 @pytest.mark.parametrize(
