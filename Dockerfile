@@ -5,7 +5,7 @@ COPY producer producer
 COPY worker worker
 COPY store store
 RUN python -m venv /opt/sluice \
- && /opt/sluice/bin/pip install --quiet --disable-pip-version-check --no-cache-dir --constraint constraints.txt '.[metrics,page]'
+ && /opt/sluice/bin/pip install --quiet --disable-pip-version-check --no-cache-dir --constraint constraints.txt '.[metrics,page,postgresql]'
 
 FROM python:3.12-slim
 # The numbers of redis:7-alpine's own user: both share the volume /data (see docker-compose.yml).

@@ -102,6 +102,11 @@ VERSIONS = (
             " WHERE later.key = chunk.key AND later.source = chunk.source\n",
             " WHERE later.key = chunk.key\n",
         ),
+        (
+            "store/load/chunk.py",
+            "for each in (staged.c.source, staged.c.key)]",
+            "for each in (staged.c.key,)]",
+        ),
     ),
     mutant(
         "last writer wins: versions of another time decide a tie",

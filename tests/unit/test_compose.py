@@ -15,6 +15,8 @@ import pytest
 from rq.cli.cli import main as rq_command
 from ruamel.yaml import YAML
 
+from store import database
+
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE)
@@ -83,10 +85,12 @@ def test_without_a_password_compose_refuses_to_start() -> None:
 
 
 def test_everything_shares_one_volume_and_runs_as_one_user_that_is_not_root() -> None:
-    assert list(COMPOSE["volumes"]) == ["data"]
-    for service in COMPOSE["services"].values():
-        assert "data:/data" in service["volumes"]
-        assert service["user"] == "999:1000"
+    assert list(COMPOSE["volumes"]) == ["data", "database"]
+    for name, service in COMPOSE["services"].items():
+        if name != "postgres":  # it has its own
+            assert "data:/data" in service["volumes"]
+            assert service["user"] == "999:1000"
+        assert not service["user"].startswith("0")
         assert service["read_only"] is True
     assert "USER 999:1000" in (ROOT / "Dockerfile").read_text().splitlines()
 
@@ -102,3 +106,40 @@ def test_the_image_gets_what_the_dockerfile_copies_and_no_more() -> None:
 
     assert "*" in ignored
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == copied
+
+
+def environment_of(lines: str) -> dict[str, str]:
+    """What compose makes of a .env file: values may name those before them."""
+    found: dict[str, str] = {}
+    for line in lines.splitlines():
+        if line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found[name] = re.sub(r"\$\{(\w+)\}", lambda named: found[named[1]], value)
+    return found
+
+
+def test_with_the_three_lines_of_the_example_everything_of_ours_is_on_postgresql() -> None:
+    example = (ROOT / ".env.example").read_text().replace("# POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=abc")
+    example = example.replace("# COMPOSE_PROFILES", "COMPOSE_PROFILES").replace(
+        "# DATABASE_URL", "DATABASE_URL"
+    )
+    given = environment_of(example)
+    postgres = COMPOSE["services"]["postgres"]
+    assert given["COMPOSE_PROFILES"].split(",") == postgres["profiles"]
+    for service in OURS.values():
+        assert service["environment"]["DATABASE_URL"] == "${DATABASE_URL:-sqlite:////data/sluice.db}"
+        assert service["depends_on"]["postgres"] == {"condition": "service_healthy", "required": False}
+    url = database.parse_url(given["DATABASE_URL"])
+    theirs = postgres["environment"]
+    assert (url.get_driver_name(), url.host) == ("psycopg", "postgres")
+    assert (url.username, url.database) == (theirs["POSTGRES_USER"], theirs["POSTGRES_DB"])
+    assert url.password == given["POSTGRES_PASSWORD"]
+    assert "POSTGRES_PASSWORD" in theirs["POSTGRES_PASSWORD"]
+    assert "postgresql" in re.search(r"'\.\[(.*)\]'", (ROOT / "Dockerfile").read_text())[1].split(",")
+
+
+def test_without_them_nothing_changes() -> None:
+    assert "DATABASE_URL" not in environment_of((ROOT / ".env.example").read_text())
+    assert [name for name, service in COMPOSE["services"].items() if "profiles" not in service] == [
+        "redis", "worker", "loader", "cron",
+    ]  # fmt: skip
