@@ -6,7 +6,7 @@ python benchmarks/bench.py shapes --shapes csv mapped    # some of the shapes
 python benchmarks/bench.py --records 100000              # sooner
 python benchmarks/bench.py large                         # 10,000,000 records: minutes, and 3 GB of disk
 python benchmarks/bench.py postgresql                    # SQLite and PostgreSQL, each stage alone: 3 minutes
-python benchmarks/bench.py loaders                       # several loaders over parts of PostgreSQL: 3 minutes
+python benchmarks/bench.py loaders                       # several loaders over partitions of PostgreSQL: 3 minutes
 python benchmarks/bench.py --json figures.json           # adds the figures to that file
 
 Machines differ and are shared: the loop one would write for the same shape of records runs beside it, in turns,
@@ -240,30 +240,30 @@ def large(bench: Bench) -> None:
 
 def postgresql(bench: Bench) -> None:
     """Plain records on SQLite and on PostgreSQL of this machine: each stage alone, then all of it, in turns."""
-    names = ("SQLite", "PostgreSQL", "PostgreSQL in 2 parts")
+    names = ("SQLite", "PostgreSQL", "PostgreSQL in 2 partitions")
     found: dict[str, list[stages_alone.Found]] = {name: [] for name in names}
     file = bench.file(bench.records)
     with Server() as server:
         for turn in range(bench.turns or 1):
             for name, runs in found.items():
-                url, parts = None, 2 if "parts" in name else 1
+                url, partitions = None, 2 if "partitions" in name else 1
                 if name != "SQLite":
-                    url = server.database(f"turn{turn}in{parts}")
-                    server.database(f"turn{turn}in{parts}b")
-                runs.append(stages_alone.measure(file, bench.workers, url, server.process, parts))
+                    url = server.database(f"turn{turn}in{partitions}")
+                    server.database(f"turn{turn}in{partitions}b")
+                runs.append(stages_alone.measure(file, bench.workers, url, server.process, partitions))
     if len({each.digest for runs in found.values() for each in runs}) != 1:
         raise SystemExit("the databases do not hold the same records")
     stages_alone.report(bench.say, found, bench.records)
 
 
 def loaders(bench: Bench) -> None:
-    """Plain records that are staged on PostgreSQL, loaded by one or more loaders over one or more parts."""
+    """Plain records that are staged on PostgreSQL, loaded by one or more loaders over one or more partitions."""
     file = bench.file(bench.records)
     with Server() as server:
-        for parts, number in stages_alone.IN_PARTS:
-            url = server.database(f"in{parts}by{number}")
-            spent = stages_alone.loaders(file, bench.workers, url, server.process, parts, number)
-            what = f"{parts} parts, {number} loaders"
+        for partitions, number in stages_alone.IN_PARTITIONS:
+            url = server.database(f"in{partitions}by{number}")
+            spent = stages_alone.loaders(file, bench.workers, url, server.process, partitions, number)
+            what = f"{partitions} partitions, {number} loaders"
             bench.say(f"{what}: loaded", bench.records / spent.clock, "records/s")
             bench.say(
                 f"{what}: processor time of the server", spent.server / bench.records * 1e6, "us/record"

@@ -197,7 +197,7 @@ class StoreSettings(RoomSettings):
         default=1,
         ge=1,
         le=64,
-        description="PostgreSQL: parts of staging and target, each with a loader of its own; of a new database",
+        description="PostgreSQL: partitions of staging and target, each with a loader of its own; of a new database",
     )
     idle_after: Duration | None = Field(
         default=None,

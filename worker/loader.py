@@ -22,7 +22,7 @@ from store.errors import LockLost, SluiceError, WatermarkCorrupt
 from store.load import chunk, merge
 from store.logs import event
 from store.tables import flags, leases, load_runs, staging, watermarks
-from worker.parts import Lease, Turn, check
+from worker.partitions import Lease, Turn, check
 from worker.settings import WorkerSettings
 
 LOCK = leases.LOADER
@@ -159,7 +159,7 @@ def _load_chunk(
         judged = time.monotonic()
         connection = write()
         locked = time.monotonic()
-        # Whoever holds the lease is the only one who writes this part of the target: what was judged still holds.
+        # Whoever holds the lease is the only one who writes this partition of the target: what was judged still holds.
         lease.renew(connection, settings.load_lease_seconds)
         merged = merge.merge_chunk(connection, taken, run.number)
         reach("load.staging_cleared")
@@ -204,7 +204,7 @@ def _judge(
     latest = timestamps.to_text(watermarks.latest_sound(connection, settings.max_future_skew))
     taken = chunk.take(
         connection, columns, settings.load_chunk_records, lease.until, share, without=corrupt, latest=latest,
-        part=lease.part,
+        partition=lease.partition,
     )  # fmt: skip
     return taken, corrupt
 

@@ -236,7 +236,7 @@ class WorkerSettings(RoomSettings):
         default=1,
         ge=1,
         le=64,
-        description="how many `worker up` starts: more than one helps a store in parts",
+        description="how many `worker up` starts: more than one helps a store in partitions",
     )
     job_timeout_seconds: int = Field(default=300, ge=1, description="for one batch, waits included")
     judge_timeout_seconds: float = Field(

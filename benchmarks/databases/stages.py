@@ -47,10 +47,10 @@ class Found:
         return self.whole.processor_us - self.whole.processor.get(DATABASE, 0.0)
 
 
-def measure(file: Path, workers: int, url: str | None, server: int, parts: int = 1) -> Found:
-    """One turn; without a URL on SQLite. Tables in parts have as many loaders where all of it runs."""
+def measure(file: Path, workers: int, url: str | None, server: int, partitions: int = 1) -> Found:
+    """One turn; without a URL on SQLite. Tables in partitions have as many loaders where all of it runs."""
     process = None if url is None else server
-    with pipeline.Site(max_pending_batches=1_000_000, load_on_idle="false", partitions=parts) as site:
+    with pipeline.Site(max_pending_batches=1_000_000, load_on_idle="false", partitions=partitions) as site:
         if url is not None:
             site.use(url, server)
         # Without work first: what the start of the commands takes is no stage.
@@ -60,7 +60,7 @@ def measure(file: Path, workers: int, url: str | None, server: int, parts: int =
         staging = stage(site, workers, process).without(start_of_workers)
         loading = load(site, process).without(start_of_load)
         site.run("store", "check")
-    with pipeline.Site(partitions=parts, loaders=parts) as site:
+    with pipeline.Site(partitions=partitions, loaders=partitions) as site:
         if url is not None:
             site.use(another(url), server)
         whole = pipeline.run(file, workers, site)
@@ -114,12 +114,12 @@ def load(site: pipeline.Site, server: int | None) -> Spent:
 
 
 Say = Callable[..., None]
-IN_PARTS = ((1, 1), (4, 1), (4, 2), (4, 4))  # parts of staging and target, and loaders
+IN_PARTITIONS = ((1, 1), (4, 1), (4, 2), (4, 4))  # partitions of staging and target, and loaders
 
 
-def loaders(file: Path, workers: int, url: str, server: int, parts: int, number: int) -> Spent:
-    """So many loaders at the same time, over tables of so many parts, when all is staged."""
-    with pipeline.Site(max_pending_batches=1_000_000, load_on_idle="false", partitions=parts) as site:
+def loaders(file: Path, workers: int, url: str, server: int, partitions: int, number: int) -> Spent:
+    """So many loaders at the same time, over tables of so many partitions, when all is staged."""
+    with pipeline.Site(max_pending_batches=1_000_000, load_on_idle="false", partitions=partitions) as site:
         site.use(url, server)
         site.run("producer", "enqueue", str(file))
         stage(site, workers, server)

@@ -32,11 +32,11 @@ def init(as_json: Json = False) -> None:
     from store.settings import StoreSettings
 
     with opened() as engine, database.reading(engine) as connection:
-        url, parts = database.shown(engine), len(install.parts(connection))
-        if why := install.other_parts(connection, StoreSettings.load().partitions):
+        url, partitions = database.shown(engine), len(install.partitions(connection))
+        if why := install.other_partitions(connection, StoreSettings.load().partitions):
             raise ConfigError(why)
-    found = {"database": url, "revision": schema.SCHEMA_REVISION, "partitions": parts}
-    divided = f", {install.in_parts(parts)}" if parts > 1 else ""
+    found = {"database": url, "revision": schema.SCHEMA_REVISION, "partitions": partitions}
+    divided = f", {install.in_partitions(partitions)}" if partitions > 1 else ""
     show(
         found, as_json, lambda _: [printable(f"{url} is ready, revision {schema.SCHEMA_REVISION}{divided}.")]
     )

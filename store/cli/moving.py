@@ -24,7 +24,7 @@ Partitions = Annotated[
         "--partitions",
         min=1,
         max=64,
-        help="Of how many parts the copy is, on PostgreSQL; else as the setting says.",
+        help="Of how many partitions the copy is, on PostgreSQL; else as the setting says.",
         show_default=False,
     ),
 ]
@@ -44,8 +44,8 @@ def copy(to: To, partitions: Partitions = None, as_json: Json = False) -> None:
     from store.terminal import Exit
 
     settings = StoreSettings.load()
-    parts = partitions or settings.partitions
-    other = settings.model_copy(update={"database_url": to, "partitions": parts})
+    wanted = partitions or settings.partitions
+    other = settings.model_copy(update={"database_url": to, "partitions": wanted})
     with ExitStack() as engines:
         source = database.existing(settings)
         engines.callback(source.dispose)
@@ -54,7 +54,7 @@ def copy(to: To, partitions: Partitions = None, as_json: Json = False) -> None:
         target = install.prepare(other)
         engines.callback(target.dispose)
         with database.reading(target) as connection:
-            if why := install.other_parts(connection, parts):
+            if why := install.other_partitions(connection, wanted):
                 raise UsageError(why)
         found = copied(source, target)
     show(found, as_json, _sentences)

@@ -83,8 +83,8 @@ def revision(engine: Engine) -> str | None:
     return None
 
 
-def migrate(engine: Engine, parts: int = 1) -> None:
-    """Brings the tables to today's revision, in one transaction, once however many ask; new ones have these parts."""
+def migrate(engine: Engine, partitions: int = 1) -> None:
+    """Brings the tables to today's revision, in one transaction, once however many ask; `partitions` are of new."""
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
@@ -94,7 +94,7 @@ def migrate(engine: Engine, parts: int = 1) -> None:
     backend = backends.of(engine.dialect.name)
     with database.transaction(engine, "change") as connection:
         backend.check(connection)
-        config.attributes.update(connection=connection, parts=parts)
+        config.attributes.update(connection=connection, partitions=partitions)
         try:
             command.upgrade(config, "head")
         except CommandError as error:
@@ -190,26 +190,26 @@ def contract_columns(connection: Connection) -> tuple[records.ContractColumn, ..
     return tuple(records.ContractColumn(name, kind) for name, kind in rows)
 
 
-def parts(connection: Connection) -> tuple[records.Part | None, ...]:
-    """The parts that staging and target were made of; None is the whole of them."""
-    number = database.backend_of(connection).parts(connection)
-    return tuple(records.Part(each, number) for each in range(number)) if number > 1 else (None,)
+def partitions(connection: Connection) -> tuple[records.Partition | None, ...]:
+    """The partitions that staging and target were made of; None is the whole of them."""
+    number = database.backend_of(connection).partitions(connection)
+    return tuple(records.Partition(each, number) for each in range(number)) if number > 1 else (None,)
 
 
-def other_parts(connection: Connection, wanted: int) -> str | None:
-    """What to say where the setting asks for parts, and the tables have others; None where it does not."""
-    held = len(parts(connection))
+def other_partitions(connection: Connection, wanted: int) -> str | None:
+    """What to say where the setting asks for partitions, and the tables have others; None where it does not."""
+    held = len(partitions(connection))
     if wanted in (1, held):  # a host that starts no store need not have the setting
         return None
     return (
-        f"partitions = {wanted}, and the tables were made {in_parts(held)}: the setting is of a new database: `store "
-        "copy --to` one, or correct it"
+        f"partitions = {wanted}, and the tables were made {in_partitions(held)}: the setting is of a new database: "
+        "`store copy --to` one, or correct it"
     )
 
 
-def in_parts(number: int) -> str:
+def in_partitions(number: int) -> str:
     """In words for people."""
-    return f"in {number} parts" if number > 1 else "whole"
+    return f"in {number} partitions" if number > 1 else "whole"
 
 
 def _kinds(connection: Connection) -> dict[str, records.Kind]:

@@ -48,8 +48,8 @@ class ContractColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One of the parts that `staging` and `target` are divided into, by a hash of source and key."""
+class Partition:
+    """One of the partitions that `staging` and `target` are divided into, by a hash of source and key."""
 
     number: int  # from 0
     of: int
@@ -106,9 +106,11 @@ def _version() -> Iterator[Column[Any]]:
 
 
 @lru_cache(maxsize=64)
-def record_tables(columns: tuple[ContractColumn, ...] = (), part: Part | None = None) -> RecordTables:
-    """The two tables a record passes through, with these contract columns; or one part of each."""
-    suffix = f"_{part}" if part else ""
+def record_tables(
+    columns: tuple[ContractColumn, ...] = (), partition: Partition | None = None
+) -> RecordTables:
+    """The two tables a record passes through, with these contract columns; or one partition of each."""
+    suffix = f"_{partition}" if partition else ""
     tables = MetaData()
     typed = [(column.name, KIND_TYPES[column.kind]) for column in columns]
 

@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 
 from store import database
-from store.database.records import KIND_TYPES, ContractColumn, Part, RecordTables, record_tables
+from store.database.records import KIND_TYPES, ContractColumn, Partition, RecordTables, record_tables
 from store.database.schema import MAX_BATCH_RECORDS, POSITION_BITS, RECORD_BITS, SHIFT, Serial, batches
 from store.tables import staging
 from store.tables.batches import AT_LOAD
@@ -118,25 +118,25 @@ def take(
     *,
     without: Collection[str] = (),
     latest: str = LAST_MOMENT,
-    part: Part | None = None,
+    partition: Partition | None = None,
 ) -> Chunk | None:
     """Takes up to `size` staged rows, none beyond the id `until`, and decides each; None where there is none.
 
-    Of a divided store, those of one part.
+    Of a divided store, those of one partition.
 
     Rows of the sources `without` stay where they are. No time after `latest` moves a watermark.
 
     `dedupe` is the share of records whose repeats are told from superseded ones. It only reads: staged rows
-    do not change and one loader alone writes the target, or a part of it, so the result holds until that loader merges
-    it.
+    do not change and one loader alone writes the target, or a partition of it, so the result holds until that loader
+    merges it.
     """
-    last = staging.bound(connection, size, until, without, part)
+    last = staging.bound(connection, size, until, without, partition)
     if last is None:
         return None
-    tables, table = record_tables(columns, part), chunk_table(columns)
+    tables, table = record_tables(columns, partition), chunk_table(columns)
     database.create_temporary(connection, table)
     database.keep_temporary(connection, CHUNK_CACHE_MB)
-    staged = staging.rows_by_batch(connection, last, without, part)
+    staged = staging.rows_by_batch(connection, last, without, partition)
     sources = _sources(connection, sorted(staged))
     chosen = staging.of_chunk(connection, last, staged, without, rows=tables.staging, batch=batches.c.seq)
     rows = _fill(connection, tables, table, chosen, sources)
@@ -219,7 +219,7 @@ LIST_BEATEN = f"INSERT INTO beaten (position) SELECT _position FROM chunk WHERE 
 # The last row of a key keeps INSERTED, until the target is asked.
 FLAG_BEATEN = f"UPDATE chunk SET _outcome = {BEATEN} WHERE _position IN (SELECT position FROM beaten)"  # noqa: S608
 
-# `{target}` is the target, or a part of it.
+# `{target}` is the target, or a partition of it.
 COMPARE_WITH_TARGET = f"""
 UPDATE chunk SET _rival = t.lineage_id, _outcome = CASE
     WHEN chunk.ts > t.ts OR (chunk.ts = t.ts AND chunk.sequence > t.sequence) THEN {UPDATED}

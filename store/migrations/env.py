@@ -8,6 +8,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     version_table=schema.VERSION_TABLE,
     transactional_ddl=False,  # the caller's transaction holds all of it
-    parts=context.config.attributes.get("parts", 1),  # for the first migration
+    partitions=context.config.attributes.get("partitions", 1),  # for the first migration
 )
 context.run_migrations()

@@ -1,5 +1,5 @@
-"""`locks`: leases with a holder and an end, by the database's clock: one loader at a time, of each part, and a dead one
-is not waited for.
+"""`locks`: leases with a holder and an end, by the database's clock: one loader at a time, of each partition, and one
+that is dead is not waited for.
 
 Each taking has a number greater than all before, the fence: whoever relies on the lease gives it in each transaction,
 so one who slept through the end of the lease writes nothing, whatever the names of holders are.
@@ -17,11 +17,11 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping, select
 
 from store import database, hashing, timestamps
-from store.database.records import Part
+from store.database.records import Partition
 from store.database.schema import locks
 from store.errors import LockHeld, LockLost
 
-LOADER = "loader"  # the lease of the one loader; of a divided store each part has its own, see `loader_of`
+LOADER = "loader"  # the lease of the one loader; of a divided store each partition has its own
 SLACK_SECONDS = 5  # a lease that ends so much later than one taken now is of a clock that was set back
 
 
@@ -47,13 +47,13 @@ def this_boot() -> str:
     return hashing.hexdigest(f"{boot.strip()} {space}".encode())[:12]
 
 
-def loader_of(part: Part | None) -> str:
-    """The lease of the loader of this part."""
-    return f"{LOADER} {part}" if part else LOADER
+def loader_of(partition: Partition | None) -> str:
+    """The lease of the loader of this partition."""
+    return f"{LOADER} {partition}" if partition else LOADER
 
 
 def loaders(connection: Connection) -> list[str]:
-    """Who holds a loader's lease that has not run out, in the order of parts."""
+    """Who holds a loader's lease that has not run out, in the order of partitions."""
     ours = (locks.c.name == LOADER) | locks.c.name.startswith(f"{LOADER} ")
     rows = connection.execute(select(locks).where(ours).order_by(locks.c.name)).mappings()
     return list(dict.fromkeys(row["holder"] for row in rows if _runs(connection, row)))

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
 from store import database
-from store.database.records import Part, record_tables
+from store.database.records import Partition, record_tables
 from store.database.schema import SHIFT, batch_of, staged_id
 
 # The price of a row is mostly that of binding its values: these are enough where the others have
@@ -58,9 +58,9 @@ def _other_than(sources: Collection[str], staging: Table) -> ColumnElement[bool]
     return staging.c.source.not_in(sorted(sources)) if sources else true()
 
 
-def span(connection: Connection, part: Part | None = None) -> tuple[int, int] | None:
-    """The least and the greatest id of what is staged, in one part or in all; None where nothing is."""
-    ids = record_tables((), part).staging.c.id
+def span(connection: Connection, partition: Partition | None = None) -> tuple[int, int] | None:
+    """The least and the greatest id of what is staged, in one partition or in all; None where nothing is."""
+    ids = record_tables((), partition).staging.c.id
     # Of one statement SQLite finds one of them alone in the index.
     least, greatest = (select(found(ids)).scalar_subquery() for found in (func.min, func.max))
     first, last = connection.execute(select(least, greatest)).one()
@@ -72,10 +72,10 @@ def bound(
     size: int,
     until: int | None = None,
     without: Collection[str] = (),
-    part: Part | None = None,
+    partition: Partition | None = None,
 ) -> int | None:
     """The id of the last row of a chunk of at most `size`, none beyond `until`; None where there is no row."""
-    staging = record_tables((), part).staging
+    staging = record_tables((), partition).staging
     ids = select(staging.c.id).where(_other_than(without, staging))
     if until is not None:
         ids = ids.where(staging.c.id <= until)
@@ -86,10 +86,10 @@ def bound(
 
 
 def rows_by_batch(
-    connection: Connection, last: int, without: Collection[str] = (), part: Part | None = None
+    connection: Connection, last: int, without: Collection[str] = (), partition: Partition | None = None
 ) -> dict[int, int]:
     """number of a batch -> its rows with an id up to `last`; counts ranges of ids, and sorts nothing."""
-    staging = record_tables((), part).staging
+    staging = record_tables((), partition).staging
     ids = staging.c.id
     found: dict[int, int] = {}
     begin = 0
@@ -113,7 +113,7 @@ def of_chunk(
     rows: Table,
     batch: ColumnElement[int] | None = None,
 ) -> ColumnElement[bool]:
-    """The rows of a chunk, of `rows`, which is staging or a part of it: of these batches, up to its last id.
+    """The rows of a chunk, of `rows`, which is staging or a partition of it: of these batches, up to its last id.
 
     `batch` is a column with the number of a row's batch, where a join has one.
 

@@ -2,7 +2,7 @@
 
     python -m tests.chaos.many_workers --times 20           two cuts to 4 workers, beside the loader
     python -m tests.chaos.many_workers --times 20 --kill    kill -9 of the server and all of its processes in mid-load
-    python -m tests.chaos.many_workers --parts 4 --loaders 3    the tables in four parts, and three loaders
+    python -m tests.chaos.many_workers --partitions 4 --loaders 3    the tables in four partitions, and three loaders
 
 Each time the digest, the laws, the counts and the letters must be those of one worker on SQLite, where nothing dies.
 Everybody is a thread with an engine of its own: what is tried is the database, not the queue.
@@ -241,7 +241,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--records", type=int, default=600)
     parser.add_argument("--kill", action="store_true", help="kill the server in mid-load")
-    parser.add_argument("--parts", type=int, default=1, help="of staging and target")
+    parser.add_argument("--partitions", type=int, default=1, help="of staging and target")
     parser.add_argument("--loaders", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(words)
@@ -250,14 +250,14 @@ def main(words: Sequence[str]) -> int:
     servers.start(server, settings=LASTING)
     try:
         return campaign(
-            server, given.times, given.records, given.kill, given.seed, given.parts, given.loaders
+            server, given.times, given.records, given.kill, given.seed, given.partitions, given.loaders
         )
     finally:
         servers.stop(server)
 
 
 def campaign(
-    server: Path, times: int, number: int, kill: bool, seed: int, parts: int = 1, loaders: int = 1
+    server: Path, times: int, number: int, kill: bool, seed: int, partitions: int = 1, loaders: int = 1
 ) -> int:
     """So many times, each with records of its own; 1 where anything was not as on SQLite."""
     wrong = away = 0
@@ -267,7 +267,7 @@ def campaign(
         paths = [Path(path) for path in records.write(records.generate(number, turn)[0], folder / "in", 3)]
         calm = expected(folder / "home", paths)
         url = servers.create(root, f"many_{turn}")
-        there = StoreSettings(home=folder, database_url=url, busy_timeout_seconds=30, partitions=parts)
+        there = StoreSettings(home=folder, database_url=url, busy_timeout_seconds=30, partitions=partitions)
         site = site_of(there, paths, dice)
         meanwhile = kills(server, 1, dice) if kill else lambda: None
         site.process_all(WORKERS, meanwhile, loaders)

@@ -23,21 +23,21 @@ def server() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("times", "seed", "kill", "parts", "loaders"),
+    ("times", "seed", "kill", "partitions", "loaders"),
     [(2, 1, False, 1, 1), (1, 3, True, 1, 1), (1, 4, True, 3, 2)],
-    ids=["two cuts", "killed", "in parts"],
+    ids=["two cuts", "killed", "in partitions"],
 )
 def test_the_digest_the_counts_and_the_letters_are_those_of_one_worker_on_sqlite(
     server: Path,
     times: int,
     seed: int,
     kill: bool,
-    parts: int,
+    partitions: int,
     loaders: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ended = many_workers.campaign(
-        server, times, number=100, kill=kill, seed=seed, parts=parts, loaders=loaders
+        server, times, number=100, kill=kill, seed=seed, partitions=partitions, loaders=loaders
     )
     shown = capsys.readouterr().out
     assert ended == 0, shown

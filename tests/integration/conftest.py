@@ -44,7 +44,7 @@ def statements_are_compiled_once() -> Iterator[None]:
 NUMBERS = count()
 # It stays in the environment: the processes of a run are started with it after this one has read it.
 BACKEND = os.environ.get("SLUICE_TEST_BACKEND", "sqlite")
-PARTS = int(os.environ.get("SLUICE_TEST_PARTS", "1"))  # of staging and target, on PostgreSQL
+PARTITIONS = int(os.environ.get("SLUICE_TEST_PARTITIONS", "1"))  # of staging and target, on PostgreSQL
 MakeDatabase = Callable[[str], str]
 EmptyStore = Callable[[], Path | str]
 
@@ -117,7 +117,7 @@ def empty_template(postgresql: str) -> Iterator[str]:
     """The name of such a database of PostgreSQL."""
     name = f"empty_{os.getpid()}"
     url = servers.create(postgresql, name)
-    install.prepare(StoreSettings(database_url=url, partitions=PARTS)).dispose()
+    install.prepare(StoreSettings(database_url=url, partitions=PARTITIONS)).dispose()
     yield name
     servers.drop(postgresql, name)
 

@@ -65,7 +65,7 @@ TESTS = (
     "tests/integration/store/test_dead_letters.py",
     "tests/integration/store/database/test_database.py",
     "tests/integration/store/database/test_at_the_same_time.py",
-    "tests/integration/store/database/test_parts.py",
+    "tests/integration/store/database/test_partitions.py",
     "tests/integration/test_interleavings.py",
     "tests/integration/records/test_convergence.py",
     "tests/integration/records/test_field_files.py",

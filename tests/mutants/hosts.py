@@ -48,11 +48,11 @@ HOSTS = (
         ),
     ),
     mutant(
-        "in parts: what loaders share is written by two at a time",
+        "in partitions: what loaders share is written by two at a time",
         ("store/database/backends/postgresql.py", "connection.exec_driver_sql(TAKE_SUMS)", "pass"),
     ),
     mutant(
-        "in parts: a loader waits for the rows of another",
+        "in partitions: a loader waits for the rows of another",
         (
             "store/database/backends/postgresql.py",
             "on.exec_driver_sql(SHARE_WRITERS)",
@@ -60,19 +60,19 @@ HOSTS = (
         ),
     ),
     mutant(
-        "in parts: the run of a loader that lives is interrupted",
+        "in partitions: the run of a loader that lives is interrupted",
         ("store/tables/load_runs.py", ", run_log.c.holder.not_in(others))", ")"),
     ),
     mutant(
-        "in parts: the first part comes first, however long others wait",
-        ("worker/parts.py", "sorted(staged, key=lambda part: staged[part])", "list(staged)"),
+        "in partitions: the first partition comes first, however long others wait",
+        ("worker/partitions.py", "sorted(staged, key=lambda partition: staged[partition])", "list(staged)"),
     ),
     mutant(
-        "in parts: a chunk of tables that are divided otherwise now is loaded",
-        ("worker/parts.py", "if lease.part not in install.parts(connection):", "if False:"),
+        "in partitions: a chunk of tables that are divided otherwise now is loaded",
+        ("worker/partitions.py", "if lease.partition not in install.partitions(connection):", "if False:"),
     ),
     mutant(
-        "in parts: a lease is waited for while its holder writes",
+        "in partitions: a lease is waited for while its holder writes",
         (
             "store/tables/leases.py",
             "    _refuse_held(connection, connection.execute(own).mappings().first(), seconds)\n",

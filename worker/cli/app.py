@@ -39,7 +39,9 @@ def up(
     workers: Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, max=64)] = None,
     loaders: Annotated[
         int | None,
-        typer.Option(help="Number of loader processes; more than one helps a store in parts.", min=1, max=64),
+        typer.Option(
+            help="Number of loader processes; more than one helps a store in partitions.", min=1, max=64
+        ),
     ] = None,
     burst: Annotated[
         bool, typer.Option("--burst", help="Process and load everything queued, then stop.")

@@ -50,7 +50,7 @@ def server(found: Facts) -> Finding:
 def schema_of(
     engine: Engine, columns: tuple[ContractColumn, ...], partitions: int, *, may_change: bool
 ) -> Finding:
-    """Whether the tables are of this version, have the contract's columns, and as many parts as the setting says."""
+    """Whether the tables are of this version, with the contract's columns and the partitions of the setting."""
     check = "database schema"
     revision = install.revision(engine)
     if revision is None:
@@ -63,21 +63,26 @@ def schema_of(
         )
     with database.reading(engine) as connection:
         held = {column.name: column.kind for column in install.contract_columns(connection)}
-        other_parts, parts = install.other_parts(connection, partitions), len(install.parts(connection))
-    divided = f", {install.in_parts(parts)}" if parts > 1 else ""
-    return _parts_and_columns(f"revision {revision}{divided}", held, columns, other_parts, may_change)
+        other_partitions, partitions = (
+            install.other_partitions(connection, partitions),
+            len(install.partitions(connection)),
+        )
+    divided = f", {install.in_partitions(partitions)}" if partitions > 1 else ""
+    return _partitions_and_columns(
+        f"revision {revision}{divided}", held, columns, other_partitions, may_change
+    )
 
 
-def _parts_and_columns(
+def _partitions_and_columns(
     revision: str,
     held: Mapping[str, str],
     columns: Sequence[ContractColumn],
-    other_parts: str | None,
+    other_partitions: str | None,
     may_change: bool,
 ) -> Finding:
     check = "database schema"
-    if other_parts:
-        what, _, remedy = other_parts.partition(": ")
+    if other_partitions:
+        what, _, remedy = other_partitions.partition(": ")
         return warning(check, f"{revision}; {what}", remedy)
     other = [each.name for each in columns if each.name in held and held[each.name] != each.kind]
     new = [each.name for each in columns if each.name not in held]

@@ -70,7 +70,7 @@ class OneWriter:
     commits_in_order = True
     may_be_divided = False
 
-    def parts(self, connection: Connection) -> int:
+    def partitions(self, connection: Connection) -> int:
         """They are whole."""
         return 1
 
@@ -102,7 +102,7 @@ class Backend(Protocol):
     has_quick_windows: bool
     # What has a lower number than a batch that is there is there too, or will never be.
     commits_in_order: bool
-    may_be_divided: bool  # staging and target into parts, each with a loader of its own
+    may_be_divided: bool  # staging and target into partitions, each with a loader of its own
     # The kind of a column, or `time` -> its type in views for people, where it is another.
     shown_as: Mapping[str, str]
 
@@ -143,8 +143,8 @@ class Backend(Protocol):
     def generation(self, connection: Connection) -> int | None:
         """The number that tells this database from every other; None where it has none."""
 
-    def parts(self, connection: Connection) -> int:
-        """How many parts staging and target were made of; 1: they are whole."""
+    def partitions(self, connection: Connection) -> int:
+        """How many partitions staging and target were made of; 1: they are whole."""
 
     def last_number(self, connection: Connection, column: Column[Any]) -> int:
         """The greatest number that a table has given to a row, be it deleted since; 0: none."""

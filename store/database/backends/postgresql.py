@@ -3,14 +3,14 @@
 Write transactions are READ COMMITTED. Batches write rows of their own, beside each other and beside the loader; what
 they share, letters above all, they write one after another: each takes the advisory lock TURN for it, and has it to its
 end. All other write transactions take WRITERS and TURN before they look at anything, so they run one after another.
-Loaders, of parts of the tables, share WRITERS when they write, and take SUMS for what they share, once their rows are
-written. Readers wait for nobody: each has one view of the data, REPEATABLE READ.
+Loaders, each of a partition of the tables, share WRITERS when they write, and take SUMS for what they share, once their
+rows are written. Readers wait for nobody: each has one view of the data, REPEATABLE READ.
 All that is set for a transaction is set in it, its temporary tables end with it, and statements are not prepared: so a
 pool of connections between (pgbouncer) may give each transaction another one.
 
-Locks are taken in this order: CHANGERS, WRITERS, the own tables of a batch or of a part, SUMS, TURN, all other tables.
-Only batches and loaders use tables before they have their last lock; what changes tables would wait for them, and they
-for that: so one has CHANGERS for itself, and the others share it.
+Locks are taken in this order: CHANGERS, WRITERS, the own tables of a batch or of a partition, SUMS, TURN, all other
+tables. Only batches and loaders use tables before they have their last lock; what changes tables would wait for them,
+and they for that: so one has CHANGERS for itself, and the others share it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ KEEPALIVE = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = :name"
-PARTS = "SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass('target')"
+PARTITIONS = "SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass('target')"
 FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS'
 
 
@@ -207,8 +207,8 @@ class Postgresql:
     def generation(self, connection: Connection) -> int | None:
         return None
 
-    def parts(self, connection: Connection) -> int:
-        return int(connection.exec_driver_sql(PARTS).scalar_one()) or 1
+    def partitions(self, connection: Connection) -> int:
+        return int(connection.exec_driver_sql(PARTITIONS).scalar_one()) or 1
 
     def last_number(self, connection: Connection, column: Column[Any]) -> int:
         last, is_given = connection.exec_driver_sql(

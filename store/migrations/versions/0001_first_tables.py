@@ -75,19 +75,19 @@ SELECT source, key, ts, sequence, deleted, content_hash, extra, lineage_id, line
 """
 
 
-def divide(parts: int) -> None:
-    for part in range(parts):
+def divide(partitions: int) -> None:
+    for partition in range(partitions):
         for table in ("staging", "target"):
             op.execute(
-                f"CREATE TABLE {table}_{part}_of_{parts} PARTITION OF {table} "
-                f"FOR VALUES WITH (MODULUS {parts}, REMAINDER {part})"
+                f"CREATE TABLE {table}_{partition}_of_{partitions} PARTITION OF {table} "
+                f"FOR VALUES WITH (MODULUS {partitions}, REMAINDER {partition})"
             )
-        op.execute(f"CREATE UNIQUE INDEX ON staging_{part}_of_{parts} (id)")
+        op.execute(f"CREATE UNIQUE INDEX ON staging_{partition}_of_{partitions} (id)")
 
 
 def upgrade() -> None:
-    parts = op.get_context().opts.get("parts", 1)
-    by_hash: Any = {"postgresql_partition_by": "HASH (source, key)"} if parts > 1 else {}
+    partitions = op.get_context().opts.get("partitions", 1)
+    by_hash: Any = {"postgresql_partition_by": "HASH (source, key)"} if partitions > 1 else {}
     op.create_table(
         "contract_columns",
         sa.Column("name", NAME, nullable=False),
@@ -241,8 +241,8 @@ def upgrade() -> None:
         sa.Column("flags", sa.Integer(), server_default="0", nullable=False),
         sa.Column("parent_id", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=True),
-        # Of a divided table a key holds what divides it: each part has its own index of ids, see `divide`.
-        *([] if parts > 1 else [sa.PrimaryKeyConstraint("id")]),
+        # Of a divided table a key holds what divides it: each partition has its own index of ids, see `divide`.
+        *([] if partitions > 1 else [sa.PrimaryKeyConstraint("id")]),
         **by_hash,
     )
     op.create_table(
@@ -264,8 +264,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "key"),
         **by_hash,
     )
-    if parts > 1:
-        divide(parts)
+    if partitions > 1:
+        divide(partitions)
     op.create_table(
         "watermarks",
         sa.Column("source", NAME, nullable=False),

@@ -33,7 +33,7 @@ RECORDS: list[dict[str, Any]] = [
     {"key": "k3", "name": "later", "value": 3.5, "ts": "2099-01-01T00:00:00Z", "site": "hall 3"},
 ]
 OPEN_LETTERS = 4
-PARTS = {"postgresql": 1, "postgresql in parts": 3}
+PARTITIONS = {"postgresql": 1, "postgresql in partitions": 3}
 # All ways on PostgreSQL with SLUICE_TEST_BACKEND=postgresql, else one of each.
 IS_WHOLE = os.environ.get("SLUICE_TEST_BACKEND") == "postgresql"
 
@@ -78,14 +78,14 @@ def digest() -> str:
 
 @pytest.fixture
 def site(request: pytest.FixtureRequest, database: str) -> Iterator[Sandbox]:
-    """Over SQLite, or over PostgreSQL, with tables that are whole or in parts."""
+    """Over SQLite, or over PostgreSQL, with tables that are whole or in partitions."""
     if database == "sqlite":
         with sandbox() as made:
             yield made
         return
     with (
         new_database(request.getfixturevalue("server")) as url,
-        sandbox(DATABASE_URL=url, SLUICE_PARTITIONS=str(PARTS[database])) as made,
+        sandbox(DATABASE_URL=url, SLUICE_PARTITIONS=str(PARTITIONS[database])) as made,
     ):
         yield made
 
@@ -98,8 +98,8 @@ WAYS = [(".json", 5000, 1), (".csv.gz", 7, 1), (".ndjson.gz", 1, 3)]
     [
         (database, *way)
         for way in WAYS
-        for database in ("sqlite", *PARTS)
-        if IS_WHOLE or database == "sqlite" or way == WAYS[2 if PARTS[database] > 1 else 1]
+        for database in ("sqlite", *PARTITIONS)
+        if IS_WHOLE or database == "sqlite" or way == WAYS[2 if PARTITIONS[database] > 1 else 1]
     ],
 )
 def test_the_digest_does_not_depend_on_the_way_here(
@@ -118,8 +118,8 @@ def test_the_digest_does_not_depend_on_the_way_here(
     assert site.count("target") == 60
 
 
-@pytest.mark.parametrize("database", ["postgresql in parts"])
-def test_two_loaders_of_one_command_load_the_parts(site: Sandbox, digest: str) -> None:
+@pytest.mark.parametrize("database", ["postgresql in partitions"])
+def test_two_loaders_of_one_command_load_the_partitions(site: Sandbox, digest: str) -> None:
     up = site.start("worker", "up", "--workers", "1", "--loaders", "2")
     site.enqueue(site.file("some.ndjson", written(".ndjson", seed=1)), "--batch-records", "7")
     site.until(

@@ -169,7 +169,7 @@ def test_decimals_keep_their_digits(
 
 
 @pytest.mark.postgresql("SQLite has one writer")
-def test_a_copy_has_the_parts_that_are_asked_for_and_keeps_them(
+def test_a_copy_has_the_partitions_that_are_asked_for_and_keeps_them(
     ledger: Ledger, store: Command, tmp_path: Path, postgresql_database: MakeDatabase
 ) -> None:
     fill(ledger)
@@ -178,12 +178,12 @@ def test_a_copy_has_the_parts_that_are_asked_for_and_keeps_them(
     assert (done.code, done.json["holds"]) == (0, True)
     target = database.existing(StoreSettings(home=tmp_path, database_url=url))
     with database.reading(target) as connection:
-        assert len(install.parts(connection)) == 3
+        assert len(install.partitions(connection)) == 3
         assert conservation.digest(connection) == ledger.digest()
     target.dispose()
     refused = store("copy", "--to", url, "--partitions", "4")
     assert refused.code == 2
-    assert "made in 3 parts" in refused.err
+    assert "made in 3 partitions" in refused.err
     on_sqlite = store("copy", "--to", f"sqlite:///{tmp_path}/copy.db", "--partitions", "2")
     assert on_sqlite.code == 2
     assert "partitions = 2 needs PostgreSQL" in on_sqlite.err

@@ -1,4 +1,4 @@
-"""PostgreSQL: staging and target in parts by a hash of source and key, each with a loader of its own."""
+"""PostgreSQL: staging and target in partitions by a hash of source and key, each with a loader of its own."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from ...plant import Plant, ndjson, row
 
 pytestmark = pytest.mark.postgresql("SQLite has one writer")
 
-PARTS = 3
+PARTITIONS = 3
 SECONDS = 20.0
 WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 ELSEWHERE = "elsewhere/00:1:aa"
-LEASES = [f"loader {number}_of_{PARTS}" for number in range(PARTS)]
+LEASES = [f"loader {number}_of_{PARTITIONS}" for number in range(PARTITIONS)]
 
 
 @pytest.fixture(scope="module")
 def divided(postgresql: str) -> Iterator[str]:
-    """The name of a database in parts, with nothing in it."""
+    """The name of a database in partitions, with nothing in it."""
 
     url = servers.create(postgresql, name := f"divided_{threading.get_native_id()}")
-    install.prepare(StoreSettings(database_url=url, partitions=PARTS)).dispose()
+    install.prepare(StoreSettings(database_url=url, partitions=PARTITIONS)).dispose()
     yield name
     servers.drop(postgresql, name)
 
@@ -55,7 +55,7 @@ def empty_store(divided: str, postgresql_database: MakeDatabase) -> EmptyStore:
 
 @pytest.fixture
 def staged(plant: Plant) -> Plant:
-    """Rows in every part, of one batch, and their corrections, of another."""
+    """Rows in every partition, of one batch, and their corrections, of another."""
     many = [row(f"k{number}", value=number) for number in range(30)]
     plant.send(ndjson(*many), "first.ndjson")
     plant.work()
@@ -64,8 +64,8 @@ def staged(plant: Plant) -> Plant:
     return plant
 
 
-def in_parts(plant: Plant, table: str) -> list[int]:
-    return [len(plant.rows(f"{table}_{number}_of_{PARTS}")) for number in range(PARTS)]
+def in_partitions(plant: Plant, table: str) -> list[int]:
+    return [len(plant.rows(f"{table}_{number}_of_{PARTITIONS}")) for number in range(PARTITIONS)]
 
 
 def hold(plant: Plant, *names: str) -> None:
@@ -76,20 +76,22 @@ def hold(plant: Plant, *names: str) -> None:
 
 def test_a_key_is_in_one_part_of_staging_and_in_the_same_of_the_target(staged: Plant) -> None:
     def keys(table: str) -> list[set[str]]:
-        return [{each["key"] for each in staged.rows(f"{table}_{n}_of_{PARTS}")} for n in range(PARTS)]
+        return [
+            {each["key"] for each in staged.rows(f"{table}_{n}_of_{PARTITIONS}")} for n in range(PARTITIONS)
+        ]
 
     waiting = keys("staging")
     assert all(waiting) and sum(map(len, waiting)) == 30
     staged.load()
     assert keys("target") == waiting
-    assert in_parts(staged, "staging") == [0] * PARTS
+    assert in_partitions(staged, "staging") == [0] * PARTITIONS
     assert {each["value"] for each in staged.rows()} == {-1.5}
     assert staged.violations() == []
 
 
-def test_one_loader_goes_through_all_parts_in_one_run(staged: Plant) -> None:
+def test_one_loader_goes_through_all_partitions_in_one_run(staged: Plant) -> None:
     run = loader.load(staged.engine, staged.settings)
-    assert (run.number, run.chunks, run.rows, run.inserted, run.superseded) == (1, PARTS, 60, 30, 30)
+    assert (run.number, run.chunks, run.rows, run.inserted, run.superseded) == (1, PARTITIONS, 60, 30, 30)
     assert [(each["status"], each["chunks"]) for each in staged.rows("run_log", "seq")] == [("succeeded", 3)]
     assert sorted(each["name"] for each in staged.rows("locks", "name")) == LEASES
     with database.reading(staged.engine) as connection:
@@ -98,9 +100,9 @@ def test_one_loader_goes_through_all_parts_in_one_run(staged: Plant) -> None:
 
 def test_a_part_that_another_loader_works_on_is_left_to_it(staged: Plant) -> None:
     hold(staged, LEASES[1])
-    waiting = in_parts(staged, "staging")
+    waiting = in_partitions(staged, "staging")
     run = loader.load(staged.engine, staged.settings)
-    assert in_parts(staged, "staging") == [0, waiting[1], 0]
+    assert in_partitions(staged, "staging") == [0, waiting[1], 0]
     assert run.rows == waiting[0] + waiting[2]
     assert staged.violations() == []
     with pytest.raises(LockHeld, match="elsewhere"):
@@ -108,14 +110,14 @@ def test_a_part_that_another_loader_works_on_is_left_to_it(staged: Plant) -> Non
     with database.transaction(staged.engine) as connection:
         leases.release(connection, LEASES[1], ELSEWHERE)
     staged.load()
-    assert in_parts(staged, "staging") == [0] * PARTS
+    assert in_partitions(staged, "staging") == [0] * PARTITIONS
 
 
 def test_where_nothing_is_staged_in_a_free_part_nothing_is_logged(plant: Plant) -> None:
     plant.send(ndjson(row("only")))
     plant.work()
-    part = in_parts(plant, "staging").index(1)
-    hold(plant, LEASES[part])
+    partition = in_partitions(plant, "staging").index(1)
+    hold(plant, LEASES[partition])
     with pytest.raises(LockHeld):
         loader.load(plant.engine, plant.settings)
     assert plant.rows("run_log", "seq") == []
@@ -168,12 +170,12 @@ def halt(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[Halt]:
 @pytest.mark.parametrize("point", ["load.judged", "load.lineage_written", "load.merged"])
 def test_a_loader_does_not_wait_for_the_rows_of_another(staged: Plant, halt: Halt, point: str) -> None:
     halted = halt(point)
-    waiting = in_parts(staged, "staging")
+    waiting = in_partitions(staged, "staging")
     run = loader.load(staged.engine, staged.settings)
-    assert run.chunks == PARTS - 1
-    assert sorted(in_parts(staged, "staging")) == sorted([0, 0, 60 - run.rows])
+    assert run.chunks == PARTITIONS - 1
+    assert sorted(in_partitions(staged, "staging")) == sorted([0, 0, 60 - run.rows])
     assert halted.go_on().rows == 60 - run.rows in waiting
-    assert in_parts(staged, "staging") == [0] * PARTS
+    assert in_partitions(staged, "staging") == [0] * PARTITIONS
     assert staged.violations() == []
 
 
@@ -220,10 +222,10 @@ def test_the_watermark_is_the_greatest_whoever_comes_last(plant: Plant, halt: Ha
 def test_a_watermark_is_not_moved_back_by_a_loader_that_read_it_before_another_moved_it(
     plant: Plant, halt: Halt
 ) -> None:
-    """Each part has a batch of its own: they share nothing but the source's watermark."""
+    """Each partition has a batch of its own: they share nothing but the source's watermark."""
     plant.send(ndjson(*(row(f"k{number}") for number in range(30))))
     plant.work()
-    late, early = [next(each["key"] for each in plant.rows(f"staging_{n}_of_{PARTS}")) for n in (0, 1)]
+    late, early = [next(each["key"] for each in plant.rows(f"staging_{n}_of_{PARTITIONS}")) for n in (0, 1)]
     plant.load()
     for key, ts in ((late, "2025-03-01T00:00:00Z"), (early, "2025-02-01T00:00:00Z")):
         plant.send(ndjson(row(key, ts=ts)), f"{key}.ndjson")
@@ -274,10 +276,10 @@ def test_a_loader_that_slept_through_its_lease_of_a_part_writes_nothing(staged: 
     assert staged.violations() == []
 
 
-def test_where_a_run_has_no_time_for_all_parts_what_has_waited_longest_comes_first(
+def test_where_a_run_has_no_time_for_all_partitions_what_has_waited_longest_comes_first(
     staged: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(PARTS):
+    for number in range(PARTITIONS):
         has_time = iter([True, False, False])  # for one chunk
         monkeypatch.setattr(loader, "_has_time", lambda *_, answers=has_time: next(answers))
         assert loader.load(staged.engine, staged.settings).chunks == 1
@@ -288,13 +290,15 @@ def test_where_a_run_has_no_time_for_all_parts_what_has_waited_longest_comes_fir
     assert staged.violations() == []
 
 
-def test_tables_that_have_other_parts_now_end_a_chunk(staged: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_have_other_partitions_now_end_a_chunk(
+    staged: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def reach(point: str) -> None:
         if point == "load.chunk_begun":
-            monkeypatch.setattr(install, "parts", lambda _: (None,))
+            monkeypatch.setattr(install, "partitions", lambda _: (None,))
 
     monkeypatch.setattr(loader, "reach", reach)
-    with pytest.raises(LockLost, match=r"no part \d_of_3 any more"):
+    with pytest.raises(LockLost, match=r"no partition \d_of_3 any more"):
         loader.load(staged.engine, staged.settings)
     assert staged.rows() == []
 
@@ -311,17 +315,17 @@ def test_digest_and_outcomes_are_those_of_whole_tables(
     whole.run(ndjson(*(each | {"value": -1.5} for each in many)), "second.ndjson")
     assert whole.digest() == digest
     with database.reading(whole.engine) as connection:
-        assert install.parts(connection) == (None,)
+        assert install.partitions(connection) == (None,)
 
 
-def test_init_says_the_parts_and_refuses_to_change_them(
+def test_init_says_the_partitions_and_refuses_to_change_them(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert f"in {PARTS} parts" in CliRunner().invoke(app, ["init"]).stdout
+    assert f"in {PARTITIONS} partitions" in CliRunner().invoke(app, ["init"]).stdout
     monkeypatch.setenv("SLUICE_PARTITIONS", "5")
-    with pytest.raises(ConfigError, match=r"partitions = 5, .* made in 3 parts: .*`store copy --to`"):
+    with pytest.raises(ConfigError, match=r"partitions = 5, .* made in 3 partitions: .*`store copy --to`"):
         CliRunner().invoke(app, ["init"], catch_exceptions=False, standalone_mode=False)
     found = store_asked.schema_of(plant.engine, (), 5, may_change=True)
-    assert (found.verdict, "in 3 parts" in found.found) == ("warning", True)
+    assert (found.verdict, "in 3 partitions" in found.found) == ("warning", True)
     found = store_asked.schema_of(plant.engine, (), 1, may_change=True)
-    assert (found.verdict, "in 3 parts" in found.found) == ("ok", True)
+    assert (found.verdict, "in 3 partitions" in found.found) == ("ok", True)

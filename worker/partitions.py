@@ -1,6 +1,6 @@
-"""The parts that one run of the loader works on: one after another, each under a lease of its own.
+"""The partitions that one run of the loader works on: one after another, each under a lease of its own.
 
-A store that is not divided has one part, the whole. A run that lives holds a lease at any moment: the next one is taken
+A store that is not divided has one, the whole. A run that lives holds a lease at any moment: the next one is taken
 before the last is given back.
 """
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from store import database
 from store.crash_points import reach
 from store.database import install
-from store.database.records import Part
+from store.database.records import Partition
 from store.errors import LockHeld, LockLost
 from store.tables import leases, staging
 
@@ -23,7 +23,7 @@ from store.tables import leases, staging
 class Lease:
     """What a loader has taken, see `leases`, and what waits there."""
 
-    part: Part | None
+    partition: Partition | None
     holder: str
     fence: int
     until: int | None  # the greatest id that was staged when the run began; None: nothing was
@@ -31,7 +31,7 @@ class Lease:
     @property
     def name(self) -> str:
         """The lease's name."""
-        return leases.loader_of(self.part)
+        return leases.loader_of(self.partition)
 
     def renew(self, connection: Connection, seconds: float) -> None:
         """In each transaction that relies on it. Raises LockLost."""
@@ -39,7 +39,7 @@ class Lease:
 
 
 class Turn:
-    """One run's way through the parts that nobody else loads."""
+    """One run's way through the partitions that nobody else loads."""
 
     def __init__(self, engine: Engine, holder: str, seconds: float) -> None:
         self._engine = engine
@@ -48,32 +48,34 @@ class Turn:
         self.holder = holder
 
     def leases(self, on: Connection) -> Iterator[Lease]:
-        """The lease of each part where something is staged; of the first one where nothing is.
+        """The lease of each partition where something is staged; of the first one where nothing is.
 
         Raises LockHeld where others hold all of them.
         """
         with database.reading(on) as connection:
-            parts = install.parts(connection)
-            staged = {part: span for part in parts if (span := staging.span(connection, part))}
+            partitions = install.partitions(connection)
+            staged = {
+                partition: span for partition in partitions if (span := staging.span(connection, partition))
+            }
         refused: LockHeld | None = None
-        # What has waited longest comes first, for a run may end before its last part.
-        for part in sorted(staged, key=lambda part: staged[part]) or parts[:1]:
+        # What has waited longest comes first, for a run may end before its last partition.
+        for partition in sorted(staged, key=lambda partition: staged[partition]) or partitions[:1]:
             try:
-                yield self._take(on, part, staged[part][1] if part in staged else None)
+                yield self._take(on, partition, staged[partition][1] if partition in staged else None)
             except LockHeld as held:  # by another loader
                 refused = held
         if refused and not self._held:
             raise refused
 
-    def _take(self, on: Connection, part: Part | None, until: int | None) -> Lease:
-        name = leases.loader_of(part)
+    def _take(self, on: Connection, partition: Partition | None, until: int | None) -> Lease:
+        name = leases.loader_of(partition)
         with database.transaction(on, "sums") as connection:
             fence = leases.acquire(connection, name, self.holder, self._seconds)
-            if not staging.span(connection, part):  # another loader was quicker
+            if not staging.span(connection, partition):  # another loader was quicker
                 until = None
             if self._held:
                 leases.release(connection, self._held.name, self.holder)
-        self._held = Lease(part, self.holder, fence, until)
+        self._held = Lease(partition, self.holder, fence, until)
         reach("load.locked")
         return self._held
 
@@ -88,5 +90,5 @@ class Turn:
 
 def check(connection: Connection, lease: Lease) -> None:
     """Raises LockLost where the tables are divided otherwise now."""
-    if lease.part not in install.parts(connection):
-        raise LockLost(f"the tables have no part {lease.part} any more: this chunk is rolled back")
+    if lease.partition not in install.partitions(connection):
+        raise LockLost(f"the tables have no partition {lease.partition} any more: this chunk is rolled back")
