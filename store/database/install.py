@@ -103,8 +103,8 @@ def migrate(engine: Engine, partitions: int = 1) -> None:
                 "use that version, or give database_url a new database"
             ) from error
         backend.number(connection)
-        _drop_views(connection)  # those of the migration have no types of the database's own
-        create_views(connection)
+        with _views_made_anew(connection):  # those of the migration have no types of the database's own
+            pass
     backend.settle(engine)
 
 
@@ -171,9 +171,16 @@ def create_views(connection: Connection) -> None:
         database.backend_of(connection).make_view(connection, name, rows)
 
 
-def _drop_views(connection: Connection) -> None:
+@contextmanager
+def _views_made_anew(connection: Connection) -> Iterator[None]:
+    """Without the views, whose columns cannot change their types; then with them, and the rights on them."""
+    rights = database.backend_of(connection).rights(connection, list(VIEWS))
     for view in VIEWS:
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
+    yield
+    create_views(connection)
+    for right in rights:
+        connection.exec_driver_sql(right)
 
 
 def _shown(connection: Connection, name: str, kind: str) -> str:
@@ -253,16 +260,11 @@ def _make_real(connection: Connection, column: records.ContractColumn) -> None:
     """Makes a column of integers one of reals, each with its value."""
     quote = connection.dialect.identifier_preparer.quote
     name, kind = quote(column.name), _type(connection, column)
-    backend = database.backend_of(connection)
-    rights = backend.rights(connection, list(VIEWS))
-    _drop_views(connection)  # as a column that they show cannot change
-    for table in TABLES:
-        backend.widen(connection, table, name, kind)
-    own = schema.contract_columns.c.name == column.name
-    connection.execute(schema.contract_columns.update().where(own).values(kind=column.kind))
-    create_views(connection)
-    for right in rights:
-        connection.exec_driver_sql(right)
+    with _views_made_anew(connection):
+        for table in TABLES:
+            database.backend_of(connection).widen(connection, table, name, kind)
+        own = schema.contract_columns.c.name == column.name
+        connection.execute(schema.contract_columns.update().where(own).values(kind=column.kind))
     log.warning(
         "the contract's field %r is real now, and was integer: its columns follow it, and lose nothing",
         column.name,

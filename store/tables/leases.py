@@ -24,8 +24,7 @@ from store.errors import LockHeld, LockLost
 LOADER = "loader"  # the lease of the one loader; of a divided store each partition has its own
 SLACK_SECONDS = 5  # a lease that ends so much later than one taken now is of a clock that was set back
 
-
-_given_up: set[str] = set()
+_given_up: set[str] = set()  # holders that this process was, whose leases it may not have given back
 
 
 def new_holder() -> str:

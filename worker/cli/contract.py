@@ -11,12 +11,15 @@ import typer
 
 from store.cli.command import Json, examples, group, reading, show
 from store.errors import UsageError
-from store.terminal import Exit
+from store.terminal import Exit, counted
+from store.text import printable
 
 app = group(
     "contract",
-    "The contract of records, tried before it is in force.",
-    examples("worker contract test", "worker contract test --contract orders:Order2 --all"),
+    "The contract of records, tried before it is in force; and its columns.",
+    examples(
+        "worker contract test", "worker contract test --contract orders:Order2 --all", "worker contract adopt"
+    ),
 )
 SAMPLE = 10_000
 MOST_SHOWN = 10
@@ -24,7 +27,51 @@ MOST_SHOWN = 10
 
 @app.callback()
 def contract() -> None:
-    """Try a contract or a mapping on what the store holds."""
+    """Try a contract or a mapping on what the store holds; give the tables its columns."""
+
+
+@app.command(
+    "adopt", epilog=examples("worker contract adopt", "worker contract adopt --contract orders:Order2 --json")
+)
+def adopt(
+    contract: Annotated[
+        str | None, typer.Option(help="module:Model as it will be.", show_default="the configured one")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Give the tables the columns of a contract. Makes or migrates the tables too, where that is to be done.
+
+    A worker does the same when it starts: this is for the owner of the tables, where workers may not change them.
+
+    Ends with 1 where a table holds a field as another type.
+    """
+    from store import database
+    from store.cli.command import opened
+    from store.database import install
+    from worker.contract import load_contract
+    from worker.settings import WorkerSettings
+
+    settings = WorkerSettings.load(contract=contract)
+    columns = load_contract(settings).columns
+    with opened() as engine:
+        with database.reading(engine) as connection:
+            before = {column.name for column in install.contract_columns(connection)}
+        adopted = install.add_contract_columns(engine, columns)
+    new = [column.name for column in columns if column.name in adopted.kinds and column.name not in before]
+    found = {"contract": settings.contract, "columns": adopted.kinds, "new": new, "refused": adopted.refused}
+    show(found, as_json, _adopted)
+    if adopted.refused:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _adopted(found: dict[str, Any]) -> list[Any]:
+    """For people."""
+    new = (
+        f"{counted(len(found['new']), 'new column')}: {', '.join(found['new'])}"
+        if found["new"]
+        else "no new column"
+    )
+    return [printable(f"{found['contract']}: {new}"), *map(printable, found["refused"].values())]
 
 
 @app.command(

@@ -96,7 +96,7 @@ def _partitions_and_columns(
         return failed(
             check,
             f"{revision}; no columns for {', '.join(new)}, and this role may not add them",
-            "start a worker once as the owner of the tables",
+            "`worker contract adopt` as the owner of the tables",
         )
     if new:
         return warning(check, f"{revision}; no columns yet for {', '.join(new)}", "the next worker adds them")
