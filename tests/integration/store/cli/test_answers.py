@@ -78,7 +78,9 @@ def test_the_report_counts_what_waits_and_what_was_seen_before(sample: Ledger, s
 
 def test_init_says_where_the_database_is(store: Command, tmp_path: Path) -> None:
     ended = store("init", "--json")
-    assert ended.json == {"database": f"sqlite:///{tmp_path / 'sluice.db'}", "revision": SCHEMA_REVISION}
+    assert ended.json == {
+        "database": f"sqlite:///{tmp_path / 'sluice.db'}", "revision": SCHEMA_REVISION, "partitions": 1,
+    }  # fmt: skip
     assert (tmp_path / "sluice.db").exists()
 
 
