@@ -16,7 +16,7 @@ from store.text import printable
 
 app = group(
     "contract",
-    "The contract of records, tried before it is in force; and its columns.",
+    "Try a contract before it is in force; add its columns.",
     examples(
         "worker contract test", "worker contract test --contract orders:Order2 --all", "worker contract adopt"
     ),
