@@ -121,15 +121,15 @@ def environment_of(lines: str) -> dict[str, str]:
 def test_with_the_three_lines_of_the_example_everything_of_ours_is_on_postgresql() -> None:
     example = (ROOT / ".env.example").read_text().replace("# POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=abc")
     example = example.replace("# COMPOSE_PROFILES", "COMPOSE_PROFILES").replace(
-        "# DATABASE_URL", "DATABASE_URL"
+        "# SLUICE_DATABASE_URL", "SLUICE_DATABASE_URL"
     )
     given = environment_of(example)
     postgres = COMPOSE["services"]["postgres"]
     assert given["COMPOSE_PROFILES"].split(",") == postgres["profiles"]
     for service in OURS.values():
-        assert service["environment"]["DATABASE_URL"] == "${DATABASE_URL:-sqlite:////data/sluice.db}"
+        assert service["environment"]["DATABASE_URL"] == "${SLUICE_DATABASE_URL:-sqlite:////data/sluice.db}"
         assert service["depends_on"]["postgres"] == {"condition": "service_healthy", "required": False}
-    url = database.parse_url(given["DATABASE_URL"])
+    url = database.parse_url(given["SLUICE_DATABASE_URL"])
     theirs = postgres["environment"]
     assert (url.get_driver_name(), url.host) == ("psycopg", "postgres")
     assert (url.username, url.database) == (theirs["POSTGRES_USER"], theirs["POSTGRES_DB"])
@@ -139,7 +139,7 @@ def test_with_the_three_lines_of_the_example_everything_of_ours_is_on_postgresql
 
 
 def test_without_them_nothing_changes() -> None:
-    assert "DATABASE_URL" not in environment_of((ROOT / ".env.example").read_text())
+    assert "SLUICE_DATABASE_URL" not in environment_of((ROOT / ".env.example").read_text())
     assert [name for name, service in COMPOSE["services"].items() if "profiles" not in service] == [
         "redis", "worker", "loader", "cron",
     ]  # fmt: skip
