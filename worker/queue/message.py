@@ -16,6 +16,7 @@ from store.tables.deliveries import Delivery
 from store.text import SOURCE_NAME
 
 VERSION = 3
+LAST_VERSION = 999  # a greater number is none of ours, and waits for nobody
 MAX_LINE = 2**62  # the greatest that fits into the database's column
 HEAD_BYTES = 4096
 DIGEST_BYTES = 16
@@ -107,7 +108,7 @@ class Message:
     def from_wire(cls, wire: Any) -> Message:
         """The inverse of `to_wire`. Raises NewerMessage, and MessageError for what is no message of ours."""
         version = wire.get("v") if isinstance(wire, dict) else None
-        if type(version) is int and version > VERSION:
+        if type(version) is int and VERSION < version <= LAST_VERSION:
             raise NewerMessage(
                 f"the message has version {version}, and this worker reads those up to {VERSION}: it waits for a "
                 "worker of a newer Sluice; start one"

@@ -87,7 +87,9 @@ def test_consecutive_lines_are_sent_as_the_first_line() -> None:
     assert list(Message.from_wire(sample()).lines) == [4, 5]
 
 
-@pytest.mark.parametrize("wire", [None, [], "x", {}, {"v": 0}, {"v": "4"}, {"v": 2}, {"v": True}])
+@pytest.mark.parametrize(
+    "wire", [None, [], "x", {}, {"v": 0}, {"v": "4"}, {"v": 2}, {"v": True}, {"v": 10**18}]
+)
 def test_a_message_of_no_version_that_is_read_is_refused(wire: Any) -> None:
     with pytest.raises(MessageError, match="cannot be read"):
         Message.from_wire(wire)
