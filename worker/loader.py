@@ -22,7 +22,7 @@ from store.errors import LockLost, SluiceError, WatermarkCorrupt
 from store.load import chunk, merge
 from store.logs import event
 from store.tables import flags, leases, load_runs, staging, watermarks
-from worker.partitions import Lease, Turn, check
+from worker.partitions import Lease, RunLeases, check
 from worker.settings import WorkerSettings
 
 LOCK = leases.LOADER
@@ -58,11 +58,11 @@ def load(
     a source whose watermark does not hold, after all others are loaded. A run that fails is logged as failed and leaves
     nothing else behind; the chunks before it stand.
     """
-    turn = Turn(engine, holder or leases.new_holder(), settings.load_lease_seconds)
+    taken = RunLeases(engine, holder or leases.new_holder(), settings.load_lease_seconds)
     try:
-        return _run(engine, settings, turn, idle_after)
+        return _run(engine, settings, taken, idle_after)
     finally:
-        turn.end()
+        taken.end()
 
 
 @dataclass(slots=True)
@@ -77,12 +77,12 @@ class _Begun:
     conflicts: Counter[str] = field(default_factory=Counter)
 
 
-def _run(engine: Engine, settings: WorkerSettings, turn: Turn, idle_after: timedelta | None) -> Run:
+def _run(engine: Engine, settings: WorkerSettings, taken: RunLeases, idle_after: timedelta | None) -> Run:
     started = time.monotonic()
     begun: _Begun | None = None
     try:
         with database.connected(engine) as connection:
-            for lease in turn.leases(connection):
+            for lease in taken.each(connection):
                 if lease.until is None:
                     continue
                 begun = begun or _begin(connection, settings, lease, idle_after)

@@ -38,8 +38,8 @@ class Lease:
         leases.renew(connection, self.name, self.holder, seconds, self.fence)
 
 
-class Turn:
-    """One run's way through the partitions that nobody else loads."""
+class RunLeases:
+    """The leases of one run: of the partitions that nobody else loads, one after another."""
 
     def __init__(self, engine: Engine, holder: str, seconds: float) -> None:
         self._engine = engine
@@ -47,7 +47,7 @@ class Turn:
         self._held: Lease | None = None
         self.holder = holder
 
-    def leases(self, on: Connection) -> Iterator[Lease]:
+    def each(self, on: Connection) -> Iterator[Lease]:
         """The lease of each partition where something is staged; of the first one where nothing is.
 
         Raises LockHeld where others hold all of them.
